@@ -1,0 +1,239 @@
+"""Trains the packaged model on the project's own text: `python tools/train_tiny_model.py --minutes 2`.
+
+A Llama of about 0.7 million parameters with its own byte-level BPE vocabulary. It memorises, it does not
+reason: it exists so that everything runs with no download. The seed fixes text, order and weights; the
+number of steps depends on the machine unless --steps is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+WORKER_ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(WORKER_ROOT / "src"))
+
+from mlx_worker.blas import ensure_blas  # noqa: E402
+
+ensure_blas()
+
+import mlx.core as mx  # noqa: E402
+import mlx.nn as nn  # noqa: E402
+import mlx.optimizers as optim  # noqa: E402
+from mlx.utils import tree_flatten, tree_map  # noqa: E402
+from mlx_lm.models.llama import Model, ModelArgs  # noqa: E402
+from tiny_model_text import CHAT_PAIRS, chat_text, conversations_from  # noqa: E402
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: E402
+
+TARGET = WORKER_ROOT / "src" / "mlx_worker" / "models" / "tiny"
+# In the order of their worth to a reader of the model's answers; the text is cut at --max-bytes.
+PATTERNS = ["README.md", "docs/**/*.md", "**/README.md", "proto/**/*.proto", "python-worker/src/**/*.py",
+            "libs/**/*.ts", "apps/**/*.ts", "python-worker/tools/*.py"]
+GENERATED = re.compile(r"/(gen|dist|node_modules)/|\.spec\.ts$|\.d\.ts$")
+END, SYSTEM, USER, ASSISTANT = "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"
+SPECIAL_TOKENS = [END, SYSTEM, USER, ASSISTANT]
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+CONTEXT_LENGTH = 2048
+VOCABULARY = 1024
+CONFIG: dict[str, Any] = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0,
+    "vocab_size": VOCABULARY,
+    "max_position_embeddings": CONTEXT_LENGTH,
+    "tie_word_embeddings": True,
+    "torch_dtype": "float16",
+    "eos_token_id": 0,
+}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What the model is trained on: whole documents, and chats in the form of the template."""
+
+    documents: list[str]
+    chats: list[str]
+
+    def all(self) -> list[str]:
+        """Every text; the chats three times, so that they are met as often as the far longer documents."""
+        return [document + END for document in self.documents] + self.chats * 3
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=2.0, help="time to train (default: 2)")
+    parser.add_argument("--steps", type=int, help="number of steps, in place of a time")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=12, help="sequences in a step (default: 12)")
+    parser.add_argument("--length", type=int, default=192, help="tokens in a sequence (default: 192)")
+    parser.add_argument("--rate", type=float, default=4e-3, help="highest learning rate (default: 0.004)")
+    parser.add_argument("--max-bytes", type=int, default=200_000, help="most bytes of documents (default: 200000)")
+    parser.add_argument("--output", type=Path, default=TARGET)
+    parser.add_argument("paths", nargs="*", type=Path, help="further text files")
+    return parser.parse_args()
+
+
+def read_corpus(extra: list[Path], max_bytes: int) -> Corpus:
+    """Text of the repository's tracked files in the order of PATTERNS, then the further files, cut at a size."""
+    root = WORKER_ROOT.parent
+    tracked = subprocess.run(["git", "ls-files"], cwd=root, check=True, capture_output=True, text=True)
+    names = [name for name in tracked.stdout.splitlines() if not GENERATED.search(name)]
+    ordered: list[Path] = []
+    for pattern in PATTERNS:
+        matching = (root / name for name in names if matches(name, pattern))
+        ordered += [path for path in matching if path not in ordered and path.exists()]
+    documents: list[str] = []
+    room = max_bytes
+    for path in [*ordered, *extra]:
+        text = path.read_text(errors="ignore")[: max(0, room)]
+        room -= len(text.encode())
+        if text.strip():
+            documents.append(text)
+    pairs = CHAT_PAIRS + [pair for document in documents for pair in conversations_from(document)]
+    return Corpus(documents, [chat_text(user, answer) for user, answer in pairs])
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a tracked name matches a pattern in which ** stands for any folders."""
+    expression = re.escape(pattern).replace(r"\*\*/", "(?:.*/)?").replace(r"\*", "[^/]*")
+    return re.fullmatch(expression, name) is not None
+
+
+def train_tokenizer(texts: list[str]) -> Tokenizer:
+    """A byte-level BPE vocabulary of VOCABULARY tokens, the special ones first."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=SPECIAL_TOKENS,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def batches(tokens: list[int], arguments: argparse.Namespace, rng: random.Random) -> mx.array:
+    """One batch of random windows: [batch, length + 1] token ids."""
+    span = arguments.length + 1
+    starts = [rng.randrange(max(1, len(tokens) - span)) for _ in range(arguments.batch)]
+    return mx.array([tokens[start : start + span] for start in starts])
+
+
+def loss_of(model: Model, batch: mx.array) -> mx.array:
+    """Mean cross entropy of the next token."""
+    return nn.losses.cross_entropy(model(batch[:, :-1]), batch[:, 1:], reduction="mean")
+
+
+def train(model: Model, tokens: list[int], arguments: argparse.Namespace) -> tuple[int, float, float]:
+    """Trains in place. Returns steps, the mean loss of the last 20 steps, and seconds."""
+    rng = random.Random(arguments.seed)
+    optimizer = optim.AdamW(learning_rate=arguments.rate, weight_decay=0.01)
+    loss_and_gradient = nn.value_and_grad(model, loss_of)
+    started = time.monotonic()
+    losses: list[float] = []
+    progress = 0.0
+    while progress < 1.0:
+        warm_up = min(1.0, (len(losses) + 1) / 20)
+        optimizer.learning_rate = arguments.rate * warm_up * (0.05 + 0.95 * (1 + math.cos(math.pi * progress)) / 2)
+        loss, gradient = loss_and_gradient(model, batches(tokens, arguments, rng))
+        gradient, _ = optim.clip_grad_norm(gradient, 1.0)
+        optimizer.update(model, gradient)
+        mx.eval(model.parameters(), optimizer.state, loss)
+        losses.append(float(loss))
+        seconds = time.monotonic() - started
+        progress = len(losses) / arguments.steps if arguments.steps else seconds / (arguments.minutes * 60)
+        if len(losses) % 20 == 0:
+            speed = len(losses) * arguments.batch * arguments.length / seconds
+            print(f"step {len(losses)}  loss {sum(losses[-20:]) / 20:.3f}  {speed:.0f} tokens/s  {progress:.0%}")
+    recent = losses[-20:]
+    return len(losses), sum(recent) / len(recent), time.monotonic() - started
+
+
+def write_model(model: Model, tokenizer: Tokenizer, card: str, folder: Path) -> None:
+    """Writes everything that mlx_lm.load reads, weights as float16, and the card."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    weights = tree_map(lambda value: value.astype(mx.float16), model.parameters())
+    mx.save_safetensors(str(folder / "model.safetensors"), dict(tree_flatten(weights)), {"format": "mlx"})
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    tokenizer_config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": END,
+        "pad_token": END,
+        "additional_special_tokens": SPECIAL_TOKENS[1:],
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": CONTEXT_LENGTH,
+        "chat_template": CHAT_TEMPLATE,
+    }
+    generation = {"eos_token_id": 0, "do_sample": False, "max_new_tokens": 256}
+    files = {"config": CONFIG, "tokenizer_config": tokenizer_config, "generation_config": generation}
+    for name, value in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(value, indent=2) + "\n")
+    (folder / "MODEL_CARD.md").write_text(card)
+
+
+def model_card(model: Model, corpus: Corpus, arguments: argparse.Namespace, run: tuple[int, float, float]) -> str:
+    """What the model is, from what, and how it was made."""
+    parameters = sum(value.size for _, value in tree_flatten(model.parameters()))
+    size = sum(len(document.encode()) for document in corpus.documents)
+    steps, loss, seconds = run
+    return f"""# tiny
+
+A Llama-architecture language model of {parameters:,} parameters that mlx-serving trains on its own text,
+so that every part of the system runs with no download. It has memorised; it knows nothing else, and it is
+not meant to be useful beyond tests, demonstrations and measurements.
+
+| | |
+|---|---|
+| architecture | hidden 128, 3 layers, 4 heads, 2 key-value heads, tied embeddings, float16 |
+| vocabulary | {VOCABULARY} tokens, byte-level BPE trained on the same text |
+| context | {CONTEXT_LENGTH} tokens (trained on windows of {arguments.length}) |
+| text | {len(corpus.documents)} documents of this project, {size:,} bytes, and {len(corpus.chats)} chats made from them |
+| training | AdamW, highest rate {arguments.rate}, batch {arguments.batch}, seed {arguments.seed}, {steps} steps, {seconds:.0f} s on a CPU |
+| loss | {loss:.3f} (training text, mean of the last 20 steps) |
+| made by | `python tools/train_tiny_model.py` |
+| licence | Apache-2.0 |
+"""
+
+
+def main() -> None:
+    """Trains and writes the model."""
+    arguments = parse_arguments()
+    corpus = read_corpus(arguments.paths, arguments.max_bytes)
+    rng = random.Random(arguments.seed)
+    texts = corpus.all()
+    rng.shuffle(texts)
+    tokenizer = train_tokenizer(texts)
+    tokens = [token for encoding in tokenizer.encode_batch(texts) for token in encoding.ids]
+    print(f"{len(corpus.documents)} documents, {len(corpus.chats)} chats, {len(tokens)} tokens")
+    mx.random.seed(arguments.seed)
+    model = Model(ModelArgs.from_dict(CONFIG))
+    run = train(model, tokens, arguments)
+    write_model(model, tokenizer, model_card(model, corpus, arguments, run), arguments.output)
+    print(f"wrote {arguments.output.name} after {run[0]} steps, loss {run[1]:.3f}")
+
+
+if __name__ == "__main__":
+    main()
