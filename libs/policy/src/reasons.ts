@@ -1,0 +1,24 @@
+/** Why a flag is on or off. The first that applies, in the order of SPEC F4. */
+export const FLAG_REASONS = [
+  'FLAG_NOT_FOUND',
+  'EMERGENCY',
+  'KILLED',
+  'DISABLED',
+  'PARENT_OFF',
+  'PREREQUISITE_OFF',
+  'BLACKLISTED',
+  'WHITELISTED',
+  'RULE_MISMATCH',
+  'NO_KEY',
+  'ROLLED_OUT',
+  'NOT_ROLLED_OUT',
+] as const;
+
+export type FlagReason = (typeof FLAG_REASONS)[number];
+
+/** Why a request goes to a variant. */
+export const VARIANT_REASONS = ['CANARY_DISABLED', 'NO_CANARY_WORKER', 'ROLLBACK_TO_BASELINE', 'NO_KEY', 'IN_CANARY_SHARE', 'OUTSIDE_CANARY_SHARE'] as const;
+
+export type VariantReason = (typeof VARIANT_REASONS)[number];
+
+export type Variant = 'baseline' | 'canary';

@@ -1,0 +1,24 @@
+import { type DestinationStream, pino } from 'pino';
+
+/** What services log with: JSON lines on standard error. */
+export type Logger = Pick<import('pino').Logger, 'debug' | 'info' | 'warn' | 'error' | 'child'>;
+
+/**
+ * Creates the logger of a service. Levels carry their meaning for whoever is on call: a healthy service logs no `error`.
+ * @param level one of debug, info, warn, error. Default: info.
+ */
+export function createLogger(service: string, level = 'info', destination: DestinationStream = pino.destination(2)): Logger {
+  return pino(
+    {
+      level,
+      base: { service },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      redact: { paths: ['*.authorization', '*.token', '*.prompt', '*.messages', '*.content'], censor: '[redacted]' },
+    },
+    destination,
+  );
+}
+
+/** A logger that writes nothing, for tests and libraries. */
+export const silentLogger: Logger = pino({ level: 'silent' });

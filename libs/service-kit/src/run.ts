@@ -1,0 +1,69 @@
+import { createLogger, type Logger } from './logger.ts';
+import { ConfigError } from './config/config-error.ts';
+import { environmentHelp, type EnvironmentTable, type EnvironmentValues, readEnvironment } from './config/environment.ts';
+import { StartupError } from './lifecycle-errors.ts';
+
+/** A composed service. `stop` must end by itself; `reload` re-reads the configuration files. */
+export interface App {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  reload?(): Promise<void>;
+}
+
+export interface Service<T extends EnvironmentTable> {
+  readonly name: string;
+  readonly description: string;
+  readonly environment: T;
+  createApp(config: EnvironmentValues<T>, logger: Logger): App | Promise<App>;
+}
+
+/** Longest time that a stop may take before the process ends anyway, in milliseconds. */
+const STOP_LIMIT_MS = 15_000;
+
+/**
+ * Runs a service as a process: `--help`, configuration, start, SIGHUP to reload, SIGINT or SIGTERM to drain and stop.
+ * Exit codes: 0 after a clean stop, 1 when it could not start or an unexpected error ended it.
+ */
+export async function run<T extends EnvironmentTable>(service: Service<T>): Promise<void> {
+  if (process.argv.includes('--help')) {
+    process.stdout.write(environmentHelp(service.name, service.description, service.environment));
+    return;
+  }
+  const logger = createLogger(service.name, process.env['MLX_SERVING_LOG_LEVEL'] ?? 'info');
+  try {
+    const app = await service.createApp(readEnvironment(service.environment, process.env), logger);
+    superviseProcess(app, logger);
+    await app.start();
+    logger.info({ pid: process.pid }, 'started');
+  } catch (error) {
+    if (error instanceof StartupError || error instanceof ConfigError) process.stderr.write(`${service.name}: ${error.message}\n`);
+    else logger.error({ err: error }, 'could not start');
+    process.exit(1);
+  }
+}
+
+function superviseProcess(app: App, logger: Logger): void {
+  let stopping = false;
+  const stop = (cause: string, exitCode: number): void => {
+    if (stopping) return;
+    stopping = true;
+    logger.info({ cause }, 'stopping');
+    setTimeout(() => process.exit(exitCode || 1), STOP_LIMIT_MS).unref();
+    app.stop().then(
+      () => process.exit(exitCode),
+      (error: unknown) => {
+        logger.error({ err: error }, 'stopped with an error');
+        process.exit(1);
+      },
+    );
+  };
+  process.on('SIGTERM', () => stop('SIGTERM', 0));
+  process.on('SIGINT', () => stop('SIGINT', 0));
+  process.on('SIGHUP', () => void app.reload?.().catch((error: unknown) => logger.error({ err: error }, 'reload failed')));
+  for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+    process.on(event, (error: unknown) => {
+      logger.error({ err: error }, event);
+      stop(event, 1);
+    });
+  }
+}
