@@ -1,0 +1,128 @@
+"""Composition root: makes every part, starts them, and stops them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+
+from mlx_worker.config import WorkerConfig
+from mlx_worker.engine.engine import Engine
+from mlx_worker.generation.generation_service import GenerationService
+from mlx_worker.health import Health, OperationsServer
+from mlx_worker.lifecycle import Lifecycle
+from mlx_worker.logs import Logger
+from mlx_worker.metrics import WorkerMetrics
+from mlx_worker.sampling import Sampler, SamplingOptions, sampler_for
+from mlx_worker.server import GrpcServer, WorkerServicer
+from mlx_worker.status_service import StatusService
+from mlx_worker.tokenization import Tokenization
+
+STOP_GRACE_SECONDS = 1.0
+
+
+class App:
+    """A worker. Must be made inside the event loop. Raises OSError when a port is taken."""
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        logger: Logger,
+        make_sampler: Callable[[SamplingOptions], Sampler | None] = sampler_for,
+    ) -> None:
+        self.config = config
+        self.logger = logger
+        self.lifecycle = Lifecycle()
+        self.metrics = WorkerMetrics()
+        self.engine = Engine(
+            config.model,
+            max_queue=config.max_queue,
+            max_batch=config.max_batch,
+            prefill_chunk=config.prefill_chunk,
+            logger=logger,
+            make_sampler=make_sampler,
+            on_step=self.metrics.on_step,
+        )
+        self._tokenization = Tokenization()
+        generation = GenerationService(
+            self.engine, self._tokenization, self.lifecycle, self.metrics, logger, config.max_pending_tokens
+        )
+        status = StatusService(
+            config.worker_id, self.engine, self._tokenization, self.lifecycle, self.metrics, self._not_serving
+        )
+        self.health = Health(self.engine, self.lifecycle)
+        self.operations = OperationsServer(
+            config.host, config.metrics_port, self.health, self.metrics.registry
+        )
+        self.server = GrpcServer(WorkerServicer(generation, status), config.host, config.port)
+
+    async def start(self) -> None:
+        """Opens the ports, loads the model, then serves. Raises what kept the model from loading."""
+        self.operations.start()
+        await self.server.start()
+        self.engine.start()
+        self.lifecycle.model = await self.engine.loaded
+        await self.server.set_serving(True)
+        self.logger.info(
+            "serving",
+            model=self.lifecycle.model.id,
+            parameters=self.lifecycle.model.parameters,
+            port=self.server.port,
+            metrics_port=self.operations.port,
+        )
+
+    async def stop(self, drain_seconds: float) -> int:
+        """Drains, ends what is left, closes the ports. Returns how many streams were cut off."""
+        self.lifecycle.draining = True
+        await self._not_serving()
+        remaining = await self.lifecycle.drain(drain_seconds)
+        self.lifecycle.stopping.set()
+        await self.engine.stop()
+        await self.server.stop(STOP_GRACE_SECONDS)
+        self.operations.stop()
+        self._tokenization.close()
+        return remaining
+
+    async def _not_serving(self) -> None:
+        await self.server.set_serving(False)
+
+
+async def run(config: WorkerConfig, logger: Logger) -> int:
+    """Serves until SIGTERM, SIGINT or the end of the engine. Returns the exit code."""
+    try:
+        app = App(config, logger)
+    except OSError as error:
+        print(f"mlx-worker: cannot listen on {config.host}: {error}", file=sys.stderr)
+        return 1
+    told_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, told_to_stop.set)
+    start = asyncio.ensure_future(app.start())
+    stop = asyncio.ensure_future(told_to_stop.wait())
+    await asyncio.wait({start, stop, app.engine.stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if not start.done() or start.exception() is None:
+        await asyncio.wait({stop, app.engine.stopped}, return_when=asyncio.FIRST_COMPLETED)
+    return await shut_down(app, start, told_to_stop.is_set())
+
+
+async def shut_down(app: App, start: asyncio.Future[None], told_to_stop: bool) -> int:
+    """Stops the app, gently when it was told to. Returns the exit code."""
+    if told_to_stop:
+        start.cancel()
+        remaining = await app.stop(app.config.drain_timeout_ms / 1000)
+        app.logger.info("stopped", cut_off_streams=remaining)
+        return 0
+    fault = app.engine.stopped.result() if app.engine.stopped.done() else start.exception()
+    app.logger.error(f"the engine ended: {fault}", fault, model=app.config.model)
+    await app.stop(0)
+    return 1
+
+
+def serve(config: WorkerConfig, warning: str | None) -> int:
+    """Runs a worker in this process. `warning` is logged first. Returns the exit code."""
+    logger = Logger(config.log_level, worker_id=config.worker_id)
+    if warning is not None:
+        logger.warn(warning)
+    return asyncio.run(run(config, logger))

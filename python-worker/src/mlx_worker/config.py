@@ -1,0 +1,86 @@
+"""Configuration: command line, then environment, then default."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+LOG_LEVELS = ("debug", "info", "warn", "error")
+ENVIRONMENT_PREFIX = "MLX_SERVING_WORKER_"
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """Everything that can be set. Times are in milliseconds; port 0 takes a free port."""
+
+    host: str = "127.0.0.1"
+    port: int = 50061
+    metrics_port: int = 9111
+    worker_id: str = "worker"
+    model: str = "tiny"
+    max_queue: int = 64
+    max_batch: int = 16
+    prefill_chunk: int = 512
+    max_pending_tokens: int = 4096
+    drain_timeout_ms: int = 10_000
+    log_level: str = "info"
+
+
+def whole_number(least: int, most: int) -> type[int]:
+    """An argparse type for an integer between two limits."""
+
+    def parse(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{value} is not between {least} and {most}")
+        return value
+
+    parse.__name__ = "whole number"
+    return parse  # type: ignore[return-value]
+
+
+def parser_for(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+    """The command line, with the environment's values as defaults. A value of the environment is checked too."""
+    defaults = WorkerConfig(worker_id=f"{socket.gethostname()}-{os.getpid()}")
+    parser = argparse.ArgumentParser(
+        prog="mlx-worker",
+        description="Serves a language model with MLX over gRPC.",
+        epilog=f"Every option can also be set as {ENVIRONMENT_PREFIX}<OPTION>, the model as MODEL too.",
+    )
+
+    def add(name: str, kind: type[int] | type[str], help_text: str, choices: Sequence[str] | None = None) -> None:
+        field = name.replace("-", "_")
+        default: object = environment.get(ENVIRONMENT_PREFIX + field.upper(), getattr(defaults, field))
+        if name == "model" and ENVIRONMENT_PREFIX + "MODEL" not in environment:
+            default = environment.get("MODEL", default)
+        parser.add_argument(
+            f"--{name}", type=kind, default=default, choices=choices, help=f"{help_text} (default: {default})"
+        )
+
+    port = whole_number(0, 65_535)
+    add("host", str, "address to listen on")
+    add("port", port, "gRPC port, 0 for a free one")
+    add("metrics-port", port, "HTTP port of /metrics, /health/live and /health/ready, 0 for a free one")
+    add("worker-id", str, "name in statistics and logs")
+    add("model", str, "'tiny' for the packaged model, a folder, or a Hugging Face name")
+    add("max-queue", whole_number(1, 100_000), "requests that may wait; one more is refused")
+    add("max-batch", whole_number(1, 1_024), "requests that run at one time")
+    add("prefill-chunk", whole_number(16, 65_536), "prompt tokens between two decode steps")
+    add("max-pending-tokens", whole_number(16, 1_000_000), "tokens that a slow reader may leave unread")
+    add("drain-timeout-ms", whole_number(0, 3_600_000), "how long a stop waits for running requests")
+    add("log-level", str, "least level that is logged", LOG_LEVELS)
+    return parser
+
+
+def read_config(
+    arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ
+) -> WorkerConfig:
+    """The frozen configuration. Prints what is wrong and exits with code 2 on a bad value."""
+    parser = parser_for(environment)
+    values = vars(parser.parse_args(arguments))
+    if values["log_level"] not in LOG_LEVELS:
+        parser.error(f"{ENVIRONMENT_PREFIX}LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}")
+    return WorkerConfig(**values)

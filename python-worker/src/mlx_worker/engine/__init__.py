@@ -1,0 +1,1 @@
+"""The only thread that touches MLX, and what passes in and out of it."""

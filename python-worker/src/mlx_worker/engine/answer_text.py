@@ -1,0 +1,54 @@
+"""From token ids to text, with stop strings taken out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class AnswerText:
+    """The text of one answer. Text that may yet become a stop string is held back until that is settled."""
+
+    def __init__(self, detokenizer: Any, stop: tuple[str, ...]) -> None:
+        self.stopped = False
+        self._detokenizer = detokenizer
+        self._stop = stop
+        self._held = ""
+
+    def add(self, token: int) -> str:
+        """Text that is now certain; empty inside a multi-byte character. Sets `stopped` at a stop string."""
+        self._detokenizer.add_token(token)
+        return self._release(self._detokenizer.last_segment)
+
+    def add_last(self, token: int) -> str:
+        """As `add`, for a token after which there is no other: nothing is held back."""
+        self._detokenizer.add_token(token)
+        return self.finish()
+
+    def finish(self) -> str:
+        """What remains at the end of the answer."""
+        self._detokenizer.finalize()
+        released = self._release(self._detokenizer.last_segment)
+        if self.stopped:
+            return released
+        held, self._held = self._held, ""
+        return released + held
+
+    def _release(self, segment: str) -> str:
+        if not self._stop:
+            return str(segment)
+        text = self._held + segment
+        found = [position for stop in self._stop if (position := text.find(stop)) >= 0]
+        if found:
+            self.stopped, self._held = True, ""
+            return text[: min(found)]
+        cut = len(text) - held_length(text, self._stop)
+        self._held = text[cut:]
+        return text[:cut]
+
+
+def held_length(text: str, stop: tuple[str, ...]) -> int:
+    """Length of the longest end of `text` with which a stop string begins."""
+    for length in range(min(len(text), max(map(len, stop)) - 1), 0, -1):
+        if any(candidate.startswith(text[-length:]) for candidate in stop):
+            return length
+    return 0

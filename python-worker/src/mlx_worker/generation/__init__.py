@@ -1,0 +1,1 @@
+"""The Generate call: from the request to the stream of answers."""

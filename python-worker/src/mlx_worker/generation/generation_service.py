@@ -1,0 +1,146 @@
+"""Runs one generation: tokenise, queue, stream, and account for it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from mlx_worker.engine.engine import Engine
+from mlx_worker.engine.request import Completion, EndReason, GenerationRequest
+from mlx_worker.engine.token_stream import TokenStream
+from mlx_worker.errors import ServiceError
+from mlx_worker.gen.mlx_serving.v1 import generation_pb2 as pb
+from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
+from mlx_worker.lifecycle import Lifecycle
+from mlx_worker.logs import Logger
+from mlx_worker.metrics import Outcome, WorkerMetrics
+from mlx_worker.model import LoadedModel
+from mlx_worker.sampling import sampling_options
+from mlx_worker.tokenization import Tokenization
+
+FINISH_REASONS = {
+    EndReason.STOP: pb.FINISH_REASON_STOP,
+    EndReason.LENGTH: pb.FINISH_REASON_LENGTH,
+}
+
+
+class GenerationService:
+    """Every request ends in exactly one outcome, which is counted and logged."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        tokenization: Tokenization,
+        lifecycle: Lifecycle,
+        metrics: WorkerMetrics,
+        logger: Logger,
+        max_pending_tokens: int,
+    ) -> None:
+        self._engine = engine
+        self._tokenization = tokenization
+        self._lifecycle = lifecycle
+        self._metrics = metrics
+        self._logger = logger
+        self._max_pending_tokens = max_pending_tokens
+
+    async def generate(self, message: wpb.WorkerGenerateRequest) -> AsyncGenerator[wpb.WorkerGenerateResponse]:
+        """Accepted, chunks, finished. Raises ServiceError; closing it early frees the request's slot."""
+        request = GenerationRequest(message.request_id, [], sampling_options(pb.SamplingOptions()), self._stream())
+        outcome, error = Outcome.CANCELLED, None
+        try:
+            with self._lifecycle.running():
+                async with aclosing(self._answer(message, request)) as answers:
+                    async for answer in answers:
+                        yield answer
+            outcome = Outcome.OK
+        except ServiceError as raised:
+            outcome, error = (Outcome.FAILED if raised.is_fault else Outcome.REJECTED), raised
+            raise
+        except Exception as raised:
+            outcome, error = Outcome.FAILED, ServiceError("INTERNAL")
+            error.__cause__ = raised
+            raise error from raised
+        finally:
+            self._account(message, request, outcome, error)
+
+    def _stream(self) -> TokenStream:
+        return TokenStream(self._max_pending_tokens)
+
+    async def _answer(
+        self, message: wpb.WorkerGenerateRequest, request: GenerationRequest
+    ) -> AsyncGenerator[wpb.WorkerGenerateResponse]:
+        model = self._lifecycle.model_named(message.model)
+        request.options = sampling_options(message.sampling)
+        request.prompt = await self._tokenization.encode(model, input_of(message))
+        request.tokenize_ms = (time.monotonic() - request.arrived_at) * 1000
+        position = self._engine.submit(request)
+        try:
+            yield accepted(position, request, model)
+            while tokens := await request.stream.read():
+                self._metrics.on_tokens(len(tokens))
+                if request.first_read_at is None:
+                    request.first_read_at = time.monotonic()
+                chunk = wpb.TokenChunk(tokens=[pb.Token(id=token.id, text=token.text) for token in tokens])
+                yield wpb.WorkerGenerateResponse(chunk=chunk)
+        finally:
+            if request.stream.end is None:
+                self._engine.cancel(request)
+        end = request.stream.end
+        if isinstance(end, Completion):
+            yield finished(request, end)
+        elif end is not None:
+            raise end
+
+    def _account(
+        self,
+        message: wpb.WorkerGenerateRequest,
+        request: GenerationRequest,
+        outcome: Outcome,
+        error: ServiceError | None,
+    ) -> None:
+        end = request.stream.end
+        completion = end if isinstance(end, Completion) else None
+        self._metrics.on_finished(outcome, request, completion)
+        fields: dict[str, object] = {
+            "request_id": message.request_id,
+            "outcome": outcome.value,
+            "prompt_tokens": len(request.prompt),
+            "prompt_sha256": hashlib.sha256(repr(request.prompt).encode()).hexdigest()[:16],
+            "completion_tokens": completion.completion_tokens if completion else 0,
+            "total_ms": round((time.monotonic() - request.arrived_at) * 1000, 1),
+            "flags": list(message.enabled_flags),
+        }
+        if error is None:
+            self._logger.info("generation finished", **fields)
+        elif error.is_fault:
+            self._logger.error("generation failed", error.__cause__, reason=error.reason, **fields)
+        else:
+            self._logger.info("generation refused", reason=error.reason, **fields)
+
+
+def input_of(message: wpb.WorkerGenerateRequest | wpb.TokenizeRequest) -> str | pb.Conversation:
+    """The prompt or the conversation; an absent input is an empty prompt."""
+    return message.conversation if message.WhichOneof("input") == "conversation" else message.prompt
+
+
+def accepted(position: int, request: GenerationRequest, model: LoadedModel) -> wpb.WorkerGenerateResponse:
+    """The first message of a stream."""
+    event = wpb.GenerationAccepted(queue_position=position, prompt_tokens=len(request.prompt), model=model.id)
+    return wpb.WorkerGenerateResponse(accepted=event)
+
+
+def finished(request: GenerationRequest, completion: Completion) -> wpb.WorkerGenerateResponse:
+    """The last message of a stream that went well."""
+    timings = pb.GenerationTimings(
+        queue_ms=completion.queue_ms,
+        tokenize_ms=request.tokenize_ms,
+        prefill_ms=completion.prefill_ms,
+        total_ms=(time.monotonic() - request.arrived_at) * 1000,
+    )
+    usage = pb.Usage(prompt_tokens=len(request.prompt), completion_tokens=completion.completion_tokens)
+    event = wpb.GenerationFinished(
+        finish_reason=FINISH_REASONS[completion.reason], usage=usage, timings=timings
+    )
+    return wpb.WorkerGenerateResponse(finished=event)

@@ -1,0 +1,18 @@
+"""Entry point of `mlx-worker`."""
+
+from __future__ import annotations
+
+import sys
+
+from mlx_worker.blas import ensure_blas
+from mlx_worker.config import read_config
+
+
+def main() -> None:
+    """Reads the configuration, serves until told to stop, and exits: 0 after a stop, 1 after a fault."""
+    config = read_config()
+    warning = ensure_blas()
+    # Imported late: what it imports loads MLX, which must find its BLAS already in place.
+    from mlx_worker.app import serve
+
+    sys.exit(serve(config, warning))

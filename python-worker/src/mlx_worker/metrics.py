@@ -1,0 +1,91 @@
+"""All metrics of the worker, in one table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from enum import Enum
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from mlx_worker.engine.request import Completion, GenerationRequest
+
+MILLISECONDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000)
+PREFIX = "mlx_serving_worker_"
+
+# (kind, name, help, labels)
+TABLE: tuple[tuple[type[Counter] | type[Gauge] | type[Histogram], str, str, tuple[str, ...]], ...] = (
+    (Counter, "requests_total", "Finished generations.", ("outcome",)),
+    (Counter, "prompt_tokens_total", "Prompt tokens of generations that went well.", ()),
+    (Counter, "generated_tokens_total", "Tokens sent to readers.", ()),
+    (Histogram, "ttft_ms", "Arrival to first token.", ()),
+    (Histogram, "queue_ms", "Time in the queue.", ()),
+    (Histogram, "prefill_ms", "Admission to first token.", ()),
+    (Histogram, "request_ms", "Arrival to end, of generations that went well.", ()),
+    (Histogram, "step_ms", "One step of the batch.", ()),
+    (Gauge, "running_requests", "Requests in the batch.", ()),
+    (Gauge, "queued_requests", "Requests that wait.", ()),
+    (Gauge, "resident_memory_bytes", "Resident memory of the process.", ()),
+    (Gauge, "active_memory_bytes", "Memory that MLX has allocated and not yet freed.", ()),
+    (Gauge, "draining", "1 while new requests are refused.", ()),
+)
+
+
+class Outcome(Enum):
+    """How a generation ended; the names are those of StreamOutcome."""
+
+    OK = "ok"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+
+
+class WorkerMetrics:
+    """Counts in the event loop's thread; `on_step` may be called from any."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
+        self.generated_tokens = 0
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._histograms: dict[str, Histogram] = {}
+        for kind, name, help_text, labels in TABLE:
+            if kind is Counter:
+                self._counters[name] = Counter(PREFIX + name, help_text, labels, registry=self.registry)
+            elif kind is Gauge:
+                self._gauges[name] = Gauge(PREFIX + name, help_text, labels, registry=self.registry)
+            else:
+                self._histograms[name] = Histogram(
+                    PREFIX + name, help_text, labels, registry=self.registry, buckets=MILLISECONDS
+                )
+
+    def show(self, name: str, read: Callable[[], float]) -> None:
+        """Lets a gauge read its value when it is scraped."""
+        self._gauges[name].set_function(read)
+
+    def on_step(self, seconds: float) -> None:
+        """One step of the batch took this long."""
+        self._histograms["step_ms"].observe(seconds * 1000)
+
+    def on_tokens(self, count: int) -> None:
+        """Tokens are on their way to a reader."""
+        self.generated_tokens += count
+        self._counters["generated_tokens_total"].inc(count)
+
+    def on_finished(self, outcome: Outcome, request: GenerationRequest, completion: Completion | None) -> None:
+        """A generation ended; times are observed only when it went well."""
+        self.requests[outcome] += 1
+        self._counters["requests_total"].labels(outcome.value).inc()
+        if request.first_read_at is not None:
+            self._histograms["ttft_ms"].observe((request.first_read_at - request.arrived_at) * 1000)
+        if outcome is Outcome.OK and completion is not None:
+            self._counters["prompt_tokens_total"].inc(len(request.prompt))
+            self._histograms["queue_ms"].observe(completion.queue_ms)
+            self._histograms["prefill_ms"].observe(completion.prefill_ms)
+            self._histograms["request_ms"].observe((time.monotonic() - request.arrived_at) * 1000)
+
+    @property
+    def requests_total(self) -> int:
+        """Generations that ended, in whatever way."""
+        return sum(self.requests.values())

@@ -1,0 +1,68 @@
+"""A loaded model with its tokenizer and what must be known about it."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx_lm
+from mlx.utils import tree_flatten
+
+PACKAGED_MODELS = Path(__file__).parent / "models"
+# Taken when a model's configuration does not say.
+DEFAULT_CONTEXT_LENGTH = 4096
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """`network` and `tokenizer` are mlx-lm's; `loaded_at` is Unix time in seconds."""
+
+    id: str
+    network: Any
+    tokenizer: Any
+    context_length: int
+    parameters: int
+    end_tokens: frozenset[int]
+    loaded_at: int
+
+
+def model_id(name: str) -> str:
+    """The name by which clients ask for the model: a folder's own name, else the name as it is."""
+    return Path(name).name if Path(name).is_dir() else name
+
+
+def load_model(name: str) -> LoadedModel:
+    """Loads a packaged model, a folder, or a Hugging Face name. Must run in the engine's thread.
+
+    On a CPU the weights are computed in float32: float16 is slower there, and its rounding differs between
+    a batch and a single sequence, so that greedy answers would depend on their neighbours.
+    Raises whatever mlx_lm.load raises when there is no such model.
+    """
+    packaged = PACKAGED_MODELS / name
+    is_packaged = (packaged / "config.json").exists()
+    network, tokenizer, *_ = mlx_lm.load(str(packaged) if is_packaged else name)
+    if mx.default_device() == mx.Device(mx.cpu):
+        network.set_dtype(mx.float32)
+        mx.eval(network.parameters())
+    return LoadedModel(
+        id=name if is_packaged else model_id(name),
+        network=network,
+        tokenizer=tokenizer,
+        context_length=context_length(network),
+        parameters=sum(value.size for _, value in tree_flatten(network.parameters())),
+        end_tokens=frozenset(tokenizer.eos_token_ids),
+        loaded_at=int(time.time()),
+    )
+
+
+def context_length(network: Any) -> int:
+    """Most tokens of prompt and answer together."""
+    length = getattr(network.args, "max_position_embeddings", None)
+    if length is None:
+        text_config = getattr(network.args, "text_config", None) or {}
+        length = json.loads(json.dumps(text_config)).get("max_position_embeddings")
+    return int(length or DEFAULT_CONTEXT_LENGTH)

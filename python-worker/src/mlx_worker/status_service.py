@@ -1,0 +1,105 @@
+"""The calls besides Generate: tokens, models, statistics, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+import psutil
+
+from mlx_worker.engine.engine import Engine, active_memory_bytes
+from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
+from mlx_worker.generation.generation_service import input_of
+from mlx_worker.lifecycle import Lifecycle
+from mlx_worker.metrics import Outcome, WorkerMetrics
+from mlx_worker.tokenization import Tokenization
+
+DEFAULT_INTERVAL_MS = 1000
+LEAST_INTERVAL_MS = 100
+DEFAULT_DRAIN_MS = 10_000
+
+
+class StatusService:
+    """Answers from what the other parts hold."""
+
+    def __init__(
+        self,
+        worker_id: str,
+        engine: Engine,
+        tokenization: Tokenization,
+        lifecycle: Lifecycle,
+        metrics: WorkerMetrics,
+        on_drain: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._worker_id = worker_id
+        self._engine = engine
+        self._tokenization = tokenization
+        self._lifecycle = lifecycle
+        self._metrics = metrics
+        self._on_drain = on_drain
+        self._process = psutil.Process()
+        self._started_at = time.monotonic()
+        metrics.show("running_requests", lambda: engine.running)
+        metrics.show("queued_requests", lambda: engine.queued)
+        metrics.show("resident_memory_bytes", self.resident_memory_bytes)
+        metrics.show("active_memory_bytes", active_memory_bytes)
+        metrics.show("draining", lambda: int(lifecycle.draining))
+
+    async def tokenize(self, request: wpb.TokenizeRequest) -> wpb.TokenizeResponse:
+        """Token ids of the input. Raises ServiceError as Generate does."""
+        model = self._lifecycle.model_named(request.model)
+        return wpb.TokenizeResponse(token_ids=await self._tokenization.encode(model, input_of(request)))
+
+    def list_models(self) -> wpb.WorkerListModelsResponse:
+        """The served model; none while it is being loaded."""
+        model = self._lifecycle.model
+        if model is None:
+            return wpb.WorkerListModelsResponse()
+        info = wpb.ModelInfo(
+            id=model.id,
+            context_length=model.context_length,
+            parameters=model.parameters,
+            loaded_at=model.loaded_at,
+        )
+        return wpb.WorkerListModelsResponse(models=[info])
+
+    async def watch(self, interval_ms: int) -> AsyncGenerator[wpb.StatsResponse]:
+        """Statistics at once and then at each interval, until the worker stops."""
+        interval = max(LEAST_INTERVAL_MS, interval_ms or DEFAULT_INTERVAL_MS) / 1000
+        while True:
+            yield self.stats()
+            try:
+                await asyncio.wait_for(self._lifecycle.stopping.wait(), interval)
+                return
+            except asyncio.TimeoutError:
+                continue
+
+    def stats(self) -> wpb.StatsResponse:
+        """The worker at this moment."""
+        return wpb.StatsResponse(
+            worker_id=self._worker_id,
+            running_requests=self._engine.running,
+            queued_requests=self._engine.queued,
+            resident_memory_bytes=self.resident_memory_bytes(),
+            active_memory_bytes=active_memory_bytes(),
+            requests_total=self._metrics.requests_total,
+            failed_requests_total=self._metrics.requests[Outcome.FAILED],
+            cancelled_requests_total=self._metrics.requests[Outcome.CANCELLED],
+            generated_tokens_total=self._metrics.generated_tokens,
+            uptime_seconds=time.monotonic() - self._started_at,
+            draining=self._lifecycle.draining,
+            pid=os.getpid(),
+        )
+
+    async def drain(self, timeout_ms: int) -> wpb.DrainResponse:
+        """Refuses new work, waits for running streams and says how many are left."""
+        self._lifecycle.draining = True
+        await self._on_drain()
+        remaining = await self._lifecycle.drain((timeout_ms or DEFAULT_DRAIN_MS) / 1000)
+        return wpb.DrainResponse(remaining_streams=remaining)
+
+    def resident_memory_bytes(self) -> int:
+        """Resident memory of the process."""
+        return int(self._process.memory_info().rss)
