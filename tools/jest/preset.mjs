@@ -11,7 +11,7 @@ export function jestConfig(name, overrides = {}) {
     displayName: name,
     testMatch: ['<rootDir>/src/**/*.spec.ts', '<rootDir>/test/**/*.spec.ts'],
     testEnvironment: 'node',
-    testEnvironmentOptions: { customExportConditions: ['@mlx-serving/source', 'node', 'import', 'default'] },
+    testEnvironmentOptions: { customExportConditions: ['@mlx-serving/source', 'node'] },
     extensionsToTreatAsEsm: ['.ts'],
     transform: { '\\.ts$': fileURLToPath(new URL('./strip-types-transformer.mjs', import.meta.url)) },
     ...overrides,

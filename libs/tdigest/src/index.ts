@@ -1,1 +1,4 @@
-export {};
+export { Digest, MAX_SAMPLE } from './digest.ts';
+export { RollingDigest, type RollingDigestOptions } from './rolling-digest.ts';
+export { RollingSums } from './rolling-sums.ts';
+export { type WindowOptions } from './slot-ring.ts';
