@@ -5,7 +5,7 @@ import { StartupError } from '../lifecycle-errors.ts';
 export interface EnvironmentEntry {
   readonly name: string;
   readonly help: string;
-  readonly schema: z.ZodType<unknown, string | undefined>;
+  readonly schema: z.ZodType;
   readonly default?: string;
 }
 
