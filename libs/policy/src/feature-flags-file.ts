@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type FlagConfig, flagConfig, flagName } from './flag-config.ts';
+import { type FlagConfig, flagConfig, flagName, parentOf } from './flag-config.ts';
 import { flagRule } from './flag-rule.ts';
 import { percentage } from './percentage.ts';
 
@@ -74,11 +74,11 @@ function toFlagConfig(entry: FeatureEntry | SubFeatureEntry): FlagConfig {
 
 /** What a schema cannot see: bad names, both percentages at once, missing seeds, unknown or circular requirements. */
 export function checkFeatureFlagsFile(file: FeatureFlagsFile): { path: string[]; message: string }[] {
+  const issues = badNames(file);
+  if (issues.length > 0) return issues;
   const flags = flagsOfFile(file);
-  const issues: { path: string[]; message: string }[] = [];
   for (const [name, config] of flags) {
     const path = name.split('.');
-    if (!flagName.safeParse(name).success) issues.push({ path, message: 'The name must be of letters, digits, _ and -.' });
     if (path.length === 1 && config.strategy === 'hash' && config.hashSeed === undefined) issues.push({ path, message: 'hash_seed is missing.' });
     for (const required of config.requires) {
       if (!flags.has(required)) issues.push({ path: [...path, 'requires'], message: `There is no flag ${required}.` });
@@ -93,25 +93,44 @@ export function checkFeatureFlagsFile(file: FeatureFlagsFile): { path: string[];
   return issues;
 }
 
+/** A dot joins a sub-feature to its parent, so no key of the file may hold one. */
+function badNames(file: FeatureFlagsFile): { path: string[]; message: string }[] {
+  const isBad = (path: string[]): boolean => path.some((key) => key.includes('.')) || !flagName.safeParse(path.join('.')).success;
+  return Object.entries(file)
+    .filter(([name]) => !RESERVED.has(name))
+    .flatMap(([name, entry]) => [[name], ...Object.keys(entry).filter((part) => !FIELDS.has(part)).map((part) => [name, part])])
+    .filter(isBad)
+    .map((path) => ({ path, message: 'The name must be of letters, digits, _ and -.' }));
+}
+
 /**
- * Finds a circle among requirements.
+ * Finds a circle among requirements. A sub-feature requires its parent without saying so.
  * @returns the names along the first circle, its first name repeated at the end, or undefined
  */
 export function findCircle(requirements: ReadonlyMap<string, readonly string[]>): string[] | undefined {
   const done = new Set<string>();
-  const visit = (name: string, trail: string[]): string[] | undefined => {
-    if (trail.includes(name)) return [...trail.slice(trail.indexOf(name)), name];
-    if (done.has(name)) return undefined;
-    for (const required of requirements.get(name) ?? []) {
-      const circle = visit(required, [...trail, name]);
-      if (circle) return circle;
-    }
-    done.add(name);
-    return undefined;
+  const next = (name: string): string[] => {
+    const parent = parentOf(name);
+    return [...(parent !== undefined && requirements.has(parent) ? [parent] : []), ...(requirements.get(name) ?? [])];
   };
-  for (const name of requirements.keys()) {
-    const circle = visit(name, []);
-    if (circle) return circle;
+  for (const start of requirements.keys()) {
+    // Its own stack: a chain of requirements may be longer than the call stack is deep.
+    const trail = done.has(start) ? [] : [{ name: start, rest: next(start) }];
+    const onTrail = new Set([start]);
+    for (let last = trail.at(-1); last; last = trail.at(-1)) {
+      const required = last.rest.shift();
+      if (required === undefined) {
+        done.add(last.name);
+        onTrail.delete(last.name);
+        trail.pop();
+      } else if (onTrail.has(required)) {
+        const names = trail.map((step) => step.name);
+        return [...names.slice(names.indexOf(required)), required];
+      } else if (!done.has(required)) {
+        trail.push({ name: required, rest: next(required) });
+        onTrail.add(required);
+      }
+    }
   }
   return undefined;
 }

@@ -51,13 +51,7 @@ export class ServiceError extends Error {
   /** Reads any thrown value: a ServiceError as it is, a gRPC error by its code and reason, everything else as INTERNAL. */
   static from(thrown: unknown): ServiceError {
     if (thrown instanceof ServiceError) return thrown;
-    if (isGrpcError(thrown)) {
-      const code = (status[thrown.code] ?? 'INTERNAL') as ErrorCode;
-      const reason = thrown.metadata?.get('reason')[0]?.toString() ?? code;
-      const retryAfter = Number(thrown.metadata?.get('retry-after-ms')[0] ?? Number.NaN);
-      const details = Number.isFinite(retryAfter) ? { cause: thrown, retryAfterMs: retryAfter } : { cause: thrown };
-      return new ServiceError(code, reason, thrown.details || code, details);
-    }
+    if (isGrpcError(thrown)) return fromGrpcError(thrown);
     return new ServiceError('INTERNAL', 'INTERNAL', 'Something went wrong inside the service; its log has the request id.', { cause: thrown });
   }
 }
@@ -70,6 +64,16 @@ interface GrpcError {
 
 function isGrpcError(thrown: unknown): thrown is GrpcError {
   return thrown instanceof Error && typeof (thrown as Partial<GrpcError>).code === 'number' && typeof (thrown as Partial<GrpcError>).details === 'string';
+}
+
+function fromGrpcError(thrown: GrpcError): ServiceError {
+  const name = status[thrown.code] ?? '';
+  const code = name in HTTP_STATUS ? (name as ErrorCode) : 'INTERNAL';
+  const reason = thrown.metadata?.get('reason')[0]?.toString();
+  const retryAfter = Number(thrown.metadata?.get('retry-after-ms')[0] ?? Number.NaN);
+  const details = Number.isFinite(retryAfter) ? { cause: thrown, retryAfterMs: retryAfter } : { cause: thrown };
+  // Only our services send a reason. Any other text is the transport's own and may name addresses.
+  return new ServiceError(code, reason ?? code, (reason && thrown.details) || `A call inside the system failed: ${code}.`, details);
 }
 
 /**

@@ -38,7 +38,7 @@ export class GrpcServer {
     this.#health.addToServer(this.#server);
     reflection(this.#services).addToServer(this.#server);
     const bound = await new Promise<number>((resolve, reject) => {
-      this.#server.bindAsync(`${host}:${port}`, ServerCredentials.createInsecure(), (error, actual) =>
+      this.#server.bindAsync(`${host.includes(':') ? `[${host}]` : host}:${port}`, ServerCredentials.createInsecure(), (error, actual) =>
         error ? reject(/EADDRINUSE|No address added/.test(error.message) ? portInUse(host, port) : error) : resolve(actual),
       );
     });

@@ -13,10 +13,14 @@ export function listen(server: Server, host: string, port: number): Promise<numb
   });
 }
 
-/** Stops taking connections, ends the idle ones and waits for the busy ones. */
-export function closeHttpServer(server: Server): Promise<void> {
+/** Stops taking connections, ends the idle ones, and waits `graceMs` for the busy ones before it ends those too. */
+export function closeHttpServer(server: Server, graceMs = 10_000): Promise<void> {
   return new Promise((resolve) => {
-    server.close(() => resolve());
+    const force = setTimeout(() => server.closeAllConnections(), graceMs);
+    server.close(() => {
+      clearTimeout(force);
+      resolve();
+    });
     server.closeIdleConnections();
   });
 }

@@ -61,6 +61,6 @@ export class OperationsServer {
   }
 
   stop(): Promise<void> {
-    return closeHttpServer(this.#server);
+    return closeHttpServer(this.#server, 1_000);
   }
 }

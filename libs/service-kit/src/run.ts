@@ -1,6 +1,7 @@
 import { createLogger, type Logger } from './logger.ts';
 import { ConfigError } from './config/config-error.ts';
 import { environmentHelp, type EnvironmentTable, type EnvironmentValues, readEnvironment } from './config/environment.ts';
+import { logLevel } from './config/environment-schemas.ts';
 import { StartupError } from './lifecycle-errors.ts';
 
 /** A composed service. `stop` must end by itself; `reload` re-reads the configuration files. */
@@ -17,6 +18,11 @@ export interface Service<T extends EnvironmentTable> {
   createApp(config: EnvironmentValues<T>, logger: Logger): App | Promise<App>;
 }
 
+/** What the process itself reads, besides the service's own table. */
+const processEnvironment = {
+  logLevel: { name: 'MLX_SERVING_LOG_LEVEL', default: 'info', schema: logLevel, help: 'debug, info, warn or error.' },
+} as const;
+
 /** Longest time that a stop may take before the process ends anyway, in milliseconds. */
 const STOP_LIMIT_MS = 15_000;
 
@@ -26,11 +32,12 @@ const STOP_LIMIT_MS = 15_000;
  */
 export async function run<T extends EnvironmentTable>(service: Service<T>): Promise<void> {
   if (process.argv.includes('--help')) {
-    process.stdout.write(environmentHelp(service.name, service.description, service.environment));
+    process.stdout.write(environmentHelp(service.name, service.description, { ...service.environment, ...processEnvironment }));
     return;
   }
-  const logger = createLogger(service.name, process.env['MLX_SERVING_LOG_LEVEL'] ?? 'info');
+  let logger = createLogger(service.name);
   try {
+    logger = createLogger(service.name, readEnvironment(processEnvironment, process.env).logLevel);
     const app = await service.createApp(readEnvironment(service.environment, process.env), logger);
     superviseProcess(app, logger);
     await app.start();

@@ -1,5 +1,4 @@
-import { readFile } from 'node:fs/promises';
-import { unwatchFile, watchFile } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
 import type { z } from 'zod';
 import type { Logger } from '../logger.ts';
 import { ConfigError } from './config-error.ts';
@@ -10,7 +9,7 @@ export interface ConfigFileOptions<S extends z.ZodType> {
   readonly schema: S;
   readonly crossCheck?: CrossCheck<z.output<S>>;
   readonly logger: Logger;
-  /** How often the file is looked at, in milliseconds. Default: 250. */
+  /** How often the file is looked at, in milliseconds. A change is read once it has stayed the same for as long. Default: 250. */
   readonly pollMs?: number;
   /** Called with the new value after each reload that changed the text. */
   readonly onChange?: (value: z.output<S>, text: string) => void | Promise<void>;
@@ -28,6 +27,10 @@ export class ConfigFile<S extends z.ZodType> {
   #value: z.output<S> | undefined;
   #text = '';
   #reloading: Promise<void> = Promise.resolve();
+  #timer: NodeJS.Timeout | undefined;
+  /** What the file looked like when it was last read, and when it was last looked at. */
+  #readMark = '';
+  #seenMark = '';
 
   constructor(options: ConfigFileOptions<S>) {
     this.#options = options;
@@ -52,17 +55,31 @@ export class ConfigFile<S extends z.ZodType> {
   }
 
   watch(): void {
-    watchFile(this.#options.path, { interval: this.#options.pollMs ?? 250 }, () => void this.reload());
+    this.#timer ??= setInterval(() => void this.#look(), this.#options.pollMs ?? 250).unref();
   }
 
   stop(): void {
-    unwatchFile(this.#options.path);
+    clearInterval(this.#timer);
+    this.#timer = undefined;
   }
 
   /** Re-reads the file. Never rejects: a refused file is logged and reported to `onRefused`. Runs one at a time. */
   reload(): Promise<void> {
     this.#reloading = this.#reloading.then(() => this.#reloadOnce());
     return this.#reloading;
+  }
+
+  /** Reads a changed file on the second look at which it is the same, so a file that is still being written is left alone. */
+  async #look(): Promise<void> {
+    const mark = await this.#mark();
+    const settled = mark === this.#seenMark;
+    this.#seenMark = mark;
+    if (settled && mark !== this.#readMark) await this.reload();
+  }
+
+  async #mark(): Promise<string> {
+    const found = await stat(this.#options.path, { bigint: true }).catch(() => undefined);
+    return found ? [found.dev, found.ino, found.size, found.mtimeNs, found.ctimeNs].join() : 'missing';
   }
 
   async #reloadOnce(): Promise<void> {
@@ -82,6 +99,8 @@ export class ConfigFile<S extends z.ZodType> {
   }
 
   async #read(): Promise<string> {
+    // Taken before the text: a change in between is seen at the next look.
+    this.#readMark = await this.#mark();
     try {
       return await readFile(this.#options.path, 'utf8');
     } catch (error) {

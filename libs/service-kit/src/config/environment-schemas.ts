@@ -17,4 +17,6 @@ export const addresses = z
   .transform((value) => value.split(',').map((part) => part.trim()).filter((part) => part !== ''))
   .pipe(z.array(address));
 
+export const logLevel = z.enum(['debug', 'info', 'warn', 'error']);
+
 export const flag = z.enum(['true', 'false']).transform((value) => value === 'true');

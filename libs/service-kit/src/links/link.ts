@@ -60,9 +60,15 @@ export class Link<Up, Down> {
   }
 
   #receive(message: Down): void {
-    this.#options.onMessage(message);
-    if (this.#connected) return;
+    const isFirst = !this.#connected;
+    // Before the message is used, so that its acknowledgement can be sent.
     this.#connected = true;
+    try {
+      this.#options.onMessage(message);
+    } catch (error) {
+      this.#options.logger.error({ link: this.#options.name, err: error }, 'a message of the link could not be used');
+    }
+    if (!isFirst) return;
     this.#attempt = 0;
     this.#options.logger.info({ link: this.#options.name }, 'link is up');
     this.#options.onConnected?.();

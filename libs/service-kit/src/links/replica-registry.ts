@@ -1,10 +1,14 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js';
+import { ServiceError, toGrpcError } from '../errors.ts';
 
 /** What became of one revision: who applied it, in how many milliseconds, and who has not answered. */
 export interface PropagationProof {
   readonly acknowledged: { replicaId: string; milliseconds: number }[];
   readonly missing: string[];
 }
+
+/** Most messages that wait for one slow replica; beyond it the link ends, and the replica links again and gets the whole. */
+const MAX_UNSENT = 1_000;
 
 interface Replica<Up, Down> {
   readonly id: string;
@@ -37,7 +41,10 @@ export class ReplicaRegistry<Up, Down> {
   }
 
   broadcast(message: Down): void {
-    for (const replica of this.#replicas.values()) replica.call.write(message);
+    for (const { call } of [...this.#replicas.values()]) {
+      if (call.writableLength < MAX_UNSENT) call.write(message);
+      else call.emit('error', toGrpcError(new ServiceError('RESOURCE_EXHAUSTED', 'LINK_TOO_SLOW', 'The link does not keep up; link again.')));
+    }
   }
 
   acknowledge(id: string, revision: bigint): void {

@@ -1,0 +1,23 @@
+import { describe, expect, it } from '@jest/globals';
+import { createLogger } from './logger.ts';
+
+function logged(write: (logger: ReturnType<typeof createLogger>) => void, level?: string): Record<string, unknown>[] {
+  const lines: string[] = [];
+  write(createLogger('x', level, { write: (line: string) => void lines.push(line) }));
+  return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+describe('createLogger', () => {
+  it('writes JSON lines with the level by name, the time and the service', () => {
+    expect(logged((logger) => logger.warn({ link: 'qos' }, 'down'))).toEqual([{ level: 'warn', time: expect.stringMatching(/^\d{4}-.+Z$/), service: 'x', link: 'qos', msg: 'down' }]);
+  });
+
+  it('leaves out what is below its level', () => {
+    expect(logged((logger) => logger.info('quiet'), 'warn')).toEqual([]);
+  });
+
+  it('censors prompts and secrets that slip into a field', () => {
+    const [line] = logged((logger) => logger.info({ request: { prompt: 'my secret', authorization: 'Bearer abc', messages: ['hi'], id: 1 } }, 'x'));
+    expect(line?.['request']).toEqual({ prompt: '[redacted]', authorization: '[redacted]', messages: '[redacted]', id: 1 });
+  });
+});
