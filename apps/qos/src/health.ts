@@ -1,0 +1,26 @@
+import type { Health } from '@mlx-serving/service-kit';
+import type { EvaluationService } from './evaluation/evaluation-service.ts';
+import type { LeaseService } from './leases/lease-service.ts';
+import type { Gateways } from './link/link-handler.ts';
+import type { WorkerService } from './workers/worker-service.ts';
+
+export interface HealthOptions {
+  readonly isListening: () => boolean;
+  readonly gateways: Gateways;
+  readonly leases: LeaseService;
+  readonly evaluation: EvaluationService;
+  readonly workers: WorkerService;
+}
+
+/** Ready when gateways can link. A worker or a gateway that is missing is shown, and is no reason to be taken out. */
+export function createHealth({ isListening, gateways, leases, evaluation, workers }: HealthOptions): Health {
+  return {
+    checks: { grpc: () => (isListening() ? null : 'does not listen yet') },
+    details: () => ({
+      linkedGateways: gateways.ids,
+      unacknowledgedLeases: leases.unacknowledged,
+      missingWorkers: workers.missing,
+      slos: evaluation.verdicts,
+    }),
+  };
+}

@@ -1,0 +1,9 @@
+import { Qos } from '@mlx-serving/contracts';
+import { GrpcServer, type Logger } from '@mlx-serving/service-kit';
+import { createLinkHandler, type LinkHandlerOptions } from './link/link-handler.ts';
+import { createStateHandler, type StateHandlerOptions } from './state/state-handler.ts';
+
+/** The gRPC service Qos. */
+export function createServer(options: LinkHandlerOptions & StateHandlerOptions, logger: Logger): GrpcServer {
+  return new GrpcServer(logger).add(Qos, { link: createLinkHandler(options), getState: createStateHandler(options) });
+}

@@ -1,0 +1,43 @@
+import { create } from '@bufbuild/protobuf';
+import { type Handlers, StatsResponseSchema, Worker } from '@mlx-serving/contracts';
+import { GrpcServer, silentLogger } from '@mlx-serving/service-kit';
+
+type Stats = Parameters<Handlers<typeof Worker>['stats']>[0];
+
+/** A worker that only shows statistics, over real gRPC. */
+export class FakeWorker {
+  readonly #server: GrpcServer;
+  readonly #calls = new Set<Stats>();
+  readonly #workerId: string;
+
+  constructor(workerId: string) {
+    this.#workerId = workerId;
+    const unused = (): never => {
+      throw new Error('not part of this fake');
+    };
+    this.#server = new GrpcServer(silentLogger).add(Worker, {
+      generate: unused,
+      tokenize: unused,
+      listModels: unused,
+      drain: unused,
+      stats: (call) => {
+        this.#calls.add(call);
+        this.show(1);
+      },
+    });
+  }
+
+  start(port = 0): Promise<number> {
+    return this.#server.start('127.0.0.1', port);
+  }
+
+  show(runningRequests: number): void {
+    const message = create(StatsResponseSchema, { workerId: this.#workerId, runningRequests, residentMemoryBytes: 1024n, pid: 7 });
+    for (const call of this.#calls) call.write(message);
+  }
+
+  async stop(): Promise<void> {
+    for (const call of this.#calls) call.end();
+    await this.#server.stop(50);
+  }
+}
