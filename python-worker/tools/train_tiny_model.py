@@ -11,12 +11,9 @@ import argparse
 import json
 import math
 import random
-import re
 import shutil
-import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +29,10 @@ import mlx.nn as nn  # noqa: E402
 import mlx.optimizers as optim  # noqa: E402
 from mlx.utils import tree_flatten, tree_map  # noqa: E402
 from mlx_lm.models.llama import Model, ModelArgs  # noqa: E402
-from tiny_model_text import CHAT_PAIRS, chat_text, conversations_from  # noqa: E402
+from tiny_model_text import SPECIAL_TOKENS, Corpus, read_corpus  # noqa: E402
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: E402
 
 TARGET = WORKER_ROOT / "src" / "mlx_worker" / "models" / "tiny"
-# In the order of their worth to a reader of the model's answers; the text is cut at --max-bytes.
-PATTERNS = ["README.md", "docs/**/*.md", "**/README.md", "proto/**/*.proto", "python-worker/src/**/*.py",
-            "libs/**/*.ts", "apps/**/*.ts", "python-worker/tools/*.py"]
-GENERATED = re.compile(r"/(gen|dist|node_modules)/|\.spec\.ts$|\.d\.ts$")
-END, SYSTEM, USER, ASSISTANT = "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"
-SPECIAL_TOKENS = [END, SYSTEM, USER, ASSISTANT]
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -66,57 +57,21 @@ CONFIG: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """What the model is trained on: whole documents, and chats in the form of the template."""
-
-    documents: list[str]
-    chats: list[str]
-
-    def all(self) -> list[str]:
-        """Every text; the chats three times, so that they are met as often as the far longer documents."""
-        return [document + END for document in self.documents] + self.chats * 3
-
-
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=2.0, help="time to train (default: 2)")
     parser.add_argument("--steps", type=int, help="number of steps, in place of a time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--batch", type=int, default=12, help="sequences in a step (default: 12)")
     parser.add_argument("--length", type=int, default=192, help="tokens in a sequence (default: 192)")
     parser.add_argument("--rate", type=float, default=4e-3, help="highest learning rate (default: 0.004)")
-    parser.add_argument("--max-bytes", type=int, default=200_000, help="most bytes of documents (default: 200000)")
+    parser.add_argument(
+        "--max-bytes", type=int, default=200_000, help="most bytes of documents (default: 200000)"
+    )
     parser.add_argument("--output", type=Path, default=TARGET)
     parser.add_argument("paths", nargs="*", type=Path, help="further text files")
     return parser.parse_args()
-
-
-def read_corpus(extra: list[Path], max_bytes: int) -> Corpus:
-    """Text of the repository's tracked files in the order of PATTERNS, then the further files, cut at a size."""
-    root = WORKER_ROOT.parent
-    tracked = subprocess.run(["git", "ls-files"], cwd=root, check=True, capture_output=True, text=True)
-    names = [name for name in tracked.stdout.splitlines() if not GENERATED.search(name)]
-    ordered: list[Path] = []
-    for pattern in PATTERNS:
-        matching = (root / name for name in names if matches(name, pattern))
-        ordered += [path for path in matching if path not in ordered and path.exists()]
-    documents: list[str] = []
-    room = max_bytes
-    for path in [*ordered, *extra]:
-        text = path.read_text(errors="ignore")[: max(0, room)]
-        room -= len(text.encode())
-        if text.strip():
-            documents.append(text)
-    pairs = CHAT_PAIRS + [pair for document in documents for pair in conversations_from(document)]
-    return Corpus(documents, [chat_text(user, answer) for user, answer in pairs])
-
-
-def matches(name: str, pattern: str) -> bool:
-    """Whether a tracked name matches a pattern in which ** stands for any folders."""
-    expression = re.escape(pattern).replace(r"\*\*/", "(?:.*/)?").replace(r"\*", "[^/]*")
-    return re.fullmatch(expression, name) is not None
 
 
 def train_tokenizer(texts: list[str]) -> Tokenizer:
@@ -134,8 +89,8 @@ def train_tokenizer(texts: list[str]) -> Tokenizer:
     return tokenizer
 
 
-def batches(tokens: list[int], arguments: argparse.Namespace, rng: random.Random) -> mx.array:
-    """One batch of random windows: [batch, length + 1] token ids."""
+def random_windows(tokens: list[int], arguments: argparse.Namespace, rng: random.Random) -> mx.array:
+    """One batch: token ids [batch, length + 1]."""
     span = arguments.length + 1
     starts = [rng.randrange(max(1, len(tokens) - span)) for _ in range(arguments.batch)]
     return mx.array([tokens[start : start + span] for start in starts])
@@ -143,7 +98,8 @@ def batches(tokens: list[int], arguments: argparse.Namespace, rng: random.Random
 
 def loss_of(model: Model, batch: mx.array) -> mx.array:
     """Mean cross entropy of the next token."""
-    return nn.losses.cross_entropy(model(batch[:, :-1]), batch[:, 1:], reduction="mean")
+    loss: mx.array = nn.losses.cross_entropy(model(batch[:, :-1]), batch[:, 1:], reduction="mean")
+    return loss
 
 
 def train(model: Model, tokens: list[int], arguments: argparse.Namespace) -> tuple[int, float, float]:
@@ -156,8 +112,9 @@ def train(model: Model, tokens: list[int], arguments: argparse.Namespace) -> tup
     progress = 0.0
     while progress < 1.0:
         warm_up = min(1.0, (len(losses) + 1) / 20)
-        optimizer.learning_rate = arguments.rate * warm_up * (0.05 + 0.95 * (1 + math.cos(math.pi * progress)) / 2)
-        loss, gradient = loss_and_gradient(model, batches(tokens, arguments, rng))
+        decay = 0.05 + 0.95 * (1 + math.cos(math.pi * progress)) / 2
+        optimizer.learning_rate = arguments.rate * warm_up * decay
+        loss, gradient = loss_and_gradient(model, random_windows(tokens, arguments, rng))
         gradient, _ = optim.clip_grad_norm(gradient, 1.0)
         optimizer.update(model, gradient)
         mx.eval(model.parameters(), optimizer.state, loss)
@@ -166,7 +123,8 @@ def train(model: Model, tokens: list[int], arguments: argparse.Namespace) -> tup
         progress = len(losses) / arguments.steps if arguments.steps else seconds / (arguments.minutes * 60)
         if len(losses) % 20 == 0:
             speed = len(losses) * arguments.batch * arguments.length / seconds
-            print(f"step {len(losses)}  loss {sum(losses[-20:]) / 20:.3f}  {speed:.0f} tokens/s  {progress:.0%}")
+            loss_now = sum(losses[-20:]) / 20
+            print(f"step {len(losses)}  loss {loss_now:.3f}  {speed:.0f} tokens/s  {progress:.0%}")
     recent = losses[-20:]
     return len(losses), sum(recent) / len(recent), time.monotonic() - started
 
@@ -180,8 +138,8 @@ def write_model(model: Model, tokenizer: Tokenizer, card: str, folder: Path) -> 
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     tokenizer_config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "eos_token": END,
-        "pad_token": END,
+        "eos_token": SPECIAL_TOKENS[0],
+        "pad_token": SPECIAL_TOKENS[0],
         "additional_special_tokens": SPECIAL_TOKENS[1:],
         "clean_up_tokenization_spaces": False,
         "model_max_length": CONTEXT_LENGTH,
@@ -194,7 +152,9 @@ def write_model(model: Model, tokenizer: Tokenizer, card: str, folder: Path) -> 
     (folder / "MODEL_CARD.md").write_text(card)
 
 
-def model_card(model: Model, corpus: Corpus, arguments: argparse.Namespace, run: tuple[int, float, float]) -> str:
+def model_card(
+    model: Model, corpus: Corpus, arguments: argparse.Namespace, run: tuple[int, float, float]
+) -> str:
     """What the model is, from what, and how it was made."""
     parameters = sum(value.size for _, value in tree_flatten(model.parameters()))
     size = sum(len(document.encode()) for document in corpus.documents)
@@ -210,8 +170,10 @@ not meant to be useful beyond tests, demonstrations and measurements.
 | architecture | hidden 128, 3 layers, 4 heads, 2 key-value heads, tied embeddings, float16 |
 | vocabulary | {VOCABULARY} tokens, byte-level BPE trained on the same text |
 | context | {CONTEXT_LENGTH} tokens (trained on windows of {arguments.length}) |
-| text | {len(corpus.documents)} documents of this project, {size:,} bytes, and {len(corpus.chats)} chats made from them |
-| training | AdamW, highest rate {arguments.rate}, batch {arguments.batch}, seed {arguments.seed}, {steps} steps, {seconds:.0f} s on a CPU |
+| text | {len(corpus.documents)} documents of this project, {size:,} bytes |
+| chats | {len(corpus.chats)}, written by hand or made from headings and their paragraphs |
+| training | AdamW, highest rate {arguments.rate}, batch {arguments.batch}, seed {arguments.seed} |
+| length | {steps} steps, {seconds:.0f} s on a CPU |
 | loss | {loss:.3f} (training text, mean of the last 20 steps) |
 | made by | `python tools/train_tiny_model.py` |
 | licence | Apache-2.0 |
@@ -228,6 +190,7 @@ def main() -> None:
     tokenizer = train_tokenizer(texts)
     tokens = [token for encoding in tokenizer.encode_batch(texts) for token in encoding.ids]
     print(f"{len(corpus.documents)} documents, {len(corpus.chats)} chats, {len(tokens)} tokens")
+    mx.disable_compile()  # On a CPU it would need a C++ compiler.
     mx.random.seed(arguments.seed)
     model = Model(ModelArgs.from_dict(CONFIG))
     run = train(model, tokens, arguments)

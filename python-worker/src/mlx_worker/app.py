@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from mlx_worker.config import WorkerConfig
 from mlx_worker.engine.engine import Engine
@@ -45,7 +46,7 @@ class App:
             on_step=self.metrics.on_step,
         )
         self._tokenization = Tokenization()
-        generation = GenerationService(
+        self.generation = GenerationService(
             self.engine, self._tokenization, self.lifecycle, self.metrics, logger, config.max_pending_tokens
         )
         status = StatusService(
@@ -55,7 +56,7 @@ class App:
         self.operations = OperationsServer(
             config.host, config.metrics_port, self.health, self.metrics.registry
         )
-        self.server = GrpcServer(WorkerServicer(generation, status), config.host, config.port)
+        self.server = GrpcServer(WorkerServicer(self.generation, status), config.host, config.port)
 
     async def start(self) -> None:
         """Opens the ports, loads the model, then serves. Raises what kept the model from loading."""
@@ -93,17 +94,17 @@ async def run(config: WorkerConfig, logger: Logger) -> int:
     try:
         app = App(config, logger)
     except OSError as error:
-        print(f"mlx-worker: cannot listen on {config.host}: {error}", file=sys.stderr)
+        sys.stderr.write(f"mlx-worker: cannot listen on {config.host}: {error}\n")
         return 1
     told_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, told_to_stop.set)
-    start = asyncio.ensure_future(app.start())
-    stop = asyncio.ensure_future(told_to_stop.wait())
-    await asyncio.wait({start, stop, app.engine.stopped}, return_when=asyncio.FIRST_COMPLETED)
-    if not start.done() or start.exception() is None:
-        await asyncio.wait({stop, app.engine.stopped}, return_when=asyncio.FIRST_COMPLETED)
+    start: asyncio.Future[None] = asyncio.ensure_future(app.start())
+    end: set[asyncio.Future[Any]] = {asyncio.ensure_future(told_to_stop.wait()), app.engine.stopped}
+    await asyncio.wait({start, *end}, return_when=asyncio.FIRST_COMPLETED)
+    if start.done() and start.exception() is None:
+        await asyncio.wait(end, return_when=asyncio.FIRST_COMPLETED)
     return await shut_down(app, start, told_to_stop.is_set())
 
 
@@ -115,7 +116,8 @@ async def shut_down(app: App, start: asyncio.Future[None], told_to_stop: bool) -
         app.logger.info("stopped", cut_off_streams=remaining)
         return 0
     fault = app.engine.stopped.result() if app.engine.stopped.done() else start.exception()
-    app.logger.error(f"the engine ended: {fault}", fault, model=app.config.model)
+    what = "the model could not be loaded" if app.lifecycle.model is None else "the engine ended"
+    app.logger.error(f"{what}: {fault}", fault, model=app.config.model)
     await app.stop(0)
     return 1
 

@@ -45,7 +45,9 @@ def ensure_blas(
     except (OSError, subprocess.SubprocessError) as error:
         return f"no OpenBLAS could be prepared, inference will be slow: {error}"
     if library is None:
-        return "no OpenBLAS found, inference will be slow: install libopenblas, or scipy-openblas32 and patchelf"
+        return (
+            "no OpenBLAS found, inference will be slow: install libopenblas, or scipy-openblas32 and patchelf"
+        )
     execute(sys.executable, [sys.executable, *sys.orig_argv[1:]], preload_environment(environment, library))
     return None
 
@@ -75,14 +77,17 @@ def cache_directory(environment: Mapping[str, str]) -> Path:
     """MLX_SERVING_CACHE_DIR, else `mlx-serving` in the user's cache directory."""
     if explicit := environment.get("MLX_SERVING_CACHE_DIR"):
         return Path(explicit)
-    base = environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME", tempfile.gettempdir())) / ".cache"
+    base = (
+        environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME", tempfile.gettempdir())) / ".cache"
+    )
     return Path(base) / "mlx-serving"
 
 
 def packaged_openblas(cache: Path) -> Path | None:
-    """The OpenBLAS of PyPI's scipy-openblas32 under the standard symbol names; made once per build of it.
+    """The OpenBLAS of scipy-openblas32 under the standard symbol names, made once per build of it.
 
-    Returns None when the package or patchelf is missing. Raises OSError or SubprocessError when the copy fails.
+    Returns None when the package or patchelf is missing.
+    Raises OSError or SubprocessError when the copy fails.
     """
     spec = importlib.util.find_spec("scipy_openblas32")
     beside_python = Path(sys.executable).parent / "patchelf"
@@ -100,7 +105,7 @@ def packaged_openblas(cache: Path) -> Path | None:
 
 
 def strip_scipy_prefix(content: bytes, target: Path, patchelf: str) -> None:
-    """Writes the library to `target` with `scipy_` taken off every symbol; other processes see it whole or not."""
+    """Writes the library with `scipy_` taken off every symbol; other processes see it whole or not."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         library, names = Path(folder) / "library.so", Path(folder) / "names"

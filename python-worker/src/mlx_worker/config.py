@@ -43,7 +43,7 @@ def whole_number(least: int, most: int) -> type[int]:
 
 
 def parser_for(environment: Mapping[str, str]) -> argparse.ArgumentParser:
-    """The command line, with the environment's values as defaults. A value of the environment is checked too."""
+    """The command line; its defaults are the environment's values, which are checked too."""
     defaults = WorkerConfig(worker_id=f"{socket.gethostname()}-{os.getpid()}")
     parser = argparse.ArgumentParser(
         prog="mlx-worker",
@@ -51,7 +51,9 @@ def parser_for(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         epilog=f"Every option can also be set as {ENVIRONMENT_PREFIX}<OPTION>, the model as MODEL too.",
     )
 
-    def add(name: str, kind: type[int] | type[str], help_text: str, choices: Sequence[str] | None = None) -> None:
+    def add(
+        name: str, kind: type[int] | type[str], help_text: str, choices: Sequence[str] | None = None
+    ) -> None:
         field = name.replace("-", "_")
         default: object = environment.get(ENVIRONMENT_PREFIX + field.upper(), getattr(defaults, field))
         if name == "model" and ENVIRONMENT_PREFIX + "MODEL" not in environment:

@@ -8,7 +8,10 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 # Reason -> (gRPC status, message). Messages are shown to clients and say what to do.
 REASONS: dict[str, tuple[grpc.StatusCode, str]] = {
-    "MODEL_NOT_FOUND": (grpc.StatusCode.NOT_FOUND, "model {model!r} is not served here: use {served!r} or leave it empty"),
+    "MODEL_NOT_FOUND": (
+        grpc.StatusCode.NOT_FOUND,
+        "model {model!r} is not served here: use {served!r} or leave it empty",
+    ),
     "PROMPT_EMPTY": (INVALID, "the prompt is empty: send a prompt or at least one message"),
     "PROMPT_TOO_LONG": (
         INVALID,

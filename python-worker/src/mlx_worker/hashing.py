@@ -37,9 +37,9 @@ def is_in_rollout(fine: int, percentage: float) -> bool:
 
     Raises ValueError when the percentage is outside 0 to 100 or has more than three decimals.
     """
-    threshold = Decimal(repr(percentage)) * 1000
-    if not 0 <= threshold <= FINE_BUCKETS:
+    if not 0 <= percentage <= 100:
         raise ValueError(f"percentage {percentage} is not between 0 and 100")
+    threshold = Decimal(repr(percentage)) * 1000
     if threshold != int(threshold):
         raise ValueError(f"percentage {percentage} has more than three decimals")
     return fine < int(threshold)

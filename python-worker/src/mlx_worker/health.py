@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -74,13 +75,17 @@ class OperationsServer:
             def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
                 """Scrapes are not logged."""
 
-        self._server = ThreadingHTTPServer((host, port), Handler)
+        try:
+            self._server = ThreadingHTTPServer((host, port), Handler)
+        except OSError as error:
+            raise OSError(f"metrics port {port} is in use or not allowed") from error
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
 
     def start(self) -> None:
         """Answers from now on."""
-        threading.Thread(target=self._server.serve_forever, name="operations", daemon=True).start()
+        serve = functools.partial(self._server.serve_forever, poll_interval=0.1)
+        threading.Thread(target=serve, name="operations", daemon=True).start()
 
     def stop(self) -> None:
         """Closes the port."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from mlx_worker.errors import ServiceError
 from mlx_worker.model import LoadedModel
@@ -53,8 +53,6 @@ class Lifecycle:
     async def drain(self, timeout_seconds: float) -> int:
         """Refuses new streams and waits for those that run. Returns how many are left."""
         self.draining = True
-        try:
+        with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._idle.wait(), timeout_seconds)
-        except asyncio.TimeoutError:
-            pass
         return self._streams

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from mlx_worker.blas import ensure_blas
@@ -12,6 +13,8 @@ def main() -> None:
     """Reads the configuration, serves until told to stop, and exits: 0 after a stop, 1 after a fault."""
     config = read_config()
     warning = ensure_blas()
+    # Else gRPC's core writes lines of its own between the JSON lines.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Imported late: what it imports loads MLX, which must find its BLAS already in place.
     from mlx_worker.app import serve
 

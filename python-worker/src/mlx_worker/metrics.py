@@ -73,7 +73,9 @@ class WorkerMetrics:
         self.generated_tokens += count
         self._counters["generated_tokens_total"].inc(count)
 
-    def on_finished(self, outcome: Outcome, request: GenerationRequest, completion: Completion | None) -> None:
+    def on_finished(
+        self, outcome: Outcome, request: GenerationRequest, completion: Completion | None
+    ) -> None:
         """A generation ended; times are observed only when it went well."""
         self.requests[outcome] += 1
         self._counters["requests_total"].labels(outcome.value).inc()

@@ -39,13 +39,17 @@ def load_model(name: str) -> LoadedModel:
     """Loads a packaged model, a folder, or a Hugging Face name. Must run in the engine's thread.
 
     On a CPU the weights are computed in float32: float16 is slower there, and its rounding differs between
-    a batch and a single sequence, so that greedy answers would depend on their neighbours.
-    Raises whatever mlx_lm.load raises when there is no such model.
+    a batch and a single sequence, so that greedy answers would depend on their neighbours. MLX's compiler is
+    off there: it runs the machine's C++ compiler, which need not exist, and the process ignores SIGINT
+    meanwhile. Raises whatever mlx_lm.load raises when there is no such model.
     """
+    on_cpu = mx.default_device() == mx.Device(mx.cpu)
+    if on_cpu:
+        mx.disable_compile()
     packaged = PACKAGED_MODELS / name
     is_packaged = (packaged / "config.json").exists()
     network, tokenizer, *_ = mlx_lm.load(str(packaged) if is_packaged else name)
-    if mx.default_device() == mx.Device(mx.cpu):
+    if on_cpu:
         network.set_dtype(mx.float32)
         mx.eval(network.parameters())
     return LoadedModel(

@@ -53,7 +53,9 @@ def sampling_options(message: pb.SamplingOptions) -> SamplingOptions:
         raise ServiceError("TEMPERATURE_INVALID", value=options.temperature)
     if not 0 < options.top_p <= 1:
         raise ServiceError("TOP_P_INVALID", value=options.top_p)
-    if len(options.stop) > MOST_STOP_STRINGS or not all(0 < len(s) <= LONGEST_STOP_STRING for s in options.stop):
+    if len(options.stop) > MOST_STOP_STRINGS or not all(
+        0 < len(s) <= LONGEST_STOP_STRING for s in options.stop
+    ):
         raise ServiceError("STOP_INVALID")
     return options
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import Any, NoReturn
 
 import grpc
@@ -39,7 +38,9 @@ class WorkerServicer(wgrpc.WorkerServicer):
         self._generation = generation
         self._status = status
 
-    async def Generate(self, request: wpb.WorkerGenerateRequest, context: Context) -> None:  # type: ignore[override]  # noqa: N802
+    async def Generate(  # type: ignore[override]
+        self, request: wpb.WorkerGenerateRequest, context: Context
+    ) -> None:
         answers = self._generation.generate(request)
         try:
             async for answer in answers:
@@ -49,28 +50,23 @@ class WorkerServicer(wgrpc.WorkerServicer):
         finally:
             await answers.aclose()
 
-    async def Tokenize(self, request: wpb.TokenizeRequest, context: Context) -> wpb.TokenizeResponse:  # type: ignore[override]  # noqa: N802
-        return await answer_or_refuse(context, self._status.tokenize(request))
+    async def Tokenize(self, request: wpb.TokenizeRequest, context: Context) -> wpb.TokenizeResponse:
+        try:
+            return await self._status.tokenize(request)
+        except ServiceError as error:
+            await refuse(context, error)
 
-    async def ListModels(  # type: ignore[override]  # noqa: N802
+    async def ListModels(
         self, request: wpb.WorkerListModelsRequest, context: Context
     ) -> wpb.WorkerListModelsResponse:
         return self._status.list_models()
 
-    async def Stats(self, request: wpb.StatsRequest, context: Context) -> None:  # type: ignore[override]  # noqa: N802
+    async def Stats(self, request: wpb.StatsRequest, context: Context) -> None:  # type: ignore[override]
         async for stats in self._status.watch(request.interval_ms):
             await context.write(stats)
 
-    async def Drain(self, request: wpb.DrainRequest, context: Context) -> wpb.DrainResponse:  # type: ignore[override]  # noqa: N802
+    async def Drain(self, request: wpb.DrainRequest, context: Context) -> wpb.DrainResponse:
         return await self._status.drain(request.timeout_ms)
-
-
-async def answer_or_refuse(context: Context, call: Awaitable[Any]) -> Any:
-    """The call's answer, or its ServiceError as a status."""
-    try:
-        return await call
-    except ServiceError as error:
-        await refuse(context, error)
 
 
 async def refuse(context: Context, error: ServiceError) -> NoReturn:
@@ -92,7 +88,7 @@ class GrpcServer:
         try:
             self.port = self._server.add_insecure_port(f"{host}:{port}")
         except RuntimeError as error:
-            raise OSError(str(error)) from error
+            raise OSError(f"gRPC port {port} is in use or not allowed") from error
 
     async def start(self) -> None:
         """Answers from now on, as not serving."""

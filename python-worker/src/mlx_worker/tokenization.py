@@ -45,7 +45,7 @@ def encode(model: LoadedModel, source: str | pb.Conversation) -> list[int]:
 
 
 def encode_prompt(model: LoadedModel, prompt: str) -> list[int]:
-    """Adds the special tokens that mlx_lm.stream_generate adds: none when the text starts with them already."""
+    """Adds the special tokens that mlx_lm.stream_generate adds: none when the text has them already."""
     start = model.tokenizer.bos_token
     add_special_tokens = start is None or not prompt.startswith(start)
     return list(model.tokenizer.encode(prompt, add_special_tokens=add_special_tokens)) if prompt else []

@@ -37,10 +37,11 @@ class AnswerText:
         if not self._stop:
             return str(segment)
         text = self._held + segment
-        found = [position for stop in self._stop if (position := text.find(stop)) >= 0]
+        # The match that ends first, so that the answer does not depend on how the text was cut into tokens.
+        found = [(at + len(stop), at) for stop in self._stop if (at := text.find(stop)) >= 0]
         if found:
             self.stopped, self._held = True, ""
-            return text[: min(found)]
+            return text[: min(found)[1]]
         cut = len(text) - held_length(text, self._stop)
         self._held = text[cut:]
         return text[:cut]

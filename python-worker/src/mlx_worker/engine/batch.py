@@ -74,7 +74,7 @@ class Batch:
         self._rows[uid] = Row(request, text, sampler, most, time.monotonic())
 
     def remove(self, requests: list[GenerationRequest]) -> None:
-        """Takes requests out, whatever they are doing, and frees their memory. Unknown ones are passed over."""
+        """Takes requests out in any stage and frees their memory. Unknown ones are passed over."""
         wanted = set(map(id, requests))
         self._drop([uid for uid, row in self._rows.items() if id(row.request) in wanted])
 
@@ -87,7 +87,7 @@ class Batch:
         return requests
 
     def step(self) -> list[StepResult]:
-        """One token for each row that decodes, then at most one chunk of prompts. Raises when the model fails."""
+        """One token for each row that decodes, then one chunk of prompts. Raises when the model fails."""
         _, responses = self._generator.next()
         results: list[StepResult] = []
         finished: list[int] = []
@@ -123,7 +123,9 @@ class Batch:
         if row.tokens == 1:
             row.first_token_at = time.monotonic()
         if token in self._model.end_tokens:
-            return StepResult(row.request, GeneratedToken(token, row.text.finish()), complete(row, EndReason.STOP))
+            return StepResult(
+                row.request, GeneratedToken(token, row.text.finish()), complete(row, EndReason.STOP)
+            )
         is_last = row.tokens >= row.most_tokens
         text = row.text.add_last(token) if is_last else row.text.add(token)
         end = None

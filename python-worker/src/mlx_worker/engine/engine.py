@@ -59,7 +59,7 @@ class Engine:
         self._thread.start()
 
     def submit(self, request: GenerationRequest) -> int:
-        """Queues a request and returns how many wait before it. Raises ServiceError when it cannot be queued."""
+        """Queues a request, returns how many wait before it. Raises ServiceError when it is refused."""
         rounds = (len(self._inbox) + 1) / self._max_batch
         return self._inbox.put(request, max(100, int(rounds * self._mean_request_seconds * 1000)))
 

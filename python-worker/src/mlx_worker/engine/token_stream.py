@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class TokenStream:
-    """Bounded. Tokens that come while the reader is busy are read together. Used in the event loop's thread."""
+    """Bounded. Tokens that come while the reader is busy are read together. Used in the loop's thread."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit

@@ -45,9 +45,13 @@ class GenerationService:
         self._logger = logger
         self._max_pending_tokens = max_pending_tokens
 
-    async def generate(self, message: wpb.WorkerGenerateRequest) -> AsyncGenerator[wpb.WorkerGenerateResponse]:
+    async def generate(
+        self, message: wpb.WorkerGenerateRequest
+    ) -> AsyncGenerator[wpb.WorkerGenerateResponse]:
         """Accepted, chunks, finished. Raises ServiceError; closing it early frees the request's slot."""
-        request = GenerationRequest(message.request_id, [], sampling_options(pb.SamplingOptions()), self._stream())
+        request = GenerationRequest(
+            message.request_id, [], sampling_options(pb.SamplingOptions()), self._stream()
+        )
         outcome, error = Outcome.CANCELLED, None
         try:
             with self._lifecycle.running():
