@@ -90,6 +90,7 @@ class StepGate:
 
     def __init__(self) -> None:
         self._permits = threading.Semaphore(0)
+        self.draws_begun = 0
         self._open = False
 
     @classmethod
@@ -114,6 +115,7 @@ class StepGate:
 
             def __call__(self, logprobs: mx.array) -> mx.array:
                 if options.temperature == 1:
+                    gate.draws_begun += 1
                     assert gate._open or gate._permits.acquire(timeout=GATE_TIMEOUT_SECONDS)
                 return mx.array([CONSTANT_TOKEN])
 

@@ -89,7 +89,8 @@ async def test_cancelling_during_prefill_or_decode_frees_the_slot_within_one_ste
         gate.permit(5)
         if first_event:
             assert await next_event(victim) == first_event
-        await worker.until(lambda stats: stats.running_requests == 2)
+        # The engine stands still in the draw for which there is no permit.
+        await worker.until(lambda stats: stats.running_requests == 2 and gate.draws_begun == 6)
         victim.cancel()
         await worker.until(lambda stats: stats.cancelled_requests_total == 1)
         before = worker.app.engine.running
