@@ -1,0 +1,105 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { admin, chat } from './clients.ts';
+import { eventually } from './eventually.ts';
+import { copyOfConfig, Stack } from './stack.ts';
+
+/** The form that the specification gives to GET /health/canary. */
+interface CanaryHealth {
+  readonly canary: {
+    readonly enabled: boolean;
+    readonly percentage: number;
+    readonly requests: { readonly baseline: number; readonly canary: number };
+    readonly metrics: Readonly<Record<'baseline' | 'canary', { readonly p95Latency: number | null; readonly errorRate: number }>>;
+    readonly status: string;
+  };
+}
+
+let stack: Stack;
+const users = Array.from({ length: 24 }, (_, index) => `user-${index}`);
+
+beforeAll(async () => {
+  const config = copyOfConfig();
+  const file = join(config, 'canary.yaml');
+  writeFileSync(file, readFileSync(file, 'utf8').replace(/rolloutPercentage: \S+/, 'rolloutPercentage: 50'));
+  stack = await Stack.start({ canary: true, config });
+});
+
+afterAll(() => stack?.stop());
+
+const variantOf = async (user: string): Promise<string> => (await chat(stack, { user, maxTokens: 2 })).variant;
+const health = async (): Promise<CanaryHealth['canary']> => ((await (await fetch(`${stack.urls.gateway}/health/canary`)).json()) as CanaryHealth).canary;
+
+async function variants(): Promise<Record<string, string>> {
+  const pairs: [string, string][] = [];
+  for (const user of users) pairs.push([user, await variantOf(user)]);
+  return Object.fromEntries(pairs);
+}
+
+describe('a canary at 50 %', () => {
+  it('gets about half of the users, and each user always the same variant', async () => {
+    const first = await variants();
+    const share = Object.values(first).filter((variant) => variant === 'canary').length / users.length;
+    expect(share).toBeGreaterThan(0.2);
+    expect(share).toBeLessThan(0.8);
+    expect(await variants()).toEqual(first);
+  });
+
+  it('answers what the baseline answers', async () => {
+    const both = await Promise.all(users.slice(0, 8).map((user) => chat(stack, { user })));
+    expect(new Set(both.map(({ variant }) => variant)).size).toBe(2);
+    expect(new Set(both.map(({ text }) => text)).size).toBe(1);
+  });
+
+  it('is shown by /health/canary in the form of the specification', async () => {
+    const shown = await eventually(async () => {
+      const { requests, ...rest } = await health();
+      return requests.baseline > 0 && requests.canary > 0 && { requests, ...rest };
+    });
+    expect(shown).toEqual({
+      enabled: true,
+      percentage: 50,
+      requests: { baseline: expect.any(Number), canary: expect.any(Number) },
+      metrics: {
+        baseline: { p95Latency: expect.any(Number), errorRate: 0 },
+        canary: { p95Latency: expect.any(Number), errorRate: 0 },
+      },
+      status: expect.any(String),
+    });
+  });
+
+  it('gets nobody while the rollback to the baseline is on', async () => {
+    await admin(stack, 'POST', '/admin/emergency', { rollback_to_baseline: true, reason: 'a test' });
+    expect(new Set(Object.values(await variants()))).toEqual(new Set(['baseline']));
+    await admin(stack, 'POST', '/admin/emergency', { rollback_to_baseline: false, reason: 'a test' });
+    expect(new Set(Object.values(await variants())).size).toBe(2);
+  });
+
+  it('follows the file: at 0 % nobody is on the canary', async () => {
+    const file = join(stack.config, 'canary.yaml');
+    const before = readFileSync(file, 'utf8');
+    writeFileSync(file, before.replace('rolloutPercentage: 50', 'rolloutPercentage: 0'));
+    await eventually(async () => (await health()).percentage === 0);
+    expect(new Set(Object.values(await variants()))).toEqual(new Set(['baseline']));
+    writeFileSync(file, before);
+  });
+});
+
+describe('the states that controllers show', () => {
+  it.each(['qos', 'canary'])('%s holds the reports with their decisions', async (controller) => {
+    const { flags } = await chat(stack, { user: 'reported', maxTokens: 2 });
+    expect(flags).toContain('phase4_rollout');
+    const text = await eventually(async () => {
+      const state = JSON.stringify(await admin(stack, 'GET', `/admin/${controller}`));
+      return state.includes('phase4_rollout') && state;
+    });
+    expect(text).toMatch(/"variant":"(baseline|canary)"/);
+    expect(text).not.toContain('kill switch?');
+  });
+
+  it('are not shown without the token', async () => {
+    const response = await fetch(`${stack.urls.admin}/admin/qos`);
+    expect(response.status).toBe(401);
+  });
+});
