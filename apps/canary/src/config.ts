@@ -1,0 +1,17 @@
+import { addresses, commonEnvironment, type EnvironmentValues, port, text } from '@mlx-serving/service-kit';
+import { z } from 'zod';
+
+/** Every environment variable of this service. */
+export const environment = {
+  ...commonEnvironment({ name: 'MLX_SERVING_CANARY_OPERATIONS_PORT', default: '9104' }),
+  grpcPort: { name: 'MLX_SERVING_CANARY_GRPC_PORT', default: '50054', schema: port, help: 'Port of the gRPC service Canary.' },
+  canaryWorkers: {
+    name: 'MLX_SERVING_CANARY_WORKERS',
+    schema: addresses,
+    help: 'Workers of the canary, host:port, comma-separated. Without one the canary gets no traffic.',
+  },
+  redisUrl: { name: 'REDIS_URL', default: 'redis://127.0.0.1:16379', schema: text, help: 'Where the revision of the routing table is kept.' },
+  redisPrefix: { name: 'MLX_SERVING_REDIS_PREFIX', default: '', schema: z.string(), help: 'Put before every key in Redis.' },
+} as const;
+
+export type CanaryConfig = EnvironmentValues<typeof environment>;
