@@ -95,7 +95,7 @@ describe('the states that controllers show', () => {
       return state.includes('phase4_rollout') && state;
     });
     expect(text).toMatch(/"variant":"(baseline|canary)"/);
-    expect(text).not.toContain('kill switch?');
+    expect(text).not.toContain('Explain the canary.');
   });
 
   it('are not shown without the token', async () => {

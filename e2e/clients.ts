@@ -9,7 +9,7 @@ export interface Message {
   readonly content: string;
 }
 
-export const question: readonly Message[] = [{ role: 'user', content: 'What is a kill switch?' }];
+export const question: readonly Message[] = [{ role: 'user', content: 'Explain the canary.' }];
 export const MAX_TOKENS = 40;
 
 /** What a client got: its text and what was decided for it. */

@@ -1,4 +1,4 @@
-"""Streams an answer from the gateway by gRPC, with nothing but its address: the contract comes by reflection."""
+"""Streams an answer by gRPC with nothing but the address of the gateway: the contract comes by reflection."""
 
 from __future__ import annotations
 

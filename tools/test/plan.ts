@@ -31,8 +31,8 @@ function pythonLane(context: TestContext): Step[] {
   const folder = join(context.root, 'python-worker');
   const run = (name: string, ...args: string[]): Step => check(context, name, [[context.python, ...args]], folder);
   return [
-    run('ruff', '-m', 'ruff', 'check', '.'),
-    run('ruff-format', '-m', 'ruff', 'format', '--check', '.'),
+    run('ruff', '-m', 'ruff', 'check', '--config', 'pyproject.toml', '.', '../e2e/python'),
+    run('ruff-format', '-m', 'ruff', 'format', '--check', '--config', 'pyproject.toml', '.', '../e2e/python'),
     run('generated-python', 'tools/generate_proto.py', '--check'),
     run('mypy', '-m', 'mypy'),
     pytestStep(context),
