@@ -21,7 +21,7 @@ from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
 from mlx_worker.gen.mlx_serving.v1 import worker_pb2_grpc as wgrpc
 from mlx_worker.logs import Logger
 from mlx_worker.model import PACKAGED_MODELS
-from mlx_worker.sampling import sampler_for
+from mlx_worker.sampling import GREEDY, sampler_for
 
 GATE_TIMEOUT_SECONDS = 30
 CONSTANT_TOKEN = 500
@@ -119,7 +119,7 @@ class StepGate:
                     assert gate._open or gate._permits.acquire(timeout=GATE_TIMEOUT_SECONDS)
                 return mx.array([CONSTANT_TOKEN])
 
-        return ConstantSampler() if options.temperature > 0 else None
+        return ConstantSampler() if options.temperature > 0 else GREEDY
 
 
 async def collect(call) -> Answer:

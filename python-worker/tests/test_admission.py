@@ -12,7 +12,7 @@ from conftest import ENDLESS, GATED, StepGate, collect, running_worker
 from mlx_worker.errors import ServiceError
 from mlx_worker.gen.mlx_serving.v1 import generation_pb2 as pb
 from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
-from mlx_worker.sampling import RowSampler, sampler_for
+from mlx_worker.sampling import GREEDY, RowSampler, sampler_for
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
@@ -152,7 +152,7 @@ class Unguarded:
 
 
 async def test_the_engine_survives_a_failed_step():
-    async with running_worker(lambda options: Unguarded() if options.temperature == 2 else None) as worker:
+    async with running_worker(lambda options: Unguarded() if options.temperature == 2 else GREEDY) as worker:
         code, metadata, _ = await refusal(worker.call("x", temperature=2))
         assert (code, metadata["reason"]) == (grpc.StatusCode.INTERNAL, "STEP_FAILED")
         assert (await worker.generate("x", max_tokens=3)).ids

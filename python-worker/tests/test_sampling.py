@@ -7,7 +7,7 @@ import pytest
 
 from mlx_worker.errors import ServiceError
 from mlx_worker.gen.mlx_serving.v1 import generation_pb2 as pb
-from mlx_worker.sampling import RowSampler, SamplingOptions, sampler_for, sampling_options
+from mlx_worker.sampling import GREEDY, RowSampler, SamplingOptions, sampler_for, sampling_options
 
 LOGPROBS = mx.log(mx.array([[0.5, 0.3, 0.15, 0.05]]))
 
@@ -21,8 +21,8 @@ def test_absent_options_take_the_defaults():
     assert sampling_options(pb.SamplingOptions()) == SamplingOptions(256, 0.0, 1.0, None, ())
 
 
-def test_temperature_zero_shares_the_greedy_sampler_of_the_batch():
-    assert sampler_for(SamplingOptions(temperature=0)) is None
+def test_all_greedy_requests_share_one_sampler():
+    assert sampler_for(SamplingOptions(temperature=0)) is GREEDY
 
 
 def test_the_same_seed_draws_the_same_and_each_draw_is_new():

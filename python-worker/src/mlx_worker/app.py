@@ -30,7 +30,7 @@ class App:
         self,
         config: WorkerConfig,
         logger: Logger,
-        make_sampler: Callable[[SamplingOptions], Sampler | None] = sampler_for,
+        make_sampler: Callable[[SamplingOptions], Sampler] = sampler_for,
     ) -> None:
         self.config = config
         self.logger = logger

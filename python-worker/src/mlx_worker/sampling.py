@@ -31,7 +31,7 @@ class SamplingOptions:
 
 
 class Sampler(Protocol):
-    """Draws from log probabilities [1, vocabulary] one token id [1]. `fault` is set when it could not."""
+    """Draws from log probabilities [rows, vocabulary] token ids [rows]. `fault` is set when it could not."""
 
     fault: Exception | None
 
@@ -60,9 +60,21 @@ def sampling_options(message: pb.SamplingOptions) -> SamplingOptions:
     return options
 
 
-def sampler_for(options: SamplingOptions) -> Sampler | None:
-    """A sampler for one request, or None for a greedy one: those share the batch's own argmax."""
-    return None if options.temperature < LEAST_TEMPERATURE else RowSampler(options)
+def sampler_for(options: SamplingOptions) -> Sampler:
+    """A sampler for one request. All greedy ones share one: a batch with one sampler draws in one call."""
+    return GREEDY if options.temperature < LEAST_TEMPERATURE else RowSampler(options)
+
+
+class GreedySampler:
+    """The most likely token. Has no state."""
+
+    fault: Exception | None = None
+
+    def __call__(self, logprobs: mx.array) -> mx.array:
+        return mx.argmax(logprobs, axis=-1)
+
+
+GREEDY = GreedySampler()
 
 
 class RowSampler:

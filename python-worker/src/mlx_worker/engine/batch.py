@@ -33,7 +33,7 @@ class Row:
 
     request: GenerationRequest
     text: AnswerText
-    sampler: Sampler | None
+    sampler: Sampler
     most_tokens: int
     admitted_at: float
     first_token_at: float = 0.0
@@ -48,7 +48,7 @@ class Batch:
         model: LoadedModel,
         max_batch: int,
         prefill_chunk: int,
-        make_sampler: Callable[[SamplingOptions], Sampler | None],
+        make_sampler: Callable[[SamplingOptions], Sampler],
     ) -> None:
         self._model = model
         self._max_batch = max_batch
@@ -115,7 +115,7 @@ class Batch:
                 del self._rows[uid]
 
     def _advance(self, row: Row, token: int) -> StepResult:
-        if row.sampler is not None and row.sampler.fault is not None:
+        if row.sampler.fault is not None:
             error = ServiceError("SAMPLING_FAILED")
             error.__cause__ = row.sampler.fault
             return StepResult(row.request, None, error)

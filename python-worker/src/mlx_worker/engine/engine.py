@@ -36,7 +36,7 @@ class Engine:
         max_batch: int,
         prefill_chunk: int,
         logger: Logger,
-        make_sampler: Callable[[SamplingOptions], Sampler | None] = sampler_for,
+        make_sampler: Callable[[SamplingOptions], Sampler] = sampler_for,
         on_step: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self._model_name = model
