@@ -1,1 +1,1 @@
-export {};
+export { findRedisServer, type RedisProcess, startRedis } from './redis-process.ts';

@@ -1,0 +1,53 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { createRedis, silentLogger } from '@mlx-serving/service-kit';
+import { type RedisProcess, startRedis } from '@mlx-serving/testing';
+import { FakeFlagStore } from './fake-flag-store.ts';
+import { flagStoreContract } from './flag-store.contract.ts';
+import { RedisFlagStore } from './redis-flag-store.ts';
+
+let server: RedisProcess;
+beforeAll(async () => {
+  server = await startRedis();
+});
+afterAll(() => server.dispose());
+
+flagStoreContract('fake', async () => {
+  const store = new FakeFlagStore();
+  return {
+    store,
+    hset: async (name, text) => void store.texts.set(name, text),
+    hdel: async (name) => void store.texts.delete(name),
+    empty: async () => store.texts.clear(),
+    dispose: () => store.stop(),
+  };
+});
+
+function redisStore(prefix: string): RedisFlagStore {
+  const connect = () => createRedis(server.url, silentLogger, 'flags');
+  return new RedisFlagStore({ redis: connect(), subscriber: connect(), prefix, logger: silentLogger });
+}
+
+flagStoreContract('Redis', async () => {
+  const other = createRedis(server.url, silentLogger, 'other-tool');
+  await other.connect();
+  const store = redisStore('test:');
+  return {
+    store,
+    hset: async (name, text) => void (await other.hset('test:feature_flags', name, text)),
+    hdel: async (name) => void (await other.hdel('test:feature_flags', name)),
+    empty: async () => void (await other.flushall()),
+    dispose: async () => {
+      await store.stop();
+      await other.flushall();
+      other.disconnect();
+    },
+  };
+});
+
+describe('the Redis flag store', () => {
+  it('says that the store is unreachable, at once and for good, while there is no connection', async () => {
+    const store = redisStore('');
+    await expect(store.killFlag('a', { actor: '', reason: '', atMs: 0 })).rejects.toMatchObject({ code: 'UNAVAILABLE', reason: 'STORE_UNREACHABLE' });
+    await store.stop();
+  });
+});

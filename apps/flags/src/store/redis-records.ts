@@ -1,0 +1,48 @@
+import { z } from 'zod';
+import { type EmergencyRecord, type FlagChange, type KillRecord, NO_EMERGENCY } from './flag-store.ts';
+
+const killRecord = z.object({ actor: z.string().catch(''), reason: z.string().catch(''), atMs: z.int().catch(0) });
+const flagChange = z.object({
+  revision: z.string().regex(/^\d{1,18}$/).transform(BigInt),
+  emergency: z.boolean(),
+  names: z.array(z.string()),
+});
+
+/** A kill's record; one that cannot be read is still a kill. */
+export function readKill(text: string | null | undefined): KillRecord | undefined {
+  if (text === null || text === undefined) return undefined;
+  const parsed = killRecord.safeParse(parseJson(text));
+  return parsed.success ? parsed.data : { actor: '', reason: 'The record of this kill cannot be read.', atMs: 0 };
+}
+
+export function readEmergency(fields: ReadonlyMap<string, string>): EmergencyRecord {
+  if (fields.size === 0) return NO_EMERGENCY;
+  return {
+    killSwitch: fields.get('killSwitch') === '1',
+    rollbackToBaseline: fields.get('rollbackToBaseline') === '1',
+    actor: fields.get('actor') ?? '',
+    reason: fields.get('reason') ?? '',
+    atMs: Number(fields.get('atMs') ?? 0) || 0,
+  };
+}
+
+/** @returns undefined for a message that no flag service wrote */
+export function readChange(text: string): FlagChange | undefined {
+  const parsed = flagChange.safeParse(parseJson(text));
+  return parsed.success ? parsed.data : undefined;
+}
+
+/** A flat list of names and values, as Lua hands a hash over. */
+export function toFields(list: readonly string[] | undefined): Map<string, string> {
+  const fields = new Map<string, string>();
+  for (let i = 0; list && i + 1 < list.length; i += 2) fields.set(list[i]!, list[i + 1]!);
+  return fields;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
