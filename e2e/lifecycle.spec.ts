@@ -3,8 +3,11 @@ import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
+import { portsFor } from '../tools/start/ports.ts';
 import { isAlive } from '../tools/start/processes.ts';
+import { isReady } from '../tools/start/readiness.ts';
 import { admin, chat } from './clients.ts';
+import { eventually } from './eventually.ts';
 import { freeOffset, Launcher, Stack, temporaryFolder } from './stack.ts';
 
 describe('Ctrl-C', () => {
@@ -101,6 +104,16 @@ describe('npm start -- --once', () => {
     const launcher = new Launcher(['--once', '--port-offset', String(await freeOffset()), '--state', temporaryFolder()], { MODEL: 'tiny' });
     expect(await launcher.ended).toBe(0);
     expect(launcher.stdout).toContain('Ready.');
+  });
+});
+
+describe('npm run worker', () => {
+  it('runs only the worker, until it is told to stop', async () => {
+    const { worker, workerOperations } = portsFor(await freeOffset());
+    const launcher = new Launcher(['--only', 'worker', '--port', String(worker), '--metrics-port', String(workerOperations)]);
+    await eventually(() => isReady({ kind: 'http', port: workerOperations }));
+    launcher.process.kill('SIGTERM');
+    expect(await launcher.ended).toBe(0);
   });
 });
 

@@ -27,7 +27,7 @@ export class Launcher {
   stderr = '';
 
   constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-    this.process = spawn('node', [join(root, 'tools', 'start.mjs'), ...args], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'], cwd: root });
+    this.process = spawn('node', [join(root, 'tools', 'start.mjs'), ...args], { env: { ...process.env, REDIS_URL: '', ...env }, stdio: ['ignore', 'pipe', 'pipe'], cwd: root });
     this.process.stdout?.on('data', (text: Buffer) => (this.stdout += text.toString()));
     this.process.stderr?.on('data', (text: Buffer) => (this.stderr += text.toString()));
     this.ended = once(this.process, 'close').then(([code]) => code as number | null);
