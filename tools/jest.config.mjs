@@ -1,3 +1,3 @@
 import { jestConfig } from './jest/preset.mjs';
 
-export default jestConfig('tools', { testMatch: ['<rootDir>/**/*.spec.{ts,mjs}'], testPathIgnorePatterns: ['/node_modules/', '/generators/'] });
+export default jestConfig('tools', { testMatch: ['<rootDir>/**/*.spec.{ts,mjs}'], testPathIgnorePatterns: ['/node_modules/', '/generators/[^/]+/files/'] });
