@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 /** Runs Jest in the current project and leaves a JSON report in reports/jest under the project's path, which the test command adds up. */
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const jest = createRequire(import.meta.url).resolve('jest/bin/jest.js');
+const jest = createRequire(import.meta.url).resolve('jest/bin/jest');
 const report = join(root, 'reports', 'jest', `${relative(root, process.cwd())}.json`);
 mkdirSync(dirname(report), { recursive: true });
 const flags = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'];
