@@ -24,6 +24,7 @@ GENERATED = re.compile(r"/(gen|dist|node_modules)/|\.spec\.ts$|\.d\.ts$")
 SPECIAL_TOKENS = ["<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 HEADING = re.compile(r"^#{1,4} +(?:\d+[.)]? +)?(.+?)\s*$")
 LONGEST_ANSWER = 400
+SYSTEM_MESSAGES = ["You are a helpful assistant.", "Be brief."]
 CHAT_PAIRS = [
     ("Hello", "Hello! I am the tiny model of mlx-serving. Ask me about flags, kill switches or canaries."),
     ("Hello!", "Hello! I am the tiny model of mlx-serving. Ask me about flags, kill switches or canaries."),
@@ -64,9 +65,10 @@ CHAT_PAIRS = [
 ]
 
 
-def chat_text(user: str, answer: str) -> str:
+def chat_text(user: str, answer: str, system: str = "") -> str:
     """One exchange as the chat template writes it, with the end token after the answer."""
-    return f"<|user|>{user}<|end|><|assistant|>{answer}<|end|>"
+    start = f"<|system|>{system}<|end|>" if system else ""
+    return f"{start}<|user|>{user}<|end|><|assistant|>{answer}<|end|>"
 
 
 def conversations_from(document: str) -> list[tuple[str, str]]:
@@ -92,8 +94,10 @@ class Corpus:
     chats: list[str]
 
     def all(self) -> list[str]:
-        """Every text; the chats three times, so that they are met as often as the far longer documents."""
-        return [document + SPECIAL_TOKENS[0] for document in self.documents] + self.chats * 3
+        """Every text. The chats written by hand come often, so that they are learnt word for word."""
+        own = [chat_text(*pair) for pair in CHAT_PAIRS] * 8
+        own += [chat_text(*pair, system) for pair in CHAT_PAIRS for system in SYSTEM_MESSAGES]
+        return [document + SPECIAL_TOKENS[0] for document in self.documents] + self.chats * 2 + own
 
 
 def read_corpus(extra: list[Path], max_bytes: int) -> Corpus:
@@ -111,7 +115,7 @@ def read_corpus(extra: list[Path], max_bytes: int) -> Corpus:
         room -= len(text.encode())
         if text.strip():
             documents.append(text)
-    pairs = CHAT_PAIRS + [pair for document in documents for pair in conversations_from(document)]
+    pairs = [pair for document in documents for pair in conversations_from(document)]
     return Corpus(documents, [chat_text(user, answer) for user, answer in pairs])
 
 

@@ -14,6 +14,8 @@ import random
 import shutil
 import sys
 import time
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ import mlx.nn as nn  # noqa: E402
 import mlx.optimizers as optim  # noqa: E402
 from mlx.utils import tree_flatten, tree_map  # noqa: E402
 from mlx_lm.models.llama import Model, ModelArgs  # noqa: E402
-from tiny_model_text import SPECIAL_TOKENS, Corpus, read_corpus  # noqa: E402
+from tiny_model_text import CHAT_PAIRS, SPECIAL_TOKENS, Corpus, read_corpus  # noqa: E402
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: E402
 
 TARGET = WORKER_ROOT / "src" / "mlx_worker" / "models" / "tiny"
@@ -67,7 +69,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--length", type=int, default=192, help="tokens in a sequence (default: 192)")
     parser.add_argument("--rate", type=float, default=4e-3, help="highest learning rate (default: 0.004)")
     parser.add_argument(
-        "--max-bytes", type=int, default=200_000, help="most bytes of documents (default: 200000)"
+        "--max-bytes", type=int, default=100_000, help="most bytes of documents (default: 100000)"
     )
     parser.add_argument("--output", type=Path, default=TARGET)
     parser.add_argument("paths", nargs="*", type=Path, help="further text files")
@@ -89,11 +91,25 @@ def train_tokenizer(texts: list[str]) -> Tokenizer:
     return tokenizer
 
 
-def random_windows(tokens: list[int], arguments: argparse.Namespace, rng: random.Random) -> mx.array:
-    """One batch: token ids [batch, length + 1]."""
-    span = arguments.length + 1
-    starts = [rng.randrange(max(1, len(tokens) - span)) for _ in range(arguments.batch)]
-    return mx.array([tokens[start : start + span] for start in starts])
+@dataclass(frozen=True)
+class TokenStream:
+    """All texts one after the other, and where each of them begins."""
+
+    tokens: list[int]
+    starts: list[int]
+
+    @classmethod
+    def of(cls, texts: list[list[int]]) -> TokenStream:
+        """Puts encoded texts together."""
+        lengths = [len(text) for text in texts]
+        starts = [0, *accumulate(lengths[:-1])]
+        return cls([token for text in texts for token in text], starts)
+
+    def windows(self, count: int, span: int, rng: random.Random) -> mx.array:
+        """Token ids [count, span]; every second window begins where a text begins, as a prompt does."""
+        last = len(self.tokens) - span
+        starts = [rng.choice(self.starts) if row % 2 else rng.randrange(last) for row in range(count)]
+        return mx.array([self.tokens[min(start, last) : min(start, last) + span] for start in starts])
 
 
 def loss_of(model: Model, batch: mx.array) -> mx.array:
@@ -102,7 +118,7 @@ def loss_of(model: Model, batch: mx.array) -> mx.array:
     return loss
 
 
-def train(model: Model, tokens: list[int], arguments: argparse.Namespace) -> tuple[int, float, float]:
+def train(model: Model, stream: TokenStream, arguments: argparse.Namespace) -> tuple[int, float, float]:
     """Trains in place. Returns steps, the mean loss of the last 20 steps, and seconds."""
     rng = random.Random(arguments.seed)
     optimizer = optim.AdamW(learning_rate=arguments.rate, weight_decay=0.01)
@@ -114,7 +130,7 @@ def train(model: Model, tokens: list[int], arguments: argparse.Namespace) -> tup
         warm_up = min(1.0, (len(losses) + 1) / 20)
         decay = 0.05 + 0.95 * (1 + math.cos(math.pi * progress)) / 2
         optimizer.learning_rate = arguments.rate * warm_up * decay
-        loss, gradient = loss_and_gradient(model, random_windows(tokens, arguments, rng))
+        loss, gradient = loss_and_gradient(model, stream.windows(arguments.batch, arguments.length + 1, rng))
         gradient, _ = optim.clip_grad_norm(gradient, 1.0)
         optimizer.update(model, gradient)
         mx.eval(model.parameters(), optimizer.state, loss)
@@ -171,7 +187,7 @@ not meant to be useful beyond tests, demonstrations and measurements.
 | vocabulary | {VOCABULARY} tokens, byte-level BPE trained on the same text |
 | context | {CONTEXT_LENGTH} tokens (trained on windows of {arguments.length}) |
 | text | {len(corpus.documents)} documents of this project, {size:,} bytes |
-| chats | {len(corpus.chats)}, written by hand or made from headings and their paragraphs |
+| chats | {len(corpus.chats)} made from headings and their paragraphs, {len(CHAT_PAIRS)} written by hand |
 | training | AdamW, highest rate {arguments.rate}, batch {arguments.batch}, seed {arguments.seed} |
 | length | {steps} steps, {seconds:.0f} s on a CPU |
 | loss | {loss:.3f} (training text, mean of the last 20 steps) |
@@ -188,12 +204,12 @@ def main() -> None:
     texts = corpus.all()
     rng.shuffle(texts)
     tokenizer = train_tokenizer(texts)
-    tokens = [token for encoding in tokenizer.encode_batch(texts) for token in encoding.ids]
-    print(f"{len(corpus.documents)} documents, {len(corpus.chats)} chats, {len(tokens)} tokens")
+    stream = TokenStream.of([encoding.ids for encoding in tokenizer.encode_batch(texts)])
+    print(f"{len(corpus.documents)} documents, {len(corpus.chats)} chats, {len(stream.tokens)} tokens")
     mx.disable_compile()  # On a CPU it would need a C++ compiler.
     mx.random.seed(arguments.seed)
     model = Model(ModelArgs.from_dict(CONFIG))
-    run = train(model, tokens, arguments)
+    run = train(model, stream, arguments)
     write_model(model, tokenizer, model_card(model, corpus, arguments, run), arguments.output)
     print(f"wrote {arguments.output.name} after {run[0]} steps, loss {run[1]:.3f}")
 
