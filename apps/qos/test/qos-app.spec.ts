@@ -150,6 +150,7 @@ describe('the qos service', () => {
   it.each([
     ['reports before a hello', 'HELLO_MISSING', (gateway: FakeGateway) => gateway.report([])],
     ['a hello without an id', 'REPLICA_ID_INVALID', (gateway: FakeGateway) => gateway.send({ case: 'hello', value: { replicaId: '' } })],
+    ['two hellos', 'HELLO_REPEATED', (gateway: FakeGateway) => ['a', 'b'].forEach((replicaId) => gateway.send({ case: 'hello', value: { replicaId } }))],
   ])('refuses a link with %s', async (_, reason, misbehave) => {
     const gateway = link(await start());
     misbehave(gateway);

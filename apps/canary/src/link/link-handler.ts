@@ -29,7 +29,7 @@ export function createLinkHandler(options: LinkHandlerOptions): LinkHandler {
     let replicaId: string | undefined;
     call.on('data', ({ message }: CanaryLinkRequest) => {
       try {
-        if (message.case === 'hello') replicaId = welcome(call, message.value, options);
+        if (message.case === 'hello') replicaId = welcome(call, message.value, replicaId, options);
         else if (replicaId === undefined) throw errors.HELLO_MISSING();
         else if (message.case === 'reports') options.comparison.ingest(message.value);
         else if (message.case === 'acknowledgement') options.gateways.acknowledge(replicaId, message.value.revision);
@@ -41,7 +41,10 @@ export function createLinkHandler(options: LinkHandlerOptions): LinkHandler {
   };
 }
 
-function welcome(call: LinkCall, { replicaId, routingRevision }: CanaryHello, { gateways, routing, comparison, metrics }: LinkHandlerOptions): string {
+function welcome(call: LinkCall, hello: CanaryHello, former: string | undefined, options: LinkHandlerOptions): string {
+  const { replicaId, routingRevision } = hello;
+  const { gateways, routing, comparison, metrics } = options;
+  if (former !== undefined) throw errors.HELLO_REPEATED();
   if (replicaId.length < 1 || replicaId.length > 128) throw errors.REPLICA_ID_INVALID();
   gateways.add(replicaId, call);
   const count = (): void => metrics.linkedGateways.set(gateways.ids.length);

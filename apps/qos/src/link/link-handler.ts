@@ -23,7 +23,7 @@ export function createLinkHandler(options: LinkHandlerOptions): LinkHandler {
     let replicaId: string | undefined;
     call.on('data', (request: QosLinkRequest) => {
       try {
-        if (request.message.case === 'hello') replicaId = welcome(call, request.message.value.replicaId, options);
+        if (request.message.case === 'hello') replicaId = welcome(call, request.message.value.replicaId, replicaId, options);
         else receive(request, replicaId, options);
       } catch (error) {
         call.emit('error', toGrpcError(ServiceError.from(error)));
@@ -33,7 +33,8 @@ export function createLinkHandler(options: LinkHandlerOptions): LinkHandler {
   };
 }
 
-function welcome(call: LinkCall, replicaId: string, { gateways, leases, metrics }: LinkHandlerOptions): string {
+function welcome(call: LinkCall, replicaId: string, former: string | undefined, { gateways, leases, metrics }: LinkHandlerOptions): string {
+  if (former !== undefined) throw errors.HELLO_REPEATED();
   if (replicaId.length < 1 || replicaId.length > 128) throw errors.REPLICA_ID_INVALID();
   gateways.add(replicaId, call);
   const leave = (): void => {
