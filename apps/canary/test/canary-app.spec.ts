@@ -129,6 +129,7 @@ describe('the canary service', () => {
     });
     const reports = Array.from({ length: 60 }, (_, index) => report(index));
     gateway.report(reports);
+    await until('the reports', async () => (await gateway.client.getState({})).reportsTotal === 60n);
     gateway.close();
     const again = link(app, 'gateway-1');
     again.report(reports, 2n);
