@@ -1,0 +1,34 @@
+import { z } from 'zod';
+import { commonEnvironment, type EnvironmentValues, port, positiveInteger, text } from '@mlx-serving/service-kit';
+
+/** Every environment variable of the flag service. */
+export const environment = {
+  ...commonEnvironment({ name: 'MLX_SERVING_FLAGS_OPERATIONS_PORT', default: '9102' }),
+  grpcPort: { name: 'MLX_SERVING_FLAGS_GRPC_PORT', default: '50052', schema: port, help: 'Port of the gRPC service Flags.' },
+  redisUrl: { name: 'REDIS_URL', default: 'redis://127.0.0.1:16379', schema: text, help: 'The Redis that holds the flags.' },
+  redisPrefix: {
+    name: 'MLX_SERVING_REDIS_PREFIX',
+    schema: z.string().default(''),
+    help: 'Put before every key, so that several systems can share a Redis. Default: nothing.',
+  },
+  acknowledgeWithinMs: {
+    name: 'MLX_SERVING_FLAGS_ACK_TIMEOUT_MS',
+    default: '2000',
+    schema: positiveInteger,
+    help: 'Longest wait, in milliseconds, for the gateways to acknowledge a change; the answer names those that did not.',
+  },
+  refreshMs: {
+    name: 'MLX_SERVING_FLAGS_REFRESH_MS',
+    default: '4500',
+    schema: positiveInteger,
+    help: 'How often, in milliseconds, all flags are read from Redis: what another tool wrote there is seen no later.',
+  },
+  revisionCheckMs: {
+    name: 'MLX_SERVING_FLAGS_REVISION_CHECK_MS',
+    default: '1000',
+    schema: positiveInteger,
+    help: 'How often, in milliseconds, the revision is compared with Redis, which makes up for a lost announcement.',
+  },
+} as const;
+
+export type FlagsConfig = EnvironmentValues<typeof environment>;
