@@ -86,7 +86,7 @@ describe('GrpcServer', () => {
   });
 
   it('refuses a message beyond its bound, and goes on serving', async () => {
-    await expect(client.getFlag({ name: 'x'.repeat(5 * 1024 * 1024) })).rejects.toMatchObject({ code: status.RESOURCE_EXHAUSTED });
+    await expect(client.setFlag({ name: 'x'.repeat(5 * 1024 * 1024) })).rejects.toMatchObject({ code: status.RESOURCE_EXHAUSTED });
     expect((await client.listFlags({})).snapshot?.revision).toBe(3n);
   });
 

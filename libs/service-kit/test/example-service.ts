@@ -17,6 +17,7 @@ await run({
       stop: () => {
         clearInterval(alive);
         writeSync(1, 'stopped\n');
+        if (mode === 'slow-stop') return new Promise<void>((resolve) => process.once('SIGINT', () => setImmediate(resolve)));
         return mode === 'broken-stop' ? Promise.reject(new Error('cannot')) : Promise.resolve();
       },
       reload: () => {

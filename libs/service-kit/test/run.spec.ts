@@ -69,9 +69,10 @@ describe('run', () => {
   });
 
   it('stops once, however many signals come', async () => {
-    const running = start();
+    const running = start({ X_MODE: 'slow-stop' });
     await running.until('"started"');
     running.child.kill('SIGTERM');
+    await running.until('stopped');
     running.child.kill('SIGINT');
     expect(await running.ended()).toMatchObject({ code: 0, out: 'stopped\n' });
   });

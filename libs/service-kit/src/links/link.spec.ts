@@ -162,4 +162,28 @@ describe('Link', () => {
     await cancelled;
     expect([link.connected, link.send(up('x')), controller.calls.length]).toEqual([false, false, 1]);
   });
+
+  it('can answer the very first message while it is being used', async () => {
+    let taken: boolean | undefined;
+    const eager = new Link<QosLinkRequest, QosLinkResponse>({
+      name: 'qos',
+      open: () => client.link(),
+      hello: () => create(QosLinkRequestSchema, { message: { case: 'hello', value: { replicaId: 'eager' } } }),
+      onMessage: () => (taken = eager.send(up('now'))),
+      logger: silentLogger,
+    });
+    eager.start();
+    await controller.until(() => controller.received.includes('acknowledgement'));
+    expect(taken).toBe(true);
+    eager.stop();
+  });
+
+  it('lets what was sent arrive when it is closed', async () => {
+    link.start();
+    await until(() => connections === 1);
+    for (let index = 0; index < 5; index++) link.send(up(String(index)));
+    await link.close(5);
+    await controller.until(() => controller.received.length === 6);
+    expect([link.connected, link.send(up('x'))]).toEqual([false, false]);
+  });
 });

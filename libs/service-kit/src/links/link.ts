@@ -52,6 +52,24 @@ export class Link<Up, Down> {
     return true;
   }
 
+  /** Stops, but lets what was sent arrive: waits `graceMs` at most until the controller has ended its side too. */
+  async close(graceMs = 500): Promise<void> {
+    const stream = this.#stream;
+    if (this.#connected && stream) {
+      this.#stopped = true;
+      const ended = new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, graceMs);
+        stream.once('status', () => {
+          clearTimeout(timer);
+          resolve();
+        });
+      });
+      stream.end();
+      await ended;
+    }
+    this.stop();
+  }
+
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#retry);
