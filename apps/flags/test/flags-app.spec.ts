@@ -11,7 +11,7 @@ beforeAll(async () => {
 afterAll(() => server.dispose());
 
 const who = { actor: 'alice', reason: 'it burns' };
-const definitionOf = (flag: { definitionJson: string } | undefined): Record<string, unknown> => JSON.parse(flag?.definitionJson ?? '{}');
+const definitionOf = (flag: { definitionJson: string } | undefined): Record<string, unknown> => JSON.parse(flag?.definitionJson ?? '{}') as Record<string, unknown>;
 
 describe('the flag service', () => {
   let flags: RunningFlags;
