@@ -1,0 +1,115 @@
+import { join } from 'node:path';
+import { Canary, createServiceClient, Flags, FlagSnapshotSchema, Qos, RoutingTableSchema } from '@mlx-serving/contracts';
+import { type RuntimeFile, runtimeFile } from '@mlx-serving/policy';
+import { type App, assertBindable, closeHttpServer, ConfigFile, listen, type Logger, OperationsServer } from '@mlx-serving/service-kit';
+import { AdmissionQueue } from './admission/admission-queue.ts';
+import { ConcurrencyLimit } from './admission/concurrency-limit.ts';
+import { type GatewayConfig, replicaIdOf } from './config.ts';
+import { DecisionCounter } from './decision/decision-counts.ts';
+import { FlagSnapshotStore } from './decision/flag-snapshot-store.ts';
+import { RoutingStore } from './decision/routing-store.ts';
+import { StateFile } from './decision/state-file.ts';
+import { GenerateService } from './generation/generate-service.ts';
+import { createHealth } from './health.ts';
+import { ControllerLinks } from './links/controller-links.ts';
+import { createGatewayMetrics, type GatewayMetrics } from './metrics.ts';
+import { ModelService } from './models/model-service.ts';
+import { createGrpcServer, createHttpServer } from './server.ts';
+import { createPools } from './workers/worker-pool.ts';
+
+export interface GatewayApp extends App {
+  /** The ports it listens on, which matters when 0 was asked for. All are 0 before the start. */
+  readonly ports: { http: number; grpc: number; operations: number };
+}
+
+/** Longest time that running streams get to end when the gateway stops, in milliseconds. */
+const DRAIN_MS = 10_000;
+
+/** Composes the gateway. @throws StartupError or ConfigError when it cannot run with this configuration */
+export async function createApp(config: GatewayConfig, logger: Logger): Promise<GatewayApp> {
+  assertBindable(config.host, config.trustedNetwork);
+  const metrics = createGatewayMetrics();
+  const runtime = createRuntimeFile(config, metrics, logger, (value) => limit.configure(value.governor.max_concurrent_streams));
+  const { governor } = await runtime.load();
+  const state = createState(config, logger);
+  const pools = createPools(config, metrics, logger);
+  const admission = new AdmissionQueue({
+    limit: () => limit.value,
+    maxQueued: () => runtime.value.governor.max_queued_requests,
+    onChange: (active, queued) => {
+      metrics.activeStreams.set(active);
+      metrics.queueDepth.set(queued);
+    },
+  });
+  const limit = new ConcurrencyLimit(governor.max_concurrent_streams, (value) => {
+    metrics.concurrencyLimit.set(value);
+    admission.admitWaiting();
+  });
+  const links = new ControllerLinks({ ...state, limit, clients: createClients(config), metrics, logger });
+  const limits = (): RuntimeFile['requests'] => runtime.value.requests;
+  const service = new GenerateService({ ...state, admission, pools, requestLimits: limits, onReport: (report) => links.report(report), metrics, logger });
+  const health = createHealth({ ...state, pools, stopping: () => service.stopping, links: () => links.up });
+  const doors = { ...state, service, models: new ModelService(pools), limits, canaryConfigured: pools.canary.size > 0, health, metrics, logger };
+  const http = createHttpServer(doors);
+  const grpc = createGrpcServer(doors);
+  const operations = new OperationsServer({ host: config.host, port: config.operationsPort, registry: metrics.registry, health });
+  const ports = { http: 0, grpc: 0, operations: 0 };
+  return {
+    ports,
+    start: async () => {
+      await links.loadKept();
+      ports.operations = await operations.start();
+      ports.http = await listen(http, config.host, config.httpPort);
+      ports.grpc = await grpc.start(config.host, config.grpcPort);
+      pools.baseline.start();
+      pools.canary.start();
+      links.start();
+      runtime.watch();
+    },
+    reload: () => runtime.reload(),
+    stop: async () => {
+      runtime.stop();
+      const closed = closeHttpServer(http, DRAIN_MS + 1_000);
+      await service.drain(DRAIN_MS);
+      await grpc.stop();
+      await closed;
+      await links.stop();
+      pools.baseline.stop();
+      pools.canary.stop();
+      limit.stop();
+      await operations.stop();
+    },
+  };
+}
+
+function createRuntimeFile(config: GatewayConfig, metrics: GatewayMetrics, logger: Logger, onChange: (value: RuntimeFile) => void) {
+  return new ConfigFile({
+    path: join(config.configDirectory, 'runtime.yaml'),
+    schema: runtimeFile,
+    logger,
+    onChange,
+    onRefused: () => metrics.refusedConfigurations.inc(),
+  });
+}
+
+/** What the gateway knows, and where it keeps it. */
+function createState(config: GatewayConfig, logger: Logger) {
+  const replicaId = replicaIdOf(config);
+  const path = (kind: string): string => join(config.stateDirectory, 'snapshots', `${replicaId}-${kind}.json`);
+  return {
+    replicaId,
+    flags: new FlagSnapshotStore(logger),
+    flagsFile: new StateFile(FlagSnapshotSchema, path('flags'), logger),
+    routing: new RoutingStore(),
+    routingFile: new StateFile(RoutingTableSchema, path('routing'), logger),
+    counts: new DecisionCounter(),
+  };
+}
+
+function createClients(config: GatewayConfig) {
+  return {
+    flags: createServiceClient(Flags, config.flagsAddress),
+    qos: createServiceClient(Qos, config.qosAddress),
+    canary: createServiceClient(Canary, config.canaryAddress),
+  };
+}

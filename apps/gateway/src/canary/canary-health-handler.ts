@@ -1,0 +1,26 @@
+import type { VariantSummary } from '@mlx-serving/contracts';
+import { sendJson } from '@mlx-serving/service-kit';
+import type { RoutingStore } from '../decision/routing-store.ts';
+import type { HttpContext } from '../http/http-context.ts';
+
+/** GET /health/canary: the comparison that came down the canary link last (SPEC C4). */
+export function createCanaryHealthHandler({ routing, canaryConfigured }: { routing: RoutingStore; canaryConfigured: boolean }) {
+  return ({ response }: HttpContext): void => {
+    const { table, comparison } = routing;
+    const enabled = table?.enabled === true && canaryConfigured;
+    sendJson(response, 200, {
+      canary: {
+        enabled,
+        percentage: enabled ? table.rolloutPercentage : 0,
+        requests: { baseline: Number(comparison?.baseline?.requests ?? 0n), canary: Number(comparison?.canary?.requests ?? 0n) },
+        metrics: { baseline: toMetrics(comparison?.baseline), canary: toMetrics(comparison?.canary) },
+        status: comparison?.status || (enabled ? 'insufficient_data' : 'disabled'),
+      },
+    });
+  };
+}
+
+/** `p95Latency` in milliseconds, 0 while there is no sample. */
+function toMetrics(summary: VariantSummary | undefined) {
+  return { p95Latency: summary?.latencyP95Ms ?? 0, errorRate: summary?.errorRate ?? 0 };
+}

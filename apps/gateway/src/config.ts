@@ -1,0 +1,26 @@
+import { hostname } from 'node:os';
+import { address, addresses, commonEnvironment, type EnvironmentValues, port } from '@mlx-serving/service-kit';
+import { z } from 'zod';
+
+/** Becomes part of a file name, and is how controllers know this process. */
+const replicaId = z.string().regex(/^[\w.-]{1,128}$/, 'must be 1 to 128 letters, digits, dots, _ and -').optional();
+
+/** Every environment variable of this service. */
+export const environment = {
+  ...commonEnvironment({ name: 'MLX_SERVING_GATEWAY_OPERATIONS_PORT', default: '9101' }),
+  httpPort: { name: 'MLX_SERVING_GATEWAY_HTTP_PORT', default: '3000', schema: port, help: 'Port of the OpenAI-compatible HTTP API.' },
+  grpcPort: { name: 'MLX_SERVING_GATEWAY_GRPC_PORT', default: '50051', schema: port, help: 'Port of the gRPC service Inference.' },
+  replicaId: { name: 'MLX_SERVING_REPLICA_ID', schema: replicaId, help: 'How controllers know this gateway. Default: gateway-<hostname>-<HTTP port>.' },
+  flagsAddress: { name: 'MLX_SERVING_FLAGS_ADDRESS', default: '127.0.0.1:50052', schema: address, help: 'The flag service, host:port.' },
+  qosAddress: { name: 'MLX_SERVING_QOS_ADDRESS', default: '127.0.0.1:50053', schema: address, help: 'The QoS service, host:port.' },
+  canaryAddress: { name: 'MLX_SERVING_CANARY_ADDRESS', default: '127.0.0.1:50054', schema: address, help: 'The canary service, host:port.' },
+  workers: { name: 'MLX_SERVING_WORKERS', default: '127.0.0.1:50061', schema: addresses, help: 'Workers of the baseline, host:port, comma-separated.' },
+  canaryWorkers: { name: 'MLX_SERVING_CANARY_WORKERS', schema: addresses, help: 'Workers of the canary, host:port, comma-separated.' },
+} as const;
+
+export type GatewayConfig = EnvironmentValues<typeof environment>;
+
+/** The id by which controllers know this gateway. */
+export function replicaIdOf(config: Pick<GatewayConfig, 'replicaId' | 'httpPort'>): string {
+  return config.replicaId ?? `gateway-${hostname()}-${config.httpPort}`;
+}

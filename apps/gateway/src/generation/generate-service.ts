@@ -1,0 +1,124 @@
+import { type Decision, type StreamReport } from '@mlx-serving/contracts';
+import type { RuntimeFile, Variant } from '@mlx-serving/policy';
+import { type Logger, ServiceError } from '@mlx-serving/service-kit';
+import type { AdmissionQueue } from '../admission/admission-queue.ts';
+import { decide } from '../decision/decide.ts';
+import type { DecisionCounter } from '../decision/decision-counts.ts';
+import type { FlagSnapshotStore } from '../decision/flag-snapshot-store.ts';
+import type { RoutingStore } from '../decision/routing-store.ts';
+import { errors } from '../errors.ts';
+import type { GatewayMetrics } from '../metrics.ts';
+import { logFinished, measureFinished, toStreamReport } from '../reports/stream-report.ts';
+import type { WorkerConnection } from '../workers/worker-connection.ts';
+import type { WorkerPool } from '../workers/worker-pool.ts';
+import { GenerationRecord } from './generation-record.ts';
+import type { GenerationRequest, GenerationSink } from './generation-types.ts';
+import { isWorkerGone, runAttempt } from './worker-attempt.ts';
+
+export interface GenerateServiceOptions {
+  readonly replicaId: string;
+  readonly flags: FlagSnapshotStore;
+  readonly routing: RoutingStore;
+  readonly counts: DecisionCounter;
+  readonly admission: AdmissionQueue;
+  readonly pools: Record<Variant, WorkerPool>;
+  readonly requestLimits: () => RuntimeFile['requests'];
+  readonly onReport: (report: StreamReport) => void;
+  readonly metrics: GatewayMetrics;
+  readonly logger: Logger;
+}
+
+/** The one way of a request, whichever door it came through: decision, admission, worker, report. */
+export class GenerateService {
+  readonly #options: GenerateServiceOptions;
+  readonly #running = new Set<AbortController>();
+  #stopping = false;
+  #onIdle: (() => void) | undefined;
+
+  constructor(options: GenerateServiceOptions) {
+    this.#options = options;
+  }
+
+  get stopping(): boolean {
+    return this.#stopping;
+  }
+
+  /**
+   * Runs one generation into a sink. Aborting with a ServiceError ends it at once, wherever it is.
+   * @throws ServiceError when it did not come to its end
+   */
+  async generate(request: GenerationRequest, sink: GenerationSink, abort: AbortController): Promise<void> {
+    if (this.#stopping) throw errors.SHUTTING_DOWN();
+    const record = new GenerationRecord(request, this.#decide(request));
+    this.#running.add(abort);
+    const timeout = this.#options.requestLimits().timeout_ms;
+    const timer = setTimeout(() => abort.abort(errors.REQUEST_TIMEOUT({ timeout })), timeout);
+    let failure: ServiceError | undefined;
+    try {
+      sink.decided(record.decision);
+      await this.#admitAndRun(record, sink, abort.signal);
+    } catch (thrown) {
+      failure = ServiceError.from(thrown);
+      throw failure;
+    } finally {
+      clearTimeout(timer);
+      this.#running.delete(abort);
+      if (this.#running.size === 0) this.#onIdle?.();
+      this.#finish(record, failure);
+    }
+  }
+
+  /** Refuses what is new, lets what runs end for `graceMs`, then ends it. */
+  async drain(graceMs: number): Promise<void> {
+    this.#stopping = true;
+    if (this.#running.size === 0) return;
+    const idle = new Promise<void>((resolve) => (this.#onIdle = resolve));
+    const force = setTimeout(() => this.#running.forEach((abort) => abort.abort(errors.SHUTTING_DOWN())), graceMs);
+    await idle;
+    clearTimeout(force);
+  }
+
+  #decide(request: GenerationRequest): Decision {
+    const { flags, routing, pools, counts } = this.#options;
+    const canaryAvailable = pools.canary.serving.length > 0;
+    const decision = decide(flags.state, { table: routing.table, canaryAvailable }, { ...request, draw: Math.random() });
+    counts.addAll(flags.state.flags.names, decision.enabledFlags);
+    return decision;
+  }
+
+  async #admitAndRun(record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
+    const release = await this.#options.admission.acquire(signal);
+    try {
+      await this.#runAtWorkers(record, sink, signal);
+      sink.finished(record.result, record.model);
+    } finally {
+      release();
+    }
+  }
+
+  /** At one worker; and at a second when the first is gone before its first token. */
+  async #runAtWorkers(record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
+    const pool = this.#options.pools[record.decision.variant as Variant];
+    const first = pool.pick();
+    if (!first) throw errors.NO_WORKER({}, { retryAfterMs: 1_000 });
+    try {
+      await runAttempt(first, record, sink, signal);
+    } catch (error) {
+      const second = this.#secondWorker(error, record, pool, first);
+      if (!second) throw error;
+      this.#options.metrics.retries.inc();
+      await runAttempt(second, record, sink, signal);
+    }
+  }
+
+  #secondWorker(error: unknown, record: GenerationRecord, pool: WorkerPool, first: WorkerConnection): WorkerConnection | undefined {
+    return isWorkerGone(error) && record.ttftMs === undefined && !this.#stopping ? pool.pick(new Set([first])) : undefined;
+  }
+
+  #finish(record: GenerationRecord, failure: ServiceError | undefined): void {
+    const report = toStreamReport(record, failure, this.#options.replicaId);
+    measureFinished(report, this.#options.metrics);
+    logFinished(record, report, failure, this.#options.logger);
+    this.#options.onReport(report);
+  }
+}

@@ -1,0 +1,32 @@
+import { type Decision, FinishReason } from '@mlx-serving/contracts';
+import type { GenerationRequest, GenerationResult } from './generation-types.ts';
+
+/** What is known of one generation so far; when it is over, the log line, the metrics and the report are made of it. */
+export class GenerationRecord {
+  readonly request: GenerationRequest;
+  readonly decision: Decision;
+  readonly startedAtMs = Date.now();
+  /** `host:port` of the worker that has it. */
+  worker = '';
+  model: string;
+  promptTokens = 0;
+  completionTokens = 0;
+  /** Milliseconds from the arrival to the first token. */
+  ttftMs: number | undefined;
+  finishReason = FinishReason.UNSPECIFIED;
+
+  constructor(request: GenerationRequest, decision: Decision) {
+    this.request = request;
+    this.decision = decision;
+    this.model = request.model;
+  }
+
+  get durationMs(): number {
+    return performance.now() - this.request.arrivedAt;
+  }
+
+  get result(): GenerationResult {
+    const { finishReason, promptTokens, completionTokens, ttftMs } = this;
+    return { finishReason, promptTokens, completionTokens, ttftMs };
+  }
+}

@@ -1,0 +1,39 @@
+import type { Decision, FinishReason, GenerateRequest, SamplingOptions, Token } from '@mlx-serving/contracts';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { SamplingOptionsSchema } from '@mlx-serving/contracts';
+
+/** The door a request came through. */
+export type Route = 'chat' | 'completions' | 'grpc';
+
+/** One request, whichever door it came through. */
+export interface GenerationRequest {
+  readonly requestId: string;
+  readonly route: Route;
+  readonly model: string;
+  readonly input: Extract<GenerateRequest['input'], { case: string }>;
+  readonly sampling: MessageInitShape<typeof SamplingOptionsSchema> | SamplingOptions;
+  readonly user: string | undefined;
+  /** `performance.now()` at its arrival. */
+  readonly arrivedAt: number;
+}
+
+/** Stops and goes on reading from the worker, so that a slow reader slows its own stream down and fills no memory. */
+export interface Flow {
+  pause(): void;
+  resume(): void;
+}
+
+export interface GenerationResult {
+  readonly finishReason: FinishReason;
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  readonly ttftMs: number | undefined;
+}
+
+/** Where a generation goes: the answer of one door. Its methods are called in this order and must not wait. */
+export interface GenerationSink {
+  decided(decision: Decision): void;
+  /** Called at each arrival of tokens, first of all with the model that serves. */
+  tokens(tokens: readonly Token[], model: string, flow: Flow): void;
+  finished(result: GenerationResult, model: string): void;
+}

@@ -1,0 +1,84 @@
+import { create } from '@bufbuild/protobuf';
+import { type GenerationFinished, type WorkerGenerateRequest, WorkerGenerateRequestSchema, type WorkerGenerateResponse } from '@mlx-serving/contracts';
+import { ServiceError } from '@mlx-serving/service-kit';
+import { errors } from '../errors.ts';
+import type { WorkerCall, WorkerConnection } from '../workers/worker-connection.ts';
+import type { GenerationRecord } from './generation-record.ts';
+import type { Flow, GenerationSink } from './generation-types.ts';
+
+/**
+ * Runs one generation at one worker, to its end. A signal that aborts cancels the worker's call at once.
+ * @throws the signal's reason, or the worker's error as a ServiceError
+ */
+export async function runAttempt(worker: WorkerConnection, record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  record.worker = worker.address;
+  const { call, done } = worker.generate(workerRequest(record));
+  const flow: Flow = { pause: () => void call.pause(), resume: () => void call.resume() };
+  try {
+    const finished = await receive(call, (response) => take(response, record, sink, flow), signal);
+    record.finishReason = finished.finishReason;
+    record.promptTokens = finished.usage?.promptTokens ?? record.promptTokens;
+    record.completionTokens = finished.usage?.completionTokens ?? record.completionTokens;
+  } finally {
+    done();
+  }
+}
+
+/** Whether another worker may do what this one could not: it was gone, draining or loading. */
+export function isWorkerGone(error: unknown): boolean {
+  return error instanceof ServiceError && error.code === 'UNAVAILABLE';
+}
+
+function workerRequest({ request, decision }: GenerationRecord): WorkerGenerateRequest {
+  const { requestId, model, input, sampling } = request;
+  return create(WorkerGenerateRequestSchema, { requestId, model, input, sampling, enabledFlags: decision.enabledFlags });
+}
+
+function receive(call: WorkerCall, onResponse: (response: WorkerGenerateResponse) => void, signal: AbortSignal): Promise<GenerationFinished> {
+  return new Promise<GenerationFinished>((resolve, reject) => {
+    const cancel = (): void => {
+      call.cancel();
+      reject(signal.reason as Error);
+    };
+    signal.addEventListener('abort', cancel, { once: true });
+    const settle = (act: () => void): void => {
+      signal.removeEventListener('abort', cancel);
+      act();
+    };
+    const use = (response: WorkerGenerateResponse): void => {
+      if (response.event.case === 'finished') {
+        const finished = response.event.value;
+        settle(() => resolve(finished));
+      } else if (!signal.aborted) onResponse(response);
+    };
+    call.on('data', (response: WorkerGenerateResponse) => {
+      try {
+        use(response);
+      } catch (error) {
+        call.cancel();
+        settle(() => reject(ServiceError.from(error)));
+      }
+    });
+    call.on('error', (error) => settle(() => reject(fromWorker(error))));
+    call.on('end', () => settle(() => reject(errors.WORKER_PROTOCOL())));
+  });
+}
+
+function take(response: WorkerGenerateResponse, record: GenerationRecord, sink: GenerationSink, flow: Flow): void {
+  if (response.event.case === 'accepted') {
+    record.model = response.event.value.model || record.model;
+    record.promptTokens = response.event.value.promptTokens;
+  } else if (response.event.case === 'chunk' && response.event.value.tokens.length > 0) {
+    sink.tokens(response.event.value.tokens, record.model, flow);
+    record.completionTokens += response.event.value.tokens.length;
+    record.ttftMs ??= record.durationMs;
+  }
+}
+
+/** A call that the transport ended, and not the worker, is a worker that is gone: the gateway itself did not cancel. */
+function fromWorker(thrown: unknown): ServiceError {
+  const error = ServiceError.from(thrown);
+  const isTransport = error.reason === error.code;
+  return isTransport && (error.code === 'UNAVAILABLE' || error.code === 'CANCELLED') ? errors.WORKER_LOST({}, { cause: thrown }) : error;
+}

@@ -1,0 +1,42 @@
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import { randomUUID } from 'node:crypto';
+import { errors } from '../errors.ts';
+
+/** One HTTP request on its way. */
+export interface HttpContext {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly path: string;
+  readonly query: URLSearchParams;
+  /** The rest of the path behind a route that ends with a slash, decoded. */
+  readonly name: string;
+  readonly requestId: string;
+  /** `performance.now()` at its arrival. */
+  readonly arrivedAt: number;
+  /** Aborts with CLIENT_GONE as soon as the client is gone. */
+  readonly abort: AbortController;
+}
+
+const REQUEST_ID = /^[\x21-\x7e]{1,128}$/;
+const MAX_USER_LENGTH = 512;
+
+/** Takes a request in. The client's going is followed from here on, before anything waits. */
+export function createContext(request: IncomingMessage, response: ServerResponse): HttpContext {
+  const [path = '/', query = ''] = (request.url ?? '/').split('?', 2);
+  const requestId = readRequestId(request.headers['x-request-id']);
+  const abort = new AbortController();
+  response.once('close', () => abort.abort(errors.CLIENT_GONE()));
+  response.setHeader('x-request-id', requestId);
+  return { request, response, path, query: new URLSearchParams(query), name: '', requestId, arrivedAt: performance.now(), abort };
+}
+
+/** The caller's own request id if it is one line of visible characters, else a new one. */
+export function readRequestId(given: string | string[] | undefined): string {
+  return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
+}
+
+/** The routing key that a header gives; undefined when there is none. */
+export function readUserHeader(headers: IncomingHttpHeaders): string | undefined {
+  const user = headers['x-user-id'];
+  return typeof user === 'string' && user !== '' && user.length <= MAX_USER_LENGTH ? user : undefined;
+}

@@ -1,0 +1,96 @@
+import type { Canary, Flags, FlagSnapshotSchema, Qos, RoutingTableSchema, ServiceClient, StreamReport } from '@mlx-serving/contracts';
+import type { Logger } from '@mlx-serving/service-kit';
+import type { ConcurrencyLimit } from '../admission/concurrency-limit.ts';
+import type { DecisionCounter } from '../decision/decision-counts.ts';
+import type { FlagSnapshotStore } from '../decision/flag-snapshot-store.ts';
+import type { RoutingStore } from '../decision/routing-store.ts';
+import type { StateFile } from '../decision/state-file.ts';
+import type { GatewayMetrics } from '../metrics.ts';
+import { CanaryLink } from './canary-link.ts';
+import { FlagsLink } from './flags-link.ts';
+import { QosLink } from './qos-link.ts';
+
+export interface ControllerLinksOptions {
+  readonly replicaId: string;
+  readonly flags: FlagSnapshotStore;
+  readonly flagsFile: StateFile<typeof FlagSnapshotSchema>;
+  readonly routing: RoutingStore;
+  readonly routingFile: StateFile<typeof RoutingTableSchema>;
+  readonly counts: DecisionCounter;
+  readonly limit: ConcurrencyLimit;
+  readonly clients: { flags: ServiceClient<typeof Flags>; qos: ServiceClient<typeof Qos>; canary: ServiceClient<typeof Canary> };
+  readonly metrics: GatewayMetrics;
+  readonly logger: Logger;
+}
+
+/** The three links to the controllers, and what they left on disk. */
+export class ControllerLinks {
+  readonly #options: ControllerLinksOptions;
+  readonly #links: { flags: FlagsLink; qos: QosLink; canary: CanaryLink };
+  #gauges: NodeJS.Timeout | undefined;
+
+  constructor(options: ControllerLinksOptions) {
+    this.#options = options;
+    const { clients, replicaId, metrics, logger } = options;
+    this.#links = {
+      flags: new FlagsLink({ ...options, client: clients.flags, store: options.flags, file: options.flagsFile, onApplied: (revision) => this.#appliedFlags(revision) }),
+      qos: new QosLink({ client: clients.qos, replicaId, limit: options.limit, onDropped: (count) => metrics.droppedReports.inc({ link: 'qos' }, count), logger }),
+      canary: new CanaryLink({
+        ...options,
+        client: clients.canary,
+        store: options.routing,
+        file: options.routingFile,
+        onApplied: (revision) => this.#appliedRouting(revision),
+        onDropped: (count) => metrics.droppedReports.inc({ link: 'canary' }, count),
+      }),
+    };
+  }
+
+  get up(): Record<string, boolean> {
+    return Object.fromEntries(Object.entries(this.#links).map(([name, link]) => [name, link.connected]));
+  }
+
+  /** Takes up what was in force when the gateway stopped, so that it decides before a link is up. */
+  async loadKept(): Promise<void> {
+    const { flags, flagsFile, routing, routingFile, logger } = this.#options;
+    const snapshot = await flagsFile.load();
+    if (snapshot) {
+      flags.apply(snapshot);
+      this.#appliedFlags(snapshot.revision);
+      logger.info({ revision: String(snapshot.revision), ageMs: flags.ageMs(Date.now()) }, 'flags taken from the kept snapshot');
+    }
+    routing.table = await routingFile.load();
+    this.#appliedRouting(routing.table?.revision ?? 0n);
+  }
+
+  start(): void {
+    for (const link of Object.values(this.#links)) link.start();
+    this.#gauges = setInterval(() => this.#showLinks(), 1_000);
+    this.#showLinks();
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#gauges);
+    await Promise.all(Object.values(this.#links).map((link) => link.stop()));
+    await Promise.all([this.#options.flagsFile.settled(), this.#options.routingFile.settled()]);
+    for (const client of Object.values(this.#options.clients)) client.close();
+  }
+
+  /** One finished request, for qos and for canary. */
+  report(report: StreamReport): void {
+    this.#links.qos.report(report);
+    this.#links.canary.report(report);
+  }
+
+  #appliedFlags(revision: bigint): void {
+    this.#options.metrics.flagsRevision.set(Number(revision));
+  }
+
+  #appliedRouting(revision: bigint): void {
+    this.#options.metrics.routingRevision.set(Number(revision));
+  }
+
+  #showLinks(): void {
+    for (const [link, up] of Object.entries(this.up)) this.#options.metrics.linksUp.set({ link }, up ? 1 : 0);
+  }
+}

@@ -1,0 +1,89 @@
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { type Flags, type FlagsLinkRequest, FlagsLinkRequestSchema, type FlagsLinkResponse, type FlagSnapshotSchema, type ServiceClient } from '@mlx-serving/contracts';
+import { Link, type Logger } from '@mlx-serving/service-kit';
+import type { DecisionCounter } from '../decision/decision-counts.ts';
+import type { FlagSnapshotStore } from '../decision/flag-snapshot-store.ts';
+import type { StateFile } from '../decision/state-file.ts';
+
+export interface FlagsLinkOptions {
+  readonly client: ServiceClient<typeof Flags>;
+  readonly replicaId: string;
+  readonly store: FlagSnapshotStore;
+  readonly file: StateFile<typeof FlagSnapshotSchema>;
+  readonly counts: DecisionCounter;
+  readonly onApplied: (revision: bigint) => void;
+  readonly logger: Logger;
+}
+
+const COUNTS_INTERVAL_MS = 1_000;
+
+/** The link to the flag service: snapshots and deltas come down; acknowledgements and decision counts go up. */
+export class FlagsLink {
+  readonly #options: FlagsLinkOptions;
+  readonly #link: Link<FlagsLinkRequest, FlagsLinkResponse>;
+  #timer: NodeJS.Timeout | undefined;
+  /** What the link did not take yet: repeated with the next counts. */
+  #owesAcknowledgement = false;
+  #owesResync = false;
+
+  constructor(options: FlagsLinkOptions) {
+    this.#options = options;
+    this.#link = new Link({
+      name: 'flags',
+      open: () => options.client.link(),
+      hello: () => up({ case: 'hello', value: { replicaId: options.replicaId, revision: options.store.state.revision } }),
+      onMessage: (message) => this.#receive(message),
+      logger: options.logger,
+    });
+  }
+
+  get connected(): boolean {
+    return this.#link.connected;
+  }
+
+  start(): void {
+    this.#link.start();
+    this.#timer = setInterval(() => this.#tick(), COUNTS_INTERVAL_MS);
+  }
+
+  /** Lets what waits go up, then ends the link. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#tick();
+    await this.#link.close();
+  }
+
+  #receive({ message }: FlagsLinkResponse): void {
+    const { store } = this.#options;
+    if (message.case === 'snapshot') {
+      this.#owesResync = false;
+      store.apply(message.value);
+    } else if (message.case === 'delta') {
+      if (this.#owesResync) return;
+      if (!store.applyDelta(message.value, Date.now())) return this.#resync();
+    } else return;
+    this.#options.onApplied(store.state.revision);
+    this.#acknowledge();
+    this.#options.file.save(store.toSnapshot());
+  }
+
+  #tick(): void {
+    if (this.#owesResync) this.#resync();
+    if (this.#owesAcknowledgement) this.#acknowledge();
+    this.#options.counts.flush((counts) => this.#link.send(up({ case: 'decisionCounts', value: counts })));
+  }
+
+  #acknowledge(): void {
+    this.#owesAcknowledgement = !this.#link.send(up({ case: 'acknowledgement', value: { revision: this.#options.store.state.revision } }));
+  }
+
+  /** A change was missed: deltas are of no use until the whole has come. */
+  #resync(): void {
+    this.#owesResync = true;
+    this.#link.send(up({ case: 'resync', value: {} }));
+  }
+}
+
+function up(message: NonNullable<MessageInitShape<typeof FlagsLinkRequestSchema>['message']>): FlagsLinkRequest {
+  return create(FlagsLinkRequestSchema, { message });
+}

@@ -1,0 +1,48 @@
+import { createMetrics, type Metrics } from '@mlx-serving/service-kit';
+
+const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
+
+/** Every metric of the gateway. */
+export const metricsTable = {
+  requests: {
+    type: 'counter',
+    name: 'mlx_serving_gateway_requests_total',
+    help: 'Finished requests by route and HTTP status (gRPC: the status code name).',
+    labels: ['route', 'status'],
+  },
+  generations: {
+    type: 'counter',
+    name: 'mlx_serving_gateway_generations_total',
+    help: 'Finished generations by variant and outcome.',
+    labels: ['variant', 'outcome'],
+  },
+  ttft: {
+    type: 'histogram',
+    name: 'mlx_serving_gateway_ttft_seconds',
+    help: 'Time from the arrival of a request to its first token.',
+    labels: ['variant'],
+    buckets: SECONDS,
+  },
+  duration: {
+    type: 'histogram',
+    name: 'mlx_serving_gateway_duration_seconds',
+    help: 'Time from the arrival of a generation to its end.',
+    labels: ['variant'],
+    buckets: SECONDS,
+  },
+  tokens: { type: 'counter', name: 'mlx_serving_gateway_tokens_total', help: 'Tokens of finished generations.', labels: ['kind'] },
+  queueDepth: { type: 'gauge', name: 'mlx_serving_gateway_queue_depth', help: 'Requests that wait for admission.' },
+  activeStreams: { type: 'gauge', name: 'mlx_serving_gateway_active_streams', help: 'Requests that are at a worker.' },
+  concurrencyLimit: { type: 'gauge', name: 'mlx_serving_gateway_concurrency_limit', help: 'Most requests at the workers at one time, as it is in force.' },
+  retries: { type: 'counter', name: 'mlx_serving_gateway_worker_retries_total', help: 'Requests that went to a second worker before their first token.' },
+  servingWorkers: { type: 'gauge', name: 'mlx_serving_gateway_serving_workers', help: 'Workers that serve.', labels: ['variant'] },
+  linksUp: { type: 'gauge', name: 'mlx_serving_gateway_links_up', help: '1 while the link to the controller is up.', labels: ['link'] },
+  droppedReports: { type: 'counter', name: 'mlx_serving_gateway_dropped_reports_total', help: 'Reports that were dropped because a link was down too long.', labels: ['link'] },
+  flagsRevision: { type: 'gauge', name: 'mlx_serving_gateway_flags_revision', help: 'Revision of the flag snapshot in force.' },
+  routingRevision: { type: 'gauge', name: 'mlx_serving_gateway_routing_revision', help: 'Revision of the routing table in force.' },
+  refusedConfigurations: { type: 'counter', name: 'mlx_serving_gateway_refused_configurations_total', help: 'Changed configuration files that were refused.' },
+} as const;
+
+export type GatewayMetrics = Metrics<typeof metricsTable>;
+
+export const createGatewayMetrics = (): GatewayMetrics => createMetrics(metricsTable);

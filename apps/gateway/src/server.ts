@@ -1,0 +1,49 @@
+import { Inference } from '@mlx-serving/contracts';
+import { answerOperations, GrpcServer, type Health, type Logger } from '@mlx-serving/service-kit';
+import type { Server } from 'node:http';
+import { createCanaryHealthHandler } from './canary/canary-health-handler.ts';
+import { createChatHandler } from './chat/chat-handler.ts';
+import { createCompletionHandler } from './completions/completion-handler.ts';
+import type { DecisionCounter } from './decision/decision-counts.ts';
+import type { FlagSnapshotStore } from './decision/flag-snapshot-store.ts';
+import type { RoutingStore } from './decision/routing-store.ts';
+import { createFlagHandler } from './flags/flag-handler.ts';
+import type { HttpContext } from './http/http-context.ts';
+import { createHttpDoor } from './http/http-door.ts';
+import type { HttpRoute } from './http/http-router.ts';
+import { createInferenceHandlers, type InferenceHandlerOptions } from './inference/inference-handler.ts';
+import { createModelsHandlers } from './models/models-handler.ts';
+
+export interface ServerOptions extends InferenceHandlerOptions {
+  readonly flags: FlagSnapshotStore;
+  readonly routing: RoutingStore;
+  readonly counts: DecisionCounter;
+  readonly canaryConfigured: boolean;
+  readonly health: Health;
+  readonly logger: Logger;
+}
+
+/** The HTTP door. */
+export function createHttpServer(options: ServerOptions): Server {
+  const { service, limits, metrics, logger } = options;
+  const models = createModelsHandlers(options.models);
+  const answerHealth = async ({ path, response }: HttpContext): Promise<void> => {
+    await answerOperations(path, response, metrics.registry, options.health);
+  };
+  const routes: HttpRoute[] = [
+    { method: 'POST', path: '/v1/chat/completions', label: 'chat', handle: createChatHandler(service, limits) },
+    { method: 'POST', path: '/v1/completions', label: 'completions', handle: createCompletionHandler(service, limits) },
+    { method: 'GET', path: '/v1/models', label: 'models', handle: models.list },
+    { method: 'GET', path: '/v1/models/', label: 'models', handle: models.get },
+    { method: 'GET', path: '/api/flags/', label: 'flags', handle: createFlagHandler(options.flags, options.counts) },
+    { method: 'GET', path: '/health/canary', label: 'health', handle: createCanaryHealthHandler(options) },
+    { method: 'GET', path: '/health/live', label: 'health', handle: answerHealth },
+    { method: 'GET', path: '/health/ready', label: 'health', handle: answerHealth },
+  ];
+  return createHttpDoor({ routes, stopping: () => service.stopping, metrics, logger });
+}
+
+/** The gRPC door. */
+export function createGrpcServer(options: ServerOptions): GrpcServer {
+  return new GrpcServer(options.logger).add(Inference, createInferenceHandlers(options));
+}
