@@ -138,7 +138,7 @@ export class FakeCanary extends FakeController<CanaryLinkRequest, CanaryLinkResp
   }
 
   route(table: MessageInitShape<typeof RoutingTableSchema>): void {
-    this.table = { ...this.table, ...table } as typeof table;
+    this.table = { ...this.table, ...table };
     this.send({ case: 'routingTable', value: this.table });
   }
 

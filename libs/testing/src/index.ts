@@ -1,1 +1,5 @@
 export { findRedisServer, type RedisProcess, startRedis } from './redis-process.ts';
+export { FakeCanary, FakeFlags, FakeQos } from './fake-controllers.ts';
+export { FakeGateway } from './fake-gateway.ts';
+export { FakeGeneration, FakeWorker } from './fake-worker.ts';
+export { until } from './until.ts';

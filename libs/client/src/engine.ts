@@ -1,0 +1,87 @@
+import { Metadata } from '@grpc/grpc-js';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { createServiceClient, type GenerateRequestSchema, Inference, type ServiceClient } from '@mlx-serving/contracts';
+import { Generation } from './generation.ts';
+import { InferenceError } from './inference-error.ts';
+
+export interface EngineOptions {
+  /** The gateway's gRPC door, `host:port`. Default: `127.0.0.1:50051`. */
+  readonly address?: string;
+}
+
+export interface Message {
+  readonly role: 'system' | 'user' | 'assistant';
+  readonly content: string;
+}
+
+interface Sampling {
+  /** Default: the gateway's default model. */
+  readonly model?: string;
+  /** Most tokens to generate. Default: 256. */
+  readonly maxTokens?: number;
+  /** 0 is greedy. Default: 0. */
+  readonly temperature?: number;
+  /** Above 0 and at most 1. Default: 1. */
+  readonly topP?: number;
+  readonly seed?: number | bigint;
+  /** At most four strings that end the generation; they are not part of the text. */
+  readonly stop?: readonly string[];
+  /** The same user gets the same variant and the same flags. */
+  readonly user?: string;
+  /** Default: made by the gateway. */
+  readonly requestId?: string;
+  /** Cancels the generation when it aborts. */
+  readonly signal?: AbortSignal;
+  /** Longest time from now to the last token. Default: the gateway's own limit. */
+  readonly deadlineMs?: number;
+}
+
+/** A prompt or messages, and how to draw. */
+export type GenerateOptions = Sampling & ({ readonly prompt: string; readonly messages?: never } | { readonly messages: readonly Message[]; readonly prompt?: never });
+
+export interface Engine {
+  /** Starts a generation; iterate over what it returns. Errors come out of the iteration. */
+  generate(options: GenerateOptions): Generation;
+  /** Names of the models that are served. @throws InferenceError */
+  models(): Promise<string[]>;
+  /** Ends the connection and what still runs on it. */
+  close(): void;
+}
+
+/** Connects to a gateway. The connection is made with the first call, and comes back by itself. */
+export function createEngine({ address = '127.0.0.1:50051' }: EngineOptions = {}): Engine {
+  const client: ServiceClient<typeof Inference> = createServiceClient(Inference, address);
+  return {
+    generate: (options) => new Generation(client.generate(toRequest(options), toSettings(options))),
+    models: async () => {
+      try {
+        return (await client.listModels({})).models.map(({ id }) => id);
+      } catch (error) {
+        throw InferenceError.from(error);
+      }
+    },
+    close: () => client.close(),
+  };
+}
+
+function toRequest({ model = '', prompt, messages, user = '', ...sampling }: GenerateOptions): MessageInitShape<typeof GenerateRequestSchema> {
+  const { maxTokens, temperature, topP, seed, stop } = sampling;
+  return {
+    model,
+    user,
+    input: prompt === undefined ? { case: 'conversation', value: { messages: messages.map((message) => ({ ...message })) } } : { case: 'prompt', value: prompt },
+    sampling: {
+      ...(maxTokens === undefined ? {} : { maxTokens }),
+      ...(temperature === undefined ? {} : { temperature }),
+      ...(topP === undefined ? {} : { topP }),
+      ...(seed === undefined ? {} : { seed: BigInt(seed) }),
+      stop: [...(stop ?? [])],
+    },
+  };
+}
+
+function toSettings({ requestId, signal, deadlineMs }: GenerateOptions) {
+  const metadata = new Metadata();
+  if (requestId !== undefined) metadata.set('x-request-id', requestId);
+  return { metadata, ...(signal ? { signal } : {}), ...(deadlineMs === undefined ? {} : { deadlineMs }) };
+}
