@@ -120,7 +120,7 @@ export function events(text: string): unknown[] {
   return text
     .split('\n\n')
     .filter((event) => event !== '')
-    .map((event) => (event === 'data: [DONE]' ? '[DONE]' : JSON.parse(event.replace(/^data: /, ''))));
+    .map((event) => (event === 'data: [DONE]' ? '[DONE]' : (JSON.parse(event.replace(/^data: /, '')) as unknown)));
 }
 
 export async function errorOf(response: Response): Promise<{ message: string; type: string; param: string | null; code: string | null }> {

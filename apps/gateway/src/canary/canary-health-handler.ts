@@ -12,12 +12,16 @@ export function createCanaryHealthHandler({ routing, canaryConfigured }: { routi
       canary: {
         enabled,
         percentage: enabled ? table.rolloutPercentage : 0,
-        requests: { baseline: Number(comparison?.baseline?.requests ?? 0n), canary: Number(comparison?.canary?.requests ?? 0n) },
+        requests: { baseline: countOf(comparison?.baseline), canary: countOf(comparison?.canary) },
         metrics: { baseline: toMetrics(comparison?.baseline), canary: toMetrics(comparison?.canary) },
         status: comparison?.status || (enabled ? 'insufficient_data' : 'disabled'),
       },
     });
   };
+}
+
+function countOf(summary: VariantSummary | undefined): number {
+  return Number(summary?.requests ?? 0n);
 }
 
 /** `p95Latency` in milliseconds, 0 while there is no sample. */
