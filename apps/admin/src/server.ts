@@ -1,0 +1,50 @@
+import { fastify, type FastifyInstance } from 'fastify';
+import type { Canary, Flags, Qos, ServiceClient } from '@mlx-serving/contracts';
+import { type Health, type Logger, readiness } from '@mlx-serving/service-kit';
+import { requireToken } from './access/bearer.ts';
+import { addEmergencyRoutes } from './emergency/emergency-handler.ts';
+import { errors } from './errors.ts';
+import { addFlagRoutes } from './flags/flags-handler.ts';
+import { createErrorHandler } from './http/error-answer.ts';
+import { acceptJson, MAX_BODY_BYTES } from './http/json-body.ts';
+import type { AdminMetrics } from './metrics.ts';
+import { addStateRoutes } from './states/states-handler.ts';
+
+export interface Services {
+  readonly flags: ServiceClient<typeof Flags>;
+  readonly qos: ServiceClient<typeof Qos>;
+  readonly canary: ServiceClient<typeof Canary>;
+}
+
+export interface ServerOptions {
+  readonly services: Services;
+  readonly health: Health;
+  readonly metrics: AdminMetrics;
+  readonly logger: Logger;
+  readonly token: () => string;
+}
+
+/** The HTTP server: every route, behind one check of the token and one way of answering errors. */
+export function createServer({ services, health, metrics, logger, token }: ServerOptions): FastifyInstance {
+  const server = fastify({ bodyLimit: MAX_BODY_BYTES, requestTimeout: 30_000, routerOptions: { maxParamLength: 256 } });
+  acceptJson(server);
+  server.setErrorHandler(createErrorHandler(logger));
+  server.setNotFoundHandler(({ method, url }) => {
+    throw errors.ROUTE_NOT_FOUND({ method, path: url.split('?', 1)[0] ?? url });
+  });
+  server.addHook('onRequest', requireToken(token));
+  server.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'none';
+    metrics.requests.inc({ method: request.routeOptions.url ? request.method : 'any', route, status: String(reply.statusCode) });
+    metrics.requestDuration.observe({ route }, reply.elapsedTime / 1000);
+  });
+  server.get('/health/live', async () => ({ status: 'live' }));
+  server.get('/health/ready', async (_request, reply) => {
+    const { status, body } = readiness(health);
+    return reply.status(status).send(body);
+  });
+  addFlagRoutes(server, services.flags);
+  addEmergencyRoutes(server, services.flags);
+  addStateRoutes(server, services.qos, services.canary);
+  return server;
+}
