@@ -1,3 +1,4 @@
 import { jestConfig } from '../../tools/jest/preset.mjs';
 
-export default jestConfig('client');
+// Far beyond what a healthy run needs, so that a busy machine fails no test.
+export default jestConfig('client', { testTimeout: 30_000 });

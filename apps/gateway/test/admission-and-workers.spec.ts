@@ -69,7 +69,7 @@ describe('admission', () => {
 
   it('returns to its own limit when the lease is not renewed', async () => {
     await start({ runtime: { max_concurrent_streams: 2 } });
-    gateway.qos.lend({ id: 'short', ttlMs: 100, limit: 1 });
+    gateway.qos.lend({ id: 'short', ttlMs: 1_500, limit: 1 });
     await until(async () => (await gateway.metric('mlx_serving_gateway_concurrency_limit')) === '1');
     await until(async () => (await gateway.metric('mlx_serving_gateway_concurrency_limit')) === '2');
   });

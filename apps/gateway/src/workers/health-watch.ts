@@ -51,7 +51,7 @@ export class HealthWatch {
     this.#stopped = true;
     clearTimeout(this.#retry);
     this.#stream?.cancel();
-    this.#set(false);
+    this.#serving = false;
   }
 
   #lost(stream: ClientReadableStream<HealthAnswer>): void {
