@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import OpenAI from 'openai';
 import { contentOf } from '../tools/start/first-answer.ts';
 import { chat, MAX_TOKENS, output, python, question } from './clients.ts';
-import { Stack } from './stack.ts';
+import { Stack, stopAll } from './stack.ts';
 
 let stack: Stack;
 let reference: string;
@@ -11,7 +11,7 @@ beforeAll(async () => {
   [stack, { text: reference }] = await Promise.all([Stack.start(), python<{ text: string }>('reference.py')]);
 });
 
-afterAll(() => stack?.stop());
+afterAll(stopAll);
 
 describe('an answer of the running system', () => {
   it('is what mlx_lm itself would have said', async () => {
@@ -49,7 +49,7 @@ describe('an answer of the running system', () => {
   it('comes to a gRPC client that knows nothing but the address', async () => {
     const answer = await python<Record<string, unknown>>('grpc_client.py', stack.urls.gatewayGrpc);
     expect(answer).toMatchObject({ text: reference, variant: 'baseline' });
-    expect(answer['services']).toEqual(expect.arrayContaining(['mlx_serving.v1.Inference', 'grpc.health.v1.Health']));
+    expect(answer['services']).toContain('mlx_serving.v1.Inference');
   });
 
   it('says what was decided for it', async () => {

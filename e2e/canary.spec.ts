@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { admin, chat } from './clients.ts';
 import { eventually } from './eventually.ts';
-import { copyOfConfig, Stack } from './stack.ts';
+import { copyOfConfig, Stack, stopAll } from './stack.ts';
 
 /** The form that the specification gives to GET /health/canary. */
 interface CanaryHealth {
@@ -24,12 +24,19 @@ beforeAll(async () => {
   const file = join(config, 'canary.yaml');
   writeFileSync(file, readFileSync(file, 'utf8').replace(/rolloutPercentage: \S+/, 'rolloutPercentage: 50'));
   stack = await Stack.start({ canary: true, config });
+  // A canary worker that the gateway has not met yet gets nobody, and that is right.
+  await eventually(async () => (await readiness()).workers.canary.serving === 1);
 });
 
-afterAll(() => stack?.stop());
+afterAll(stopAll);
 
 const variantOf = async (user: string): Promise<string> => (await chat(stack, { user, maxTokens: 2 })).variant;
 const health = async (): Promise<CanaryHealth['canary']> => ((await (await fetch(`${stack.urls.gateway}/health/canary`)).json()) as CanaryHealth).canary;
+
+async function readiness(): Promise<{ workers: { canary: { serving: number } } }> {
+  const response = await fetch(`${stack.urls.operations['gateway']}/health/ready`);
+  return (await response.json()) as { workers: { canary: { serving: number } } };
+}
 
 async function variants(): Promise<Record<string, string>> {
   const pairs: [string, string][] = [];

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { admin, chat } from './clients.ts';
 import { eventually } from './eventually.ts';
 import { isAlive } from '../tools/start/processes.ts';
-import { Stack } from './stack.ts';
+import { Stack, stopAll } from './stack.ts';
 
 /** The proof that a change was applied. */
 interface Proof {
@@ -19,7 +19,7 @@ beforeAll(async () => {
   stack = await Stack.start();
 });
 
-afterAll(() => stack?.stop());
+afterAll(stopAll);
 
 const flagsOf = async (user = 'someone'): Promise<readonly string[]> => (await chat(stack, { user, maxTokens: 1 })).flags;
 
@@ -40,9 +40,10 @@ describe('a kill', () => {
   it('is not lifted by an edit, nor by a reload of the file', async () => {
     await admin(stack, 'POST', '/admin/flags/ttft_pipeline/kill', { reason: 'a test' });
     await admin(stack, 'POST', '/admin/flags/ttft_pipeline', { enabled: true, rolloutPercentage: 100, killSwitch: false });
+    const before = stack.reloadsOf('flags');
     appendFileSync(join(stack.config, 'feature-flags.yaml'), '\n# edited\n');
     process.kill(Number(readFileSync(stack.urls.pidFile, 'utf8')), 'SIGHUP');
-    await eventually(() => /reload/.test(stack.log('flags')));
+    await eventually(() => stack.reloadsOf('flags') > before);
     expect(await flagsOf()).not.toContain('ttft_pipeline');
   });
 });

@@ -2,13 +2,15 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it } from '@jest/globals';
 import { portsFor } from '../tools/start/ports.ts';
 import { isAlive } from '../tools/start/processes.ts';
 import { isReady } from '../tools/start/readiness.ts';
 import { admin, chat } from './clients.ts';
 import { eventually } from './eventually.ts';
-import { freeOffset, Launcher, Stack, temporaryFolder } from './stack.ts';
+import { freeOffset, Launcher, Stack, stopAll, temporaryFolder } from './stack.ts';
+
+afterEach(stopAll);
 
 describe('Ctrl-C', () => {
   it('lets running answers end, and leaves no process and no pid file', async () => {

@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { chat } from './clients.ts';
 import { eventually } from './eventually.ts';
-import { Stack } from './stack.ts';
+import { Stack, stopAll } from './stack.ts';
 
 /** Names that the specification gives, by the service that shows them. */
 const METRICS = {
-  gateway: ['mlx_serving_feature_flags_decisions_total', 'mlx_serving_feature_flags_rollout_percentage', 'mlx_serving_feature_flags_kill_switch'],
+  flags: ['mlx_serving_feature_flags_decisions_total', 'mlx_serving_feature_flags_rollout_percentage', 'mlx_serving_feature_flags_kill_switch'],
   qos: [
     'mlx_serving_qos_slo_violations_total',
     'mlx_serving_qos_remediations_total',
@@ -35,7 +35,7 @@ beforeAll(async () => {
   await chat(stack);
 });
 
-afterAll(() => stack?.stop());
+afterAll(stopAll);
 
 describe('every service', () => {
   it.each(services)('%s is live and ready, and shows metrics', async (service) => {
@@ -45,9 +45,12 @@ describe('every service', () => {
   });
 
   it('reads its configuration again on a hang-up signal to the launcher', async () => {
+    const reloading = ['flags', 'gateway', 'canary'];
+    const before = reloading.map((service) => stack.reloadsOf(service));
     for (const file of ['feature-flags.yaml', 'runtime.yaml', 'canary.yaml']) appendFileSync(join(stack.config, file), '\n# edited\n');
     process.kill(Number(readFileSync(stack.urls.pidFile, 'utf8')), 'SIGHUP');
-    for (const service of ['flags', 'gateway', 'canary']) await eventually(() => stack.log(service).includes('configuration reloaded'));
+    await eventually(() => reloading.every((service, index) => stack.reloadsOf(service) > (before[index] ?? 0)));
+    for (const service of services) expect((await get(service, '/health/ready')).status).toBe(200);
   });
 });
 
@@ -58,7 +61,7 @@ describe('the metrics', () => {
   });
 
   it('count the decisions of a request', async () => {
-    await eventually(async () => /^mlx_serving_feature_flags_decisions_total\{(?=.*feature="ttft_pipeline")(?=.*enabled="true").*\} [1-9]/m.test(await text('gateway', '/metrics')));
+    await eventually(async () => /^mlx_serving_feature_flags_decisions_total\{(?=.*feature="ttft_pipeline")(?=.*enabled="true").*\} [1-9]/m.test(await text('flags', '/metrics')));
   });
 });
 

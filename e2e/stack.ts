@@ -19,6 +19,13 @@ export interface StackOptions {
   readonly config?: string;
 }
 
+const launchers = new Set<Launcher>();
+
+/** Ends every system that a test has left running, so that a failure leaves nothing behind. */
+export async function stopAll(): Promise<void> {
+  await Promise.all([...launchers].map((launcher) => launcher.stop()));
+}
+
 /** A launcher: what it has said, and how it ended. */
 export class Launcher {
   readonly process: ChildProcess;
@@ -30,7 +37,17 @@ export class Launcher {
     this.process = spawn('node', [join(root, 'tools', 'start.mjs'), ...args], { env: { ...process.env, REDIS_URL: '', ...env }, stdio: ['ignore', 'pipe', 'pipe'], cwd: root });
     this.process.stdout?.on('data', (text: Buffer) => (this.stdout += text.toString()));
     this.process.stderr?.on('data', (text: Buffer) => (this.stderr += text.toString()));
-    this.ended = once(this.process, 'close').then(([code]) => code as number | null);
+    launchers.add(this);
+    this.ended = once(this.process, 'close').then(([code]) => {
+      launchers.delete(this);
+      return code as number | null;
+    });
+  }
+
+  /** Ctrl-C. @returns the exit code */
+  stop(): Promise<number | null> {
+    this.process.kill('SIGINT');
+    return this.ended;
   }
 
   /** Resolves with the line of JSON that the launcher prints when all is ready. */
@@ -90,10 +107,14 @@ export class Stack {
     return readFileSync(this.child(name).log, 'utf8');
   }
 
+  /** How often a service has read a changed configuration, as its log says. */
+  reloadsOf(name: string): number {
+    return this.log(name).split('configuration reloaded').length - 1;
+  }
+
   /** Ctrl-C. @returns the exit code */
   stop(): Promise<number | null> {
-    this.launcher.process.kill('SIGINT');
-    return this.launcher.ended;
+    return this.launcher.stop();
   }
 }
 

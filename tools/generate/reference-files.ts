@@ -18,7 +18,7 @@ function metricsReference(services: readonly ServiceTables[]): string {
     'Metrics',
     [
       'Every service shows these at `/metrics` of its operations port, beside the metrics of its process (`process_*`, `nodejs_*`).',
-      'A histogram `x` is shown as `x_bucket`, `x_sum` and `x_count`. Times are in milliseconds, sizes in bytes, where the name says so.',
+      'A histogram `x` is shown as `x_bucket`, `x_sum` and `x_count`. The name says the unit.',
     ],
     services.map(({ name, metrics }) => section(name, ['metric', 'type', 'labels', 'meaning'], metrics.map(metricRow))),
   );
