@@ -144,6 +144,11 @@ export declare type FlagSnapshot = Message<"mlx_serving.v1.FlagSnapshot"> & {
    * @generated from field: int64 taken_at_ms = 4;
    */
   takenAtMs: bigint;
+
+  /**
+   * @generated from field: repeated mlx_serving.v1.Segment segments = 5;
+   */
+  segments: Segment[];
 };
 
 /**
@@ -151,6 +156,38 @@ export declare type FlagSnapshot = Message<"mlx_serving.v1.FlagSnapshot"> & {
  * Use `create(FlagSnapshotSchema)` to create a new message.
  */
 export declare const FlagSnapshotSchema: GenMessage<FlagSnapshot>;
+
+/**
+ * Named users that flags refer to by name.
+ *
+ * @generated from message mlx_serving.v1.Segment
+ */
+export declare type Segment = Message<"mlx_serving.v1.Segment"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * SegmentDefinition of @mlx-serving/policy as JSON text. Fields that a reader does not know are kept.
+   *
+   * @generated from field: string definition_json = 2;
+   */
+  definitionJson: string;
+
+  /**
+   * The revision that last changed this segment.
+   *
+   * @generated from field: uint64 revision = 3;
+   */
+  revision: bigint;
+};
+
+/**
+ * Describes the message mlx_serving.v1.Segment.
+ * Use `create(SegmentSchema)` to create a new message.
+ */
+export declare const SegmentSchema: GenMessage<Segment>;
 
 /**
  * Holds only what changed between two revisions. A receiver that is not at base_revision asks for a full snapshot.
@@ -184,6 +221,16 @@ export declare type FlagDelta = Message<"mlx_serving.v1.FlagDelta"> & {
    * @generated from field: mlx_serving.v1.Emergency emergency = 5;
    */
   emergency?: Emergency | undefined;
+
+  /**
+   * @generated from field: repeated mlx_serving.v1.Segment changed_segments = 6;
+   */
+  changedSegments: Segment[];
+
+  /**
+   * @generated from field: repeated string removed_segments = 7;
+   */
+  removedSegments: string[];
 };
 
 /**

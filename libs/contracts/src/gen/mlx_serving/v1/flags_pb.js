@@ -8,7 +8,7 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
  * Describes the file mlx_serving/v1/flags.proto.
  */
 export const file_mlx_serving_v1_flags = /*@__PURE__*/
-  fileDesc("ChptbHhfc2VydmluZy92MS9mbGFncy5wcm90bxIObWx4X3NlcnZpbmcudjEiYwoERmxhZxIMCgRuYW1lGAEgASgJEhcKD2RlZmluaXRpb25fanNvbhgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBBIiCgRraWxsGAQgASgLMhQubWx4X3NlcnZpbmcudjEuS2lsbCI0CgRLaWxsEg0KBWFjdG9yGAEgASgJEg4KBnJlYXNvbhgCIAEoCRINCgVhdF9tcxgDIAEoAyJsCglFbWVyZ2VuY3kSEwoLa2lsbF9zd2l0Y2gYASABKAgSHAoUcm9sbGJhY2tfdG9fYmFzZWxpbmUYAiABKAgSDQoFYWN0b3IYAyABKAkSDgoGcmVhc29uGAQgASgJEg0KBWF0X21zGAUgASgDIogBCgxGbGFnU25hcHNob3QSEAoIcmV2aXNpb24YASABKAQSIwoFZmxhZ3MYAiADKAsyFC5tbHhfc2VydmluZy52MS5GbGFnEiwKCWVtZXJnZW5jeRgDIAEoCzIZLm1seF9zZXJ2aW5nLnYxLkVtZXJnZW5jeRITCgt0YWtlbl9hdF9tcxgEIAEoAyKaAQoJRmxhZ0RlbHRhEhUKDWJhc2VfcmV2aXNpb24YASABKAQSEAoIcmV2aXNpb24YAiABKAQSJQoHY2hhbmdlZBgDIAMoCzIULm1seF9zZXJ2aW5nLnYxLkZsYWcSDwoHcmVtb3ZlZBgEIAMoCRIsCgllbWVyZ2VuY3kYBSABKAsyGS5tbHhfc2VydmluZy52MS5FbWVyZ2VuY3ki9QEKEEZsYWdzTGlua1JlcXVlc3QSKwoFaGVsbG8YASABKAsyGi5tbHhfc2VydmluZy52MS5GbGFnc0hlbGxvSAASPwoPYWNrbm93bGVkZ2VtZW50GAIgASgLMiQubWx4X3NlcnZpbmcudjEuRmxhZ3NBY2tub3dsZWRnZW1lbnRIABI5Cg9kZWNpc2lvbl9jb3VudHMYAyABKAsyHi5tbHhfc2VydmluZy52MS5EZWNpc2lvbkNvdW50c0gAEi0KBnJlc3luYxgEIAEoCzIbLm1seF9zZXJ2aW5nLnYxLkZsYWdzUmVzeW5jSABCCQoHbWVzc2FnZSIyCgpGbGFnc0hlbGxvEhIKCnJlcGxpY2FfaWQYASABKAkSEAoIcmV2aXNpb24YAiABKAQiKAoURmxhZ3NBY2tub3dsZWRnZW1lbnQSEAoIcmV2aXNpb24YASABKAQiDQoLRmxhZ3NSZXN5bmMiPwoORGVjaXNpb25Db3VudHMSLQoGY291bnRzGAEgAygLMh0ubWx4X3NlcnZpbmcudjEuRGVjaXNpb25Db3VudCJACg1EZWNpc2lvbkNvdW50EgwKBGZsYWcYASABKAkSDwoHZW5hYmxlZBgCIAEoBBIQCghkaXNhYmxlZBgDIAEoBCJ8ChFGbGFnc0xpbmtSZXNwb25zZRIwCghzbmFwc2hvdBgBIAEoCzIcLm1seF9zZXJ2aW5nLnYxLkZsYWdTbmFwc2hvdEgAEioKBWRlbHRhGAIgASgLMhkubWx4X3NlcnZpbmcudjEuRmxhZ0RlbHRhSABCCQoHbWVzc2FnZSJCChZSZXBsaWNhQWNrbm93bGVkZ2VtZW50EhIKCnJlcGxpY2FfaWQYASABKAkSFAoMbWlsbGlzZWNvbmRzGAIgASgBIm4KC1Byb3BhZ2F0aW9uEhAKCHJldmlzaW9uGAEgASgEEjwKDGFja25vd2xlZGdlZBgCIAMoCzImLm1seF9zZXJ2aW5nLnYxLlJlcGxpY2FBY2tub3dsZWRnZW1lbnQSDwoHbWlzc2luZxgDIAMoCSISChBMaXN0RmxhZ3NSZXF1ZXN0IkMKEUxpc3RGbGFnc1Jlc3BvbnNlEi4KCHNuYXBzaG90GAEgASgLMhwubWx4X3NlcnZpbmcudjEuRmxhZ1NuYXBzaG90Ih4KDkdldEZsYWdSZXF1ZXN0EgwKBG5hbWUYASABKAkiNQoPR2V0RmxhZ1Jlc3BvbnNlEiIKBGZsYWcYASABKAsyFC5tbHhfc2VydmluZy52MS5GbGFnIoABCg5TZXRGbGFnUmVxdWVzdBIMCgRuYW1lGAEgASgJEhcKD2RlZmluaXRpb25fanNvbhgCIAEoCRIYCgtpZl9yZXZpc2lvbhgDIAEoBEgAiAEBEg0KBWFjdG9yGAQgASgJEg4KBnJlYXNvbhgFIAEoCUIOCgxfaWZfcmV2aXNpb24iZwoPU2V0RmxhZ1Jlc3BvbnNlEiIKBGZsYWcYASABKAsyFC5tbHhfc2VydmluZy52MS5GbGFnEjAKC3Byb3BhZ2F0aW9uGAIgASgLMhsubWx4X3NlcnZpbmcudjEuUHJvcGFnYXRpb24iPgoPS2lsbEZsYWdSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFYWN0b3IYAiABKAkSDgoGcmVhc29uGAMgASgJIkQKEEtpbGxGbGFnUmVzcG9uc2USMAoLcHJvcGFnYXRpb24YASABKAsyGy5tbHhfc2VydmluZy52MS5Qcm9wYWdhdGlvbiJAChFSZXZpdmVGbGFnUmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBWFjdG9yGAIgASgJEg4KBnJlYXNvbhgDIAEoCSJGChJSZXZpdmVGbGFnUmVzcG9uc2USMAoLcHJvcGFnYXRpb24YASABKAsyGy5tbHhfc2VydmluZy52MS5Qcm9wYWdhdGlvbiKaAQoTU2V0RW1lcmdlbmN5UmVxdWVzdBIYCgtraWxsX3N3aXRjaBgBIAEoCEgAiAEBEiEKFHJvbGxiYWNrX3RvX2Jhc2VsaW5lGAIgASgISAGIAQESDQoFYWN0b3IYAyABKAkSDgoGcmVhc29uGAQgASgJQg4KDF9raWxsX3N3aXRjaEIXChVfcm9sbGJhY2tfdG9fYmFzZWxpbmUidgoUU2V0RW1lcmdlbmN5UmVzcG9uc2USLAoJZW1lcmdlbmN5GAEgASgLMhkubWx4X3NlcnZpbmcudjEuRW1lcmdlbmN5EjAKC3Byb3BhZ2F0aW9uGAIgASgLMhsubWx4X3NlcnZpbmcudjEuUHJvcGFnYXRpb24iJQoVR2V0RmxhZ01ldHJpY3NSZXF1ZXN0EgwKBG5hbWUYASABKAkiOwoWR2V0RmxhZ01ldHJpY3NSZXNwb25zZRIPCgdlbmFibGVkGAEgASgEEhAKCGRpc2FibGVkGAIgASgEMqIFCgVGbGFncxJPCgRMaW5rEiAubWx4X3NlcnZpbmcudjEuRmxhZ3NMaW5rUmVxdWVzdBohLm1seF9zZXJ2aW5nLnYxLkZsYWdzTGlua1Jlc3BvbnNlKAEwARJQCglMaXN0RmxhZ3MSIC5tbHhfc2VydmluZy52MS5MaXN0RmxhZ3NSZXF1ZXN0GiEubWx4X3NlcnZpbmcudjEuTGlzdEZsYWdzUmVzcG9uc2USSgoHR2V0RmxhZxIeLm1seF9zZXJ2aW5nLnYxLkdldEZsYWdSZXF1ZXN0Gh8ubWx4X3NlcnZpbmcudjEuR2V0RmxhZ1Jlc3BvbnNlEkoKB1NldEZsYWcSHi5tbHhfc2VydmluZy52MS5TZXRGbGFnUmVxdWVzdBofLm1seF9zZXJ2aW5nLnYxLlNldEZsYWdSZXNwb25zZRJNCghLaWxsRmxhZxIfLm1seF9zZXJ2aW5nLnYxLktpbGxGbGFnUmVxdWVzdBogLm1seF9zZXJ2aW5nLnYxLktpbGxGbGFnUmVzcG9uc2USUwoKUmV2aXZlRmxhZxIhLm1seF9zZXJ2aW5nLnYxLlJldml2ZUZsYWdSZXF1ZXN0GiIubWx4X3NlcnZpbmcudjEuUmV2aXZlRmxhZ1Jlc3BvbnNlElkKDFNldEVtZXJnZW5jeRIjLm1seF9zZXJ2aW5nLnYxLlNldEVtZXJnZW5jeVJlcXVlc3QaJC5tbHhfc2VydmluZy52MS5TZXRFbWVyZ2VuY3lSZXNwb25zZRJfCg5HZXRGbGFnTWV0cmljcxIlLm1seF9zZXJ2aW5nLnYxLkdldEZsYWdNZXRyaWNzUmVxdWVzdBomLm1seF9zZXJ2aW5nLnYxLkdldEZsYWdNZXRyaWNzUmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("ChptbHhfc2VydmluZy92MS9mbGFncy5wcm90bxIObWx4X3NlcnZpbmcudjEiYwoERmxhZxIMCgRuYW1lGAEgASgJEhcKD2RlZmluaXRpb25fanNvbhgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBBIiCgRraWxsGAQgASgLMhQubWx4X3NlcnZpbmcudjEuS2lsbCI0CgRLaWxsEg0KBWFjdG9yGAEgASgJEg4KBnJlYXNvbhgCIAEoCRINCgVhdF9tcxgDIAEoAyJsCglFbWVyZ2VuY3kSEwoLa2lsbF9zd2l0Y2gYASABKAgSHAoUcm9sbGJhY2tfdG9fYmFzZWxpbmUYAiABKAgSDQoFYWN0b3IYAyABKAkSDgoGcmVhc29uGAQgASgJEg0KBWF0X21zGAUgASgDIrMBCgxGbGFnU25hcHNob3QSEAoIcmV2aXNpb24YASABKAQSIwoFZmxhZ3MYAiADKAsyFC5tbHhfc2VydmluZy52MS5GbGFnEiwKCWVtZXJnZW5jeRgDIAEoCzIZLm1seF9zZXJ2aW5nLnYxLkVtZXJnZW5jeRITCgt0YWtlbl9hdF9tcxgEIAEoAxIpCghzZWdtZW50cxgFIAMoCzIXLm1seF9zZXJ2aW5nLnYxLlNlZ21lbnQiQgoHU2VnbWVudBIMCgRuYW1lGAEgASgJEhcKD2RlZmluaXRpb25fanNvbhgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBCLnAQoJRmxhZ0RlbHRhEhUKDWJhc2VfcmV2aXNpb24YASABKAQSEAoIcmV2aXNpb24YAiABKAQSJQoHY2hhbmdlZBgDIAMoCzIULm1seF9zZXJ2aW5nLnYxLkZsYWcSDwoHcmVtb3ZlZBgEIAMoCRIsCgllbWVyZ2VuY3kYBSABKAsyGS5tbHhfc2VydmluZy52MS5FbWVyZ2VuY3kSMQoQY2hhbmdlZF9zZWdtZW50cxgGIAMoCzIXLm1seF9zZXJ2aW5nLnYxLlNlZ21lbnQSGAoQcmVtb3ZlZF9zZWdtZW50cxgHIAMoCSL1AQoQRmxhZ3NMaW5rUmVxdWVzdBIrCgVoZWxsbxgBIAEoCzIaLm1seF9zZXJ2aW5nLnYxLkZsYWdzSGVsbG9IABI/Cg9hY2tub3dsZWRnZW1lbnQYAiABKAsyJC5tbHhfc2VydmluZy52MS5GbGFnc0Fja25vd2xlZGdlbWVudEgAEjkKD2RlY2lzaW9uX2NvdW50cxgDIAEoCzIeLm1seF9zZXJ2aW5nLnYxLkRlY2lzaW9uQ291bnRzSAASLQoGcmVzeW5jGAQgASgLMhsubWx4X3NlcnZpbmcudjEuRmxhZ3NSZXN5bmNIAEIJCgdtZXNzYWdlIjIKCkZsYWdzSGVsbG8SEgoKcmVwbGljYV9pZBgBIAEoCRIQCghyZXZpc2lvbhgCIAEoBCIoChRGbGFnc0Fja25vd2xlZGdlbWVudBIQCghyZXZpc2lvbhgBIAEoBCINCgtGbGFnc1Jlc3luYyI/Cg5EZWNpc2lvbkNvdW50cxItCgZjb3VudHMYASADKAsyHS5tbHhfc2VydmluZy52MS5EZWNpc2lvbkNvdW50IkAKDURlY2lzaW9uQ291bnQSDAoEZmxhZxgBIAEoCRIPCgdlbmFibGVkGAIgASgEEhAKCGRpc2FibGVkGAMgASgEInwKEUZsYWdzTGlua1Jlc3BvbnNlEjAKCHNuYXBzaG90GAEgASgLMhwubWx4X3NlcnZpbmcudjEuRmxhZ1NuYXBzaG90SAASKgoFZGVsdGEYAiABKAsyGS5tbHhfc2VydmluZy52MS5GbGFnRGVsdGFIAEIJCgdtZXNzYWdlIkIKFlJlcGxpY2FBY2tub3dsZWRnZW1lbnQSEgoKcmVwbGljYV9pZBgBIAEoCRIUCgxtaWxsaXNlY29uZHMYAiABKAEibgoLUHJvcGFnYXRpb24SEAoIcmV2aXNpb24YASABKAQSPAoMYWNrbm93bGVkZ2VkGAIgAygLMiYubWx4X3NlcnZpbmcudjEuUmVwbGljYUFja25vd2xlZGdlbWVudBIPCgdtaXNzaW5nGAMgAygJIhIKEExpc3RGbGFnc1JlcXVlc3QiQwoRTGlzdEZsYWdzUmVzcG9uc2USLgoIc25hcHNob3QYASABKAsyHC5tbHhfc2VydmluZy52MS5GbGFnU25hcHNob3QiHgoOR2V0RmxhZ1JlcXVlc3QSDAoEbmFtZRgBIAEoCSI1Cg9HZXRGbGFnUmVzcG9uc2USIgoEZmxhZxgBIAEoCzIULm1seF9zZXJ2aW5nLnYxLkZsYWcigAEKDlNldEZsYWdSZXF1ZXN0EgwKBG5hbWUYASABKAkSFwoPZGVmaW5pdGlvbl9qc29uGAIgASgJEhgKC2lmX3JldmlzaW9uGAMgASgESACIAQESDQoFYWN0b3IYBCABKAkSDgoGcmVhc29uGAUgASgJQg4KDF9pZl9yZXZpc2lvbiJnCg9TZXRGbGFnUmVzcG9uc2USIgoEZmxhZxgBIAEoCzIULm1seF9zZXJ2aW5nLnYxLkZsYWcSMAoLcHJvcGFnYXRpb24YAiABKAsyGy5tbHhfc2VydmluZy52MS5Qcm9wYWdhdGlvbiI+Cg9LaWxsRmxhZ1JlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgVhY3RvchgCIAEoCRIOCgZyZWFzb24YAyABKAkiRAoQS2lsbEZsYWdSZXNwb25zZRIwCgtwcm9wYWdhdGlvbhgBIAEoCzIbLm1seF9zZXJ2aW5nLnYxLlByb3BhZ2F0aW9uIkAKEVJldml2ZUZsYWdSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFYWN0b3IYAiABKAkSDgoGcmVhc29uGAMgASgJIkYKElJldml2ZUZsYWdSZXNwb25zZRIwCgtwcm9wYWdhdGlvbhgBIAEoCzIbLm1seF9zZXJ2aW5nLnYxLlByb3BhZ2F0aW9uIpoBChNTZXRFbWVyZ2VuY3lSZXF1ZXN0EhgKC2tpbGxfc3dpdGNoGAEgASgISACIAQESIQoUcm9sbGJhY2tfdG9fYmFzZWxpbmUYAiABKAhIAYgBARINCgVhY3RvchgDIAEoCRIOCgZyZWFzb24YBCABKAlCDgoMX2tpbGxfc3dpdGNoQhcKFV9yb2xsYmFja190b19iYXNlbGluZSJ2ChRTZXRFbWVyZ2VuY3lSZXNwb25zZRIsCgllbWVyZ2VuY3kYASABKAsyGS5tbHhfc2VydmluZy52MS5FbWVyZ2VuY3kSMAoLcHJvcGFnYXRpb24YAiABKAsyGy5tbHhfc2VydmluZy52MS5Qcm9wYWdhdGlvbiIlChVHZXRGbGFnTWV0cmljc1JlcXVlc3QSDAoEbmFtZRgBIAEoCSI7ChZHZXRGbGFnTWV0cmljc1Jlc3BvbnNlEg8KB2VuYWJsZWQYASABKAQSEAoIZGlzYWJsZWQYAiABKAQyogUKBUZsYWdzEk8KBExpbmsSIC5tbHhfc2VydmluZy52MS5GbGFnc0xpbmtSZXF1ZXN0GiEubWx4X3NlcnZpbmcudjEuRmxhZ3NMaW5rUmVzcG9uc2UoATABElAKCUxpc3RGbGFncxIgLm1seF9zZXJ2aW5nLnYxLkxpc3RGbGFnc1JlcXVlc3QaIS5tbHhfc2VydmluZy52MS5MaXN0RmxhZ3NSZXNwb25zZRJKCgdHZXRGbGFnEh4ubWx4X3NlcnZpbmcudjEuR2V0RmxhZ1JlcXVlc3QaHy5tbHhfc2VydmluZy52MS5HZXRGbGFnUmVzcG9uc2USSgoHU2V0RmxhZxIeLm1seF9zZXJ2aW5nLnYxLlNldEZsYWdSZXF1ZXN0Gh8ubWx4X3NlcnZpbmcudjEuU2V0RmxhZ1Jlc3BvbnNlEk0KCEtpbGxGbGFnEh8ubWx4X3NlcnZpbmcudjEuS2lsbEZsYWdSZXF1ZXN0GiAubWx4X3NlcnZpbmcudjEuS2lsbEZsYWdSZXNwb25zZRJTCgpSZXZpdmVGbGFnEiEubWx4X3NlcnZpbmcudjEuUmV2aXZlRmxhZ1JlcXVlc3QaIi5tbHhfc2VydmluZy52MS5SZXZpdmVGbGFnUmVzcG9uc2USWQoMU2V0RW1lcmdlbmN5EiMubWx4X3NlcnZpbmcudjEuU2V0RW1lcmdlbmN5UmVxdWVzdBokLm1seF9zZXJ2aW5nLnYxLlNldEVtZXJnZW5jeVJlc3BvbnNlEl8KDkdldEZsYWdNZXRyaWNzEiUubWx4X3NlcnZpbmcudjEuR2V0RmxhZ01ldHJpY3NSZXF1ZXN0GiYubWx4X3NlcnZpbmcudjEuR2V0RmxhZ01ldHJpY3NSZXNwb25zZWIGcHJvdG8z");
 
 /**
  * Describes the message mlx_serving.v1.Flag.
@@ -39,172 +39,179 @@ export const FlagSnapshotSchema = /*@__PURE__*/
   messageDesc(file_mlx_serving_v1_flags, 3);
 
 /**
+ * Describes the message mlx_serving.v1.Segment.
+ * Use `create(SegmentSchema)` to create a new message.
+ */
+export const SegmentSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 4);
+
+/**
  * Describes the message mlx_serving.v1.FlagDelta.
  * Use `create(FlagDeltaSchema)` to create a new message.
  */
 export const FlagDeltaSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 4);
+  messageDesc(file_mlx_serving_v1_flags, 5);
 
 /**
  * Describes the message mlx_serving.v1.FlagsLinkRequest.
  * Use `create(FlagsLinkRequestSchema)` to create a new message.
  */
 export const FlagsLinkRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 5);
+  messageDesc(file_mlx_serving_v1_flags, 6);
 
 /**
  * Describes the message mlx_serving.v1.FlagsHello.
  * Use `create(FlagsHelloSchema)` to create a new message.
  */
 export const FlagsHelloSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 6);
+  messageDesc(file_mlx_serving_v1_flags, 7);
 
 /**
  * Describes the message mlx_serving.v1.FlagsAcknowledgement.
  * Use `create(FlagsAcknowledgementSchema)` to create a new message.
  */
 export const FlagsAcknowledgementSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 7);
+  messageDesc(file_mlx_serving_v1_flags, 8);
 
 /**
  * Describes the message mlx_serving.v1.FlagsResync.
  * Use `create(FlagsResyncSchema)` to create a new message.
  */
 export const FlagsResyncSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 8);
+  messageDesc(file_mlx_serving_v1_flags, 9);
 
 /**
  * Describes the message mlx_serving.v1.DecisionCounts.
  * Use `create(DecisionCountsSchema)` to create a new message.
  */
 export const DecisionCountsSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 9);
+  messageDesc(file_mlx_serving_v1_flags, 10);
 
 /**
  * Describes the message mlx_serving.v1.DecisionCount.
  * Use `create(DecisionCountSchema)` to create a new message.
  */
 export const DecisionCountSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 10);
+  messageDesc(file_mlx_serving_v1_flags, 11);
 
 /**
  * Describes the message mlx_serving.v1.FlagsLinkResponse.
  * Use `create(FlagsLinkResponseSchema)` to create a new message.
  */
 export const FlagsLinkResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 11);
+  messageDesc(file_mlx_serving_v1_flags, 12);
 
 /**
  * Describes the message mlx_serving.v1.ReplicaAcknowledgement.
  * Use `create(ReplicaAcknowledgementSchema)` to create a new message.
  */
 export const ReplicaAcknowledgementSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 12);
+  messageDesc(file_mlx_serving_v1_flags, 13);
 
 /**
  * Describes the message mlx_serving.v1.Propagation.
  * Use `create(PropagationSchema)` to create a new message.
  */
 export const PropagationSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 13);
+  messageDesc(file_mlx_serving_v1_flags, 14);
 
 /**
  * Describes the message mlx_serving.v1.ListFlagsRequest.
  * Use `create(ListFlagsRequestSchema)` to create a new message.
  */
 export const ListFlagsRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 14);
+  messageDesc(file_mlx_serving_v1_flags, 15);
 
 /**
  * Describes the message mlx_serving.v1.ListFlagsResponse.
  * Use `create(ListFlagsResponseSchema)` to create a new message.
  */
 export const ListFlagsResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 15);
+  messageDesc(file_mlx_serving_v1_flags, 16);
 
 /**
  * Describes the message mlx_serving.v1.GetFlagRequest.
  * Use `create(GetFlagRequestSchema)` to create a new message.
  */
 export const GetFlagRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 16);
+  messageDesc(file_mlx_serving_v1_flags, 17);
 
 /**
  * Describes the message mlx_serving.v1.GetFlagResponse.
  * Use `create(GetFlagResponseSchema)` to create a new message.
  */
 export const GetFlagResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 17);
+  messageDesc(file_mlx_serving_v1_flags, 18);
 
 /**
  * Describes the message mlx_serving.v1.SetFlagRequest.
  * Use `create(SetFlagRequestSchema)` to create a new message.
  */
 export const SetFlagRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 18);
+  messageDesc(file_mlx_serving_v1_flags, 19);
 
 /**
  * Describes the message mlx_serving.v1.SetFlagResponse.
  * Use `create(SetFlagResponseSchema)` to create a new message.
  */
 export const SetFlagResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 19);
+  messageDesc(file_mlx_serving_v1_flags, 20);
 
 /**
  * Describes the message mlx_serving.v1.KillFlagRequest.
  * Use `create(KillFlagRequestSchema)` to create a new message.
  */
 export const KillFlagRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 20);
+  messageDesc(file_mlx_serving_v1_flags, 21);
 
 /**
  * Describes the message mlx_serving.v1.KillFlagResponse.
  * Use `create(KillFlagResponseSchema)` to create a new message.
  */
 export const KillFlagResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 21);
+  messageDesc(file_mlx_serving_v1_flags, 22);
 
 /**
  * Describes the message mlx_serving.v1.ReviveFlagRequest.
  * Use `create(ReviveFlagRequestSchema)` to create a new message.
  */
 export const ReviveFlagRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 22);
+  messageDesc(file_mlx_serving_v1_flags, 23);
 
 /**
  * Describes the message mlx_serving.v1.ReviveFlagResponse.
  * Use `create(ReviveFlagResponseSchema)` to create a new message.
  */
 export const ReviveFlagResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 23);
+  messageDesc(file_mlx_serving_v1_flags, 24);
 
 /**
  * Describes the message mlx_serving.v1.SetEmergencyRequest.
  * Use `create(SetEmergencyRequestSchema)` to create a new message.
  */
 export const SetEmergencyRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 24);
+  messageDesc(file_mlx_serving_v1_flags, 25);
 
 /**
  * Describes the message mlx_serving.v1.SetEmergencyResponse.
  * Use `create(SetEmergencyResponseSchema)` to create a new message.
  */
 export const SetEmergencyResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 25);
+  messageDesc(file_mlx_serving_v1_flags, 26);
 
 /**
  * Describes the message mlx_serving.v1.GetFlagMetricsRequest.
  * Use `create(GetFlagMetricsRequestSchema)` to create a new message.
  */
 export const GetFlagMetricsRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 26);
+  messageDesc(file_mlx_serving_v1_flags, 27);
 
 /**
  * Describes the message mlx_serving.v1.GetFlagMetricsResponse.
  * Use `create(GetFlagMetricsResponseSchema)` to create a new message.
  */
 export const GetFlagMetricsResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 27);
+  messageDesc(file_mlx_serving_v1_flags, 28);
 
 /**
  * Feature flags on Redis: snapshots for gateways, changes for operators.
