@@ -1,10 +1,12 @@
 import { z } from 'zod';
-import { type FlagConfig, flagConfig, flagName, parentOf } from './flag-config.ts';
+import { environmentName, type FlagConfig, flagConfig, flagName, type FlagOverrides, parentOf, referencesOf, RESERVED_NAMES } from './flag-config.ts';
 import { flagRule } from './flag-rule.ts';
+import { type SegmentDefinition, segmentDefinition, segmentName } from './flag-segment.ts';
+import { flagVariants } from './flag-variant.ts';
 import { percentage } from './percentage.ts';
 
-const common = {
-  enabled: z.boolean(),
+/** What a flag says, and what an environment may say otherwise. */
+const fields = {
   rollout_percentage: percentage.optional(),
   /** Alias of rollout_percentage (SPEC F1). */
   percentage: percentage.optional(),
@@ -12,8 +14,22 @@ const common = {
   strategy: z.enum(['hash', 'random']).optional(),
   whitelist: z.array(z.string()).optional(),
   blacklist: z.array(z.string()).optional(),
+  whitelist_only: z.boolean().optional(),
+  segments: z.array(segmentName).optional(),
   rules: z.array(flagRule).optional(),
   requires: z.array(flagName).optional(),
+  variants: flagVariants.optional(),
+};
+
+/** What a flag says otherwise in one environment (SPEC F9). */
+const overrides = z.strictObject({ enabled: z.boolean().optional(), ...fields });
+
+const common = {
+  enabled: z.boolean(),
+  ...fields,
+  /** Whether a kill also ends the streams that run under the flag (SPEC F19). */
+  abort_in_flight: z.boolean().optional(),
+  environments: z.record(environmentName, overrides).optional(),
 };
 
 const subFeature = z.strictObject({ ...common, allowlist_only: z.boolean().optional(), dry_run: z.boolean().optional() });
@@ -21,6 +37,15 @@ const feature = z.object(common).catchall(subFeature);
 
 export type FeatureEntry = z.infer<typeof feature>;
 type SubFeatureEntry = z.infer<typeof subFeature>;
+type OverridesEntry = z.infer<typeof overrides>;
+
+/** A segment as the file declares it. */
+export const segmentEntry = z.strictObject({
+  description: z.string().optional(),
+  included_keys: z.array(z.string()).optional(),
+  excluded_keys: z.array(z.string()).optional(),
+  rules: z.array(flagRule).optional(),
+});
 
 export const emergencySwitches = z.strictObject({
   kill_switch: z.boolean().default(false),
@@ -33,21 +58,24 @@ export const observabilitySettings = z.strictObject({
   metric_prefix: z.string().regex(/^[a-zA-Z_:][a-zA-Z0-9_:]*$/, 'must be a Prometheus name').default('mlx_serving_feature_flags'),
 });
 
-/** `config/feature-flags.yaml`: every key besides `emergency` and `observability` is a flag (SPEC F1). */
+/** `config/feature-flags.yaml`: every key besides `emergency`, `observability` and `segments` is a flag (SPEC F1). */
 export const featureFlagsFile = z
-  .object({ emergency: emergencySwitches.prefault({}), observability: observabilitySettings.prefault({}) })
+  .object({
+    emergency: emergencySwitches.prefault({}),
+    observability: observabilitySettings.prefault({}),
+    segments: z.record(segmentName, segmentEntry).default({}),
+  })
   .catchall(feature);
 
 export type FeatureFlagsFile = z.infer<typeof featureFlagsFile>;
 
-const RESERVED = new Set(['emergency', 'observability']);
 const FIELDS = new Set(Object.keys(common));
 
 /** The flags that a file declares, sub-features included, by name, in the order of the file. */
 export function flagsOfFile(file: FeatureFlagsFile): Map<string, FlagConfig> {
   const flags = new Map<string, FlagConfig>();
   for (const [name, entry] of Object.entries(file)) {
-    if (RESERVED.has(name)) continue;
+    if (RESERVED_NAMES.has(name)) continue;
     const declared = entry as FeatureEntry;
     flags.set(name, toFlagConfig(declared));
     for (const [part, sub] of Object.entries(declared)) {
@@ -57,47 +85,88 @@ export function flagsOfFile(file: FeatureFlagsFile): Map<string, FlagConfig> {
   return flags;
 }
 
+/** The segments that a file declares, by name, in the order of the file. */
+export function segmentsOfFile(file: FeatureFlagsFile): Map<string, SegmentDefinition> {
+  return new Map(
+    Object.entries(file.segments).map(([name, { description, included_keys, excluded_keys, rules }]) => [
+      name,
+      segmentDefinition.parse({ description, includedKeys: included_keys, excludedKeys: excluded_keys, rules }),
+    ]),
+  );
+}
+
 function toFlagConfig(entry: FeatureEntry | SubFeatureEntry): FlagConfig {
   const { allowlist_only, dry_run } = entry as SubFeatureEntry;
+  const environments = Object.entries(entry.environments ?? {}).map(([name, overridden]) => [name, toOverrides(overridden)]);
   return flagConfig.parse({
+    ...toOverrides(entry),
+    abortInFlight: entry.abort_in_flight,
+    environments: Object.fromEntries(environments),
+    parameters: { ...(allowlist_only === undefined ? {} : { allowlist_only }), ...(dry_run === undefined ? {} : { dry_run }) },
+  });
+}
+
+/** Only what the entry gives. */
+function toOverrides(entry: OverridesEntry): FlagOverrides {
+  const all = {
     enabled: entry.enabled,
     rolloutPercentage: entry.rollout_percentage ?? entry.percentage,
     hashSeed: entry.hash_seed,
     strategy: entry.strategy,
     whitelist: entry.whitelist,
     blacklist: entry.blacklist,
+    whitelistOnly: entry.whitelist_only,
+    segments: entry.segments,
     rules: entry.rules,
     requires: entry.requires,
-    parameters: { ...(allowlist_only === undefined ? {} : { allowlist_only }), ...(dry_run === undefined ? {} : { dry_run }) },
-  });
+    variants: entry.variants,
+  };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
 }
 
-/** What a schema cannot see: bad names, both percentages at once, missing seeds, unknown or circular requirements. */
-export function checkFeatureFlagsFile(file: FeatureFlagsFile): { path: string[]; message: string }[] {
-  const issues = badNames(file);
-  if (issues.length > 0) return issues;
+interface Issue {
+  path: string[];
+  message: string;
+}
+
+/** What a schema cannot see: bad names, both percentages at once, missing seeds, unknown segments, unknown or circular requirements. */
+export function checkFeatureFlagsFile(file: FeatureFlagsFile): Issue[] {
+  const named = badNames(file);
+  if (named.length > 0) return named;
   const flags = flagsOfFile(file);
-  for (const [name, config] of flags) {
-    const path = name.split('.');
-    if (path.length === 1 && config.strategy === 'hash' && config.hashSeed === undefined) issues.push({ path, message: 'hash_seed is missing.' });
-    for (const required of config.requires) {
-      if (!flags.has(required)) issues.push({ path: [...path, 'requires'], message: `There is no flag ${required}.` });
-    }
-    const entry = path.reduce<unknown>((value, key) => (value as Record<string, unknown>)[key], file) as FeatureEntry;
-    if (entry.percentage !== undefined && entry.rollout_percentage !== undefined) {
-      issues.push({ path: [...path, 'percentage'], message: 'percentage is an alias of rollout_percentage: give one of them.' });
-    }
-  }
-  const circle = findCircle(new Map([...flags].map(([name, config]) => [name, config.requires])));
+  const issues = [...flags].flatMap(([name, config]) => flagIssues(name, config, entryOf(file, name), { flags, segments: file.segments }));
+  const circle = findCircle(new Map([...flags].map(([name, config]) => [name, referencesOf(config).requires])));
   if (circle) issues.push({ path: [...(circle[0] ?? '').split('.'), 'requires'], message: `The requirements form a circle: ${circle.join(' → ')}.` });
   return issues;
 }
 
+function entryOf(file: FeatureFlagsFile, name: string): FeatureEntry {
+  return name.split('.').reduce<unknown>((value, key) => (value as Record<string, unknown>)[key], file) as FeatureEntry;
+}
+
+function flagIssues(name: string, config: FlagConfig, entry: FeatureEntry, known: { flags: ReadonlyMap<string, unknown>; segments: object }): Issue[] {
+  const path = name.split('.');
+  const unseeded = path.length === 1 && config.strategy === 'hash' && config.hashSeed === undefined;
+  const places = [{ path, entry: entry as OverridesEntry }, ...Object.entries(entry.environments ?? {}).map(([environment, other]) => ({ path: [...path, 'environments', environment], entry: other }))];
+  return [...(unseeded ? [{ path, message: 'hash_seed is missing.' }] : []), ...places.flatMap((place) => placeIssues(place.path, place.entry, known))];
+}
+
+function placeIssues(path: string[], entry: OverridesEntry, { flags, segments }: { flags: ReadonlyMap<string, unknown>; segments: object }): Issue[] {
+  const unknownFlags = (entry.requires ?? []).filter((required) => !flags.has(required));
+  const unknownSegments = (entry.segments ?? []).filter((segment) => !Object.hasOwn(segments, segment));
+  const both = entry.percentage !== undefined && entry.rollout_percentage !== undefined;
+  return [
+    ...unknownFlags.map((required) => ({ path: [...path, 'requires'], message: `There is no flag ${required}.` })),
+    ...unknownSegments.map((segment) => ({ path: [...path, 'segments'], message: `There is no segment ${segment}.` })),
+    ...(both ? [{ path: [...path, 'percentage'], message: 'percentage is an alias of rollout_percentage: give one of them.' }] : []),
+  ];
+}
+
 /** A dot joins a sub-feature to its parent, so no key of the file may hold one. */
-function badNames(file: FeatureFlagsFile): { path: string[]; message: string }[] {
+function badNames(file: FeatureFlagsFile): Issue[] {
   const isBad = (path: string[]): boolean => path.some((key) => key.includes('.')) || !flagName.safeParse(path.join('.')).success;
   return Object.entries(file)
-    .filter(([name]) => !RESERVED.has(name))
+    .filter(([name]) => !RESERVED_NAMES.has(name))
     .flatMap(([name, entry]) => [[name], ...Object.keys(entry).filter((part) => !FIELDS.has(part)).map((part) => [name, part])])
     .filter(isBad)
     .map((path) => ({ path, message: 'The name must be of letters, digits, _ and -.' }));

@@ -3,3 +3,4 @@ export { FakeCanary, FakeFlags, FakeQos } from './fake-controllers.ts';
 export { FakeGateway } from './fake-gateway.ts';
 export { FakeGeneration, FakeWorker } from './fake-worker.ts';
 export { until } from './until.ts';
+export { SHIPPED_TRIGGERS, simulateRollout, type SimulatedRollout, type SimulatedTraffic, type SimulationOptions } from './rollout-simulation.ts';
