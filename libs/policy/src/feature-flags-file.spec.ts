@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { checkFeatureFlagsFile, type FeatureFlagsFile, featureFlagsFile, findCircle, flagsOfFile } from './feature-flags-file.ts';
+import { checkFeatureFlagsFile, type FeatureFlagsFile, featureFlagsFile, findCircle, flagsOfFile, segmentsOfFile } from './feature-flags-file.ts';
 
 const seed = { hash_seed: 's' };
 const file = (value: Record<string, unknown>): FeatureFlagsFile => featureFlagsFile.parse(value);
@@ -11,6 +11,7 @@ describe('featureFlagsFile', () => {
     expect(file({})).toEqual({
       emergency: { kill_switch: false, rollback_to_baseline: false },
       observability: { log_feature_decisions: false, export_metrics: true, metric_prefix: 'mlx_serving_feature_flags' },
+      segments: {},
     });
   });
 
@@ -44,7 +45,8 @@ describe('flagsOfFile', () => {
     const rules = [{ attribute: 'plan', operator: 'equals', value: 'pro' }];
     const [flag] = flagsOfFile(file({ a: { enabled: true, ...seed, strategy: 'random', whitelist: ['u1'], blacklist: ['u2'], rules, requires: ['b'] } })).values();
     expect(flag).toEqual({
-      enabled: true, rolloutPercentage: 100, hashSeed: 's', strategy: 'random', whitelist: ['u1'], blacklist: ['u2'], killSwitch: false, rules, requires: ['b'], parameters: {},
+      enabled: true, rolloutPercentage: 100, hashSeed: 's', strategy: 'random', whitelist: ['u1'], blacklist: ['u2'], whitelistOnly: false, killSwitch: false, segments: [], rules,
+      requires: ['b'], variants: [], parameters: {}, abortInFlight: false, environments: {},
     });
   });
 
@@ -58,8 +60,26 @@ describe('flagsOfFile', () => {
     expect([flags.get('a.x')?.hashSeed, flags.get('a.y')?.hashSeed]).toEqual([undefined, 'own']);
   });
 
+  it('reads variants, segments and what environments say, only what they give', () => {
+    const variants = [{ name: 'a', weight: 50, payload: 'x' }, { name: 'b', weight: 50 }];
+    const environments = { production: { percentage: 1, whitelist_only: true } };
+    const [flag] = flagsOfFile(file({ segments: { staff: {} }, a: { enabled: true, ...seed, variants, segments: ['staff'], abort_in_flight: true, environments } })).values();
+    expect(flag).toMatchObject({ variants, segments: ['staff'], abortInFlight: true, environments: { production: { rolloutPercentage: 1, whitelistOnly: true } } });
+    expect(Object.keys(flag?.environments['production'] ?? {})).toEqual(['rolloutPercentage', 'whitelistOnly']);
+  });
+
   it('cannot be made to kill a flag by the file: a kill has its own way', () => {
     expect(firstIssue({ a: { enabled: true, killSwitch: true } })).toBe('a.killSwitch');
+  });
+});
+
+describe('segmentsOfFile', () => {
+  it('gives a segment the form that travels', () => {
+    const rules = [{ attribute: 'mail', operator: 'endsWith', value: '@example.org' }];
+    expect([...segmentsOfFile(file({ segments: { staff: { included_keys: ['u1'], excluded_keys: ['u2'], rules }, none: {} } }))]).toEqual([
+      ['staff', { description: '', includedKeys: ['u1'], excludedKeys: ['u2'], rules }],
+      ['none', { description: '', includedKeys: [], excludedKeys: [], rules: [] }],
+    ]);
   });
 });
 
@@ -82,6 +102,21 @@ describe('checkFeatureFlagsFile', () => {
 
   it('finds a requirement that does not exist', () => {
     expect(problems({ a: { enabled: true, ...seed, requires: ['nobody'] } })).toEqual(['a.requires: There is no flag nobody.']);
+  });
+
+  it('finds an unknown segment, and what is wrong in an environment', () => {
+    const production = { segments: ['nobody'], requires: ['nothing'], percentage: 1, rollout_percentage: 1 };
+    expect(problems({ a: { enabled: true, ...seed, segments: ['ghosts'], environments: { production } } })).toEqual([
+      'a.segments: There is no segment ghosts.',
+      'a.environments.production.requires: There is no flag nothing.',
+      'a.environments.production.segments: There is no segment nobody.',
+      'a.environments.production.percentage: percentage is an alias of rollout_percentage: give one of them.',
+    ]);
+  });
+
+  it('finds a circle that one environment makes', () => {
+    const flags = { a: { enabled: true, ...seed, environments: { production: { requires: ['b'] } } }, b: { enabled: true, ...seed, requires: ['a'] } };
+    expect(problems(flags)).toEqual(['a.requires: The requirements form a circle: a → b → a.']);
   });
 
   it.each([['1st'], ['a.b'], ['a b'], ['ä'], ['']])('finds the bad name %p, of a flag and of a sub-feature', (name) => {
