@@ -5,7 +5,7 @@ import { staleFiles } from '../generate/generated-files.ts';
 /** The published JSON Schemas are those of the code, and each configuration file names its own. */
 
 const problems = [
-  ...staleFiles(configSchemaFiles()).map((path) => `${path} differs from the code: run node --conditions=@mlx-serving/source tools/generate/config-schemas.ts`),
+  ...staleFiles(configSchemaFiles()).map((path) => `${path} differs from the code: run npm run generate:docs`),
   ...configurationNames
     .filter((name) => readFileSync(new URL(`../../config/${name}.yaml`, import.meta.url), 'utf8').split('\n', 1)[0] !== schemaComment(name))
     .map((name) => `config/${name}.yaml must begin with: ${schemaComment(name)}`),

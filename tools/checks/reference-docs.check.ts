@@ -7,7 +7,7 @@ import { publishedMetrics } from './published-metrics.ts';
 
 const tables = (await readServiceTables()).flatMap(({ metrics }) => metrics);
 const problems = [
-  ...staleFiles(await referenceFiles()).map((path) => `${path} differs from the tables: run node --conditions=@mlx-serving/source tools/generate/reference-docs.ts`),
+  ...staleFiles(await referenceFiles()).map((path) => `${path} differs from the tables: run npm run generate:docs`),
   ...Object.entries(publishedMetrics).flatMap(([name, labels]) => {
     const found = tables.filter((metric) => metric.name === name);
     if (found.length === 0) return [`No table has ${name}.`];
