@@ -40,7 +40,7 @@ export const flagRule = z.discriminatedUnion('operator', [
   rule('semverGreaterThanOrEqual', version),
   rule('semverLessThan', version),
   rule('semverLessThanOrEqual', version),
-]);
+]).meta({ id: 'Rule' });
 
 export type FlagRule = z.infer<typeof flagRule>;
 export type RuleOperator = FlagRule['operator'];

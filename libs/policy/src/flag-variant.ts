@@ -29,7 +29,8 @@ export const flagVariants = z
     if (variants.length > 0 && !TOTALS.includes(total)) {
       context.addIssue({ code: 'custom', message: `The weights must add up to 100 (or 1000, 10000, 100000 for finer shares), not to ${total}.` });
     }
-  });
+  })
+  .meta({ id: 'Variants' });
 
 /**
  * Where the share of each variant ends on the line of 0 to 99999. A key whose place lies between an old and a new cut changes
