@@ -55,7 +55,13 @@ class Worker:
         self.stub = wgrpc.WorkerStub(channel)
 
     def call(
-        self, prompt: str | None = "The kill switch", *, chat: str | None = None, model: str = "", **sampling
+        self,
+        prompt: str | None = "The kill switch",
+        *,
+        chat: str | None = None,
+        model: str = "",
+        request: dict | None = None,
+        **sampling,
     ):
         conversation = None
         if chat is not None:
@@ -66,6 +72,7 @@ class Worker:
             prompt=prompt,
             conversation=conversation,
             sampling=pb.SamplingOptions(**sampling),
+            **(request or {}),
         )
         return self.stub.Generate(message)
 

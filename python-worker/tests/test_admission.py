@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import grpc
 import mlx.core as mx
@@ -143,25 +144,49 @@ async def test_a_sampler_that_cannot_be_made_ends_its_own_request_only():
 
 
 class Unguarded:
-    """Fails the whole step, as a fault of the model or of the device does."""
+    """Raises, as no sampler of the worker does."""
 
     fault = None
 
     def __call__(self, logprobs: mx.array) -> mx.array:
+        raise RuntimeError("no draw")
+
+
+async def test_a_sampler_that_raises_ends_its_own_request_only(reference):
+    async with running_worker(lambda options: Unguarded() if options.temperature == 2 else GREEDY) as worker:
+        good, bad = await asyncio.gather(
+            worker.generate("The kill switch", max_tokens=30), refusal(worker.call("x", temperature=2))
+        )
+        assert good.ids == reference.generate("The kill switch", 30)[0]
+        assert (bad[0], bad[1]["reason"]) == (grpc.StatusCode.INTERNAL, "SAMPLING_FAILED")
+
+
+def break_network(worker) -> Callable[[], None]:
+    """Makes every pass fail, as a lost device does. Returns what mends it."""
+    (served,) = worker.app.engine.steps.models
+    whole = served.forward.last_logits
+
+    def fail(tokens, caches):
         raise RuntimeError("device lost")
+
+    served.forward.last_logits = fail
+    return lambda: setattr(served.forward, "last_logits", whole)
 
 
 async def test_the_engine_survives_a_failed_step():
-    async with running_worker(lambda options: Unguarded() if options.temperature == 2 else GREEDY) as worker:
-        code, metadata, _ = await refusal(worker.call("x", temperature=2))
+    async with running_worker() as worker:
+        mend = break_network(worker)
+        code, metadata, _ = await refusal(worker.call("x"))
         assert (code, metadata["reason"]) == (grpc.StatusCode.INTERNAL, "STEP_FAILED")
+        mend()
         assert (await worker.generate("x", max_tokens=3)).ids
 
 
 async def test_the_engine_ends_when_steps_keep_failing():
-    async with running_worker(lambda options: Unguarded()) as worker:
+    async with running_worker() as worker:
+        break_network(worker)
         for _ in range(3):
-            await refusal(worker.call("x", temperature=2))
+            await refusal(worker.call("x"))
         fault = await worker.app.engine.stopped
         assert str(fault) == "device lost"
         assert worker.app.health.live()[0] == 503

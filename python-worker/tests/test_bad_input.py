@@ -25,7 +25,7 @@ CASES = [
         chat(pb.ChatMessage(role="robot", content="x")),
         INVALID,
         "ROLE_UNKNOWN",
-        "use system, user or assistant",
+        "use system, user, assistant or tool",
     ),
     (chat(pb.ChatMessage(content="x")), INVALID, "ROLE_UNKNOWN", "''"),
     ({"prompt": "flag " * 3000}, INVALID, "PROMPT_TOO_LONG", "context is 2048"),

@@ -25,8 +25,8 @@ MODULE = ["-m", "mlx_worker"]
 FAILING = [
     "-c",
     "import mlx_worker.blas; mlx_worker.blas.ensure_blas();"
-    "from mlx_worker.engine.batch import Batch;"
-    "Batch.step = lambda batch: 1 / 0;"
+    "from mlx_worker.engine.forward import Forward;"
+    "Forward.last_logits = lambda *arguments: 1 / 0;"
     "from mlx_worker.main import main; main()",
 ]
 

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from mlx_worker.config import WorkerConfig
+from mlx_worker.control_service import ControlService
 from mlx_worker.engine.engine import Engine
+from mlx_worker.engine.limits import Limits
 from mlx_worker.generation.generation_service import GenerationService
 from mlx_worker.health import Health, OperationsServer
 from mlx_worker.lifecycle import Lifecycle
@@ -38,9 +40,8 @@ class App:
         self.metrics = WorkerMetrics()
         self.engine = Engine(
             config.model,
-            max_queue=config.max_queue,
-            max_batch=config.max_batch,
-            prefill_chunk=config.prefill_chunk,
+            limits=limits_of(config),
+            model_bytes=config.model_bytes,
             logger=logger,
             make_sampler=make_sampler,
             on_step=self.metrics.on_step,
@@ -52,11 +53,12 @@ class App:
         status = StatusService(
             config.worker_id, self.engine, self._tokenization, self.lifecycle, self.metrics, self._not_serving
         )
+        control = ControlService(self.engine, self._tokenization, self.lifecycle, logger)
         self.health = Health(self.engine, self.lifecycle)
         self.operations = OperationsServer(
             config.host, config.metrics_port, self.health, self.metrics.registry
         )
-        self.server = GrpcServer(WorkerServicer(self.generation, status), config.host, config.port)
+        self.server = GrpcServer(WorkerServicer(self.generation, status, control), config.host, config.port)
 
     async def start(self) -> None:
         """Opens the ports, loads the model, then serves. Raises what kept the model from loading."""
@@ -87,6 +89,19 @@ class App:
 
     async def _not_serving(self) -> None:
         await self.server.set_serving(False)
+
+
+def limits_of(config: WorkerConfig) -> Limits:
+    """The limits that hold until SetLimits changes them."""
+    return Limits(
+        max_batch=config.max_batch,
+        prefill_chunk=config.prefill_chunk,
+        decode_gap_ms=config.decode_gap_ms,
+        max_queue=config.max_queue,
+        max_queue_tokens=config.max_queue_tokens,
+        memory_limit_bytes=config.memory_limit_bytes,
+        prefix_cache_bytes=config.prefix_cache_bytes,
+    )
 
 
 async def run(config: WorkerConfig, logger: Logger) -> int:

@@ -24,6 +24,13 @@ class WorkerConfig:
     max_queue: int = 64
     max_batch: int = 16
     prefill_chunk: int = 512
+    decode_gap_ms: int = 50
+    max_queue_tokens: int = 1_000_000
+    memory_limit_bytes: int = 0
+    prefix_cache_bytes: int = 256 * 2**20
+    model_bytes: int = 0
+    stuck_after_ms: int = 30_000
+    runtime_config: str = ""
     max_pending_tokens: int = 4096
     drain_timeout_ms: int = 10_000
     log_level: str = "info"
@@ -71,6 +78,13 @@ def parser_for(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("max-queue", whole_number(1, 100_000), "requests that may wait; one more is refused")
     add("max-batch", whole_number(1, 1_024), "requests that run at one time")
     add("prefill-chunk", whole_number(16, 65_536), "prompt tokens between two decode steps")
+    add("decode-gap-ms", whole_number(1, 60_000), "gap between tokens that prefill leaves running streams")
+    add("max-queue-tokens", whole_number(1, 2**40), "prompt tokens that may wait")
+    add("memory-limit-bytes", whole_number(0, 2**50), "MLX's memory, 0 for no limit")
+    add("prefix-cache-bytes", whole_number(0, 2**50), "memory for kept prompts, 0 for none")
+    add("model-bytes", whole_number(0, 2**50), "memory for the weights of all models, 0 for no limit")
+    add("stuck-after-ms", whole_number(1_000, 3_600_000), "a step that takes longer ends the process")
+    add("runtime-config", str, "file with the settings of the TTFT accelerator, such as config/runtime.yaml")
     add("max-pending-tokens", whole_number(16, 1_000_000), "tokens that a slow reader may leave unread")
     add("drain-timeout-ms", whole_number(0, 3_600_000), "how long a stop waits for running requests")
     add("log-level", str, "least level that is logged", LOG_LEVELS)

@@ -17,13 +17,47 @@ REASONS: dict[str, tuple[grpc.StatusCode, str]] = {
         INVALID,
         "the prompt has {tokens} tokens, the model's context is {context}: leave room for at least one more",
     ),
-    "ROLE_UNKNOWN": (INVALID, "role {role!r} is not known: use system, user or assistant"),
+    "ROLE_UNKNOWN": (INVALID, "role {role!r} is not known: use system, user, assistant or tool"),
     "CHAT_NOT_SUPPORTED": (INVALID, "the model has no chat template: send a prompt in place of messages"),
     "CHAT_NOT_RENDERED": (INVALID, "the model's chat template refuses these messages: {detail}"),
     "MAX_TOKENS_INVALID": (INVALID, "max_tokens is {value}: it must be at least 1"),
     "TEMPERATURE_INVALID": (INVALID, "temperature is {value}: it must be between 0 and 2"),
     "TOP_P_INVALID": (INVALID, "top_p is {value}: it must be above 0 and at most 1"),
     "STOP_INVALID": (INVALID, "stop must be at most 4 strings of 1 to 256 characters"),
+    "MIN_P_INVALID": (INVALID, "min_p is {value}: it must be between 0 and 1"),
+    "REPETITION_PENALTY_INVALID": (
+        INVALID,
+        "repetition_penalty is {value}: it must be above 0 and at most 10",
+    ),
+    "PENALTY_INVALID": (INVALID, "{name} is {value}: it must be between -2 and 2"),
+    "LOGIT_BIAS_INVALID": (
+        INVALID,
+        "logit_bias must have at most {most} tokens of the vocabulary, each between -100 and 100",
+    ),
+    "TOP_LOGPROBS_INVALID": (INVALID, "top_logprobs must be at most {most}"),
+    "SCHEMA_INVALID": (INVALID, "json_schema cannot be used: {detail}"),
+    "TOOLS_INVALID": (INVALID, "tools must be JSON objects: {detail}"),
+    "LIMIT_INVALID": (INVALID, "{name} is {value}: it must be between {least} and {most}"),
+    "MODEL_NOT_LOADED": (
+        grpc.StatusCode.NOT_FOUND,
+        "model {model!r} could not be loaded: check the name or the folder",
+    ),
+    "MODEL_IN_USE": (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "model {model!r} is the default model or has requests: it stays",
+    ),
+    "MODEL_TOO_LARGE": (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "model {model!r} needs {needed} bytes, the budget of {budget} has no room: unpin or unload another",
+    ),
+    "MEMORY_LIMIT": (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "the request needs about {needed} bytes, above the memory limit: send a shorter one",
+    ),
+    "QUEUE_TOKENS_FULL": (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "requests with {waiting} prompt tokens wait already: try again later",
+    ),
     "QUEUE_FULL": (grpc.StatusCode.RESOURCE_EXHAUSTED, "{waiting} requests wait already: try again later"),
     "READER_TOO_SLOW": (
         grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -15,6 +15,8 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self.model: LoadedModel | None = None
+        # Models besides the default one.
+        self.others: dict[str, LoadedModel] = {}
         self.draining = False
         self.stopping = asyncio.Event()
         self._streams = 0
@@ -30,9 +32,11 @@ class Lifecycle:
         """The served model; an empty name means the default. Raises LOADING or MODEL_NOT_FOUND."""
         if self.model is None:
             raise ServiceError("LOADING", retry_after_ms=1000)
-        if name not in ("", self.model.id):
+        if name in ("", self.model.id):
+            return self.model
+        if name not in self.others:
             raise ServiceError("MODEL_NOT_FOUND", model=name, served=self.model.id)
-        return self.model
+        return self.others[name]
 
     @contextmanager
     def running(self) -> Iterator[None]:

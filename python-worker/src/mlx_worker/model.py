@@ -28,6 +28,8 @@ class LoadedModel:
     parameters: int
     end_tokens: frozenset[int]
     loaded_at: int
+    vocabulary: int = 0
+    weight_bytes: int = 0
 
 
 def model_id(name: str) -> str:
@@ -60,7 +62,16 @@ def load_model(name: str) -> LoadedModel:
         parameters=sum(value.size for _, value in tree_flatten(network.parameters())),
         end_tokens=frozenset(tokenizer.eos_token_ids),
         loaded_at=int(time.time()),
+        vocabulary=int(network(mx.array([[0]])).shape[-1]),
+        weight_bytes=sum(value.nbytes for _, value in tree_flatten(network.parameters())),
     )
+
+
+def weight_bytes_on_disk(name: str) -> int:
+    """What a model's files say of its size before it is loaded; 0 when they are not here."""
+    packaged = PACKAGED_MODELS / name
+    folder = packaged if (packaged / "config.json").exists() else Path(name)
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
 
 
 def context_length(network: Any) -> int:

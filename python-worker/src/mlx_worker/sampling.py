@@ -17,6 +17,10 @@ MOST_STOP_STRINGS = 4
 LONGEST_STOP_STRING = 256
 # Below this a division by the temperature overflows, and the draw is greedy anyway.
 LEAST_TEMPERATURE = 1e-4
+MOST_REPETITION_PENALTY = 10
+MOST_BIASES = 1024
+MOST_TOP_LOGPROBS = 20
+LONGEST_SCHEMA = 65_536
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,21 @@ class SamplingOptions:
     top_p: float = 1.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    # None: no log probabilities; else how many of the most likely tokens come with each token.
+    top_logprobs: int | None = None
+    json_schema: str = ""
+
+    @property
+    def changes_logits(self) -> bool:
+        """Whether the tokens so far, a bias or a schema change what may be drawn."""
+        plain = self.repetition_penalty == 1 and not self.presence_penalty and not self.frequency_penalty
+        return not plain or bool(self.logit_bias) or bool(self.json_schema)
 
 
 class Sampler(Protocol):
@@ -46,7 +65,22 @@ def sampling_options(message: pb.SamplingOptions) -> SamplingOptions:
         top_p=message.top_p if message.HasField("top_p") else 1.0,
         seed=message.seed if message.HasField("seed") else None,
         stop=tuple(message.stop),
+        top_k=message.top_k,
+        min_p=message.min_p,
+        repetition_penalty=message.repetition_penalty if message.HasField("repetition_penalty") else 1.0,
+        presence_penalty=message.presence_penalty,
+        frequency_penalty=message.frequency_penalty,
+        logit_bias=tuple(sorted(message.logit_bias.items())),
+        top_logprobs=message.top_logprobs if message.HasField("top_logprobs") else None,
+        json_schema=message.json_schema,
     )
+    check_draw(options)
+    check_changes(options)
+    return options
+
+
+def check_draw(options: SamplingOptions) -> None:
+    """Raises ServiceError for a length, a way to draw or a stop that is out of range."""
     if options.max_tokens < 1:
         raise ServiceError("MAX_TOKENS_INVALID", value=options.max_tokens)
     if not (math.isfinite(options.temperature) and 0 <= options.temperature <= 2):
@@ -57,7 +91,25 @@ def sampling_options(message: pb.SamplingOptions) -> SamplingOptions:
         0 < len(s) <= LONGEST_STOP_STRING for s in options.stop
     ):
         raise ServiceError("STOP_INVALID")
-    return options
+    if not 0 <= options.min_p <= 1:
+        raise ServiceError("MIN_P_INVALID", value=options.min_p)
+
+
+def check_changes(options: SamplingOptions) -> None:
+    """Raises ServiceError for a penalty, bias, schema or number of log probabilities that is out of range."""
+    if not 0 < options.repetition_penalty <= MOST_REPETITION_PENALTY:
+        raise ServiceError("REPETITION_PENALTY_INVALID", value=options.repetition_penalty)
+    for name in ("presence_penalty", "frequency_penalty"):
+        if not -2 <= getattr(options, name) <= 2:
+            raise ServiceError("PENALTY_INVALID", name=name, value=getattr(options, name))
+    if len(options.logit_bias) > MOST_BIASES or not all(
+        -100 <= bias <= 100 for _, bias in options.logit_bias
+    ):
+        raise ServiceError("LOGIT_BIAS_INVALID", most=MOST_BIASES)
+    if (options.top_logprobs or 0) > MOST_TOP_LOGPROBS:
+        raise ServiceError("TOP_LOGPROBS_INVALID", most=MOST_TOP_LOGPROBS)
+    if len(options.json_schema) > LONGEST_SCHEMA:
+        raise ServiceError("SCHEMA_INVALID", detail=f"it is longer than {LONGEST_SCHEMA} characters")
 
 
 def sampler_for(options: SamplingOptions) -> Sampler:
@@ -89,6 +141,8 @@ class RowSampler:
         self.fault: Exception | None = None
         self._temperature = options.temperature
         self._top_p = options.top_p
+        self._min_p = options.min_p
+        self._top_k = options.top_k
         self._key = mx.random.key(seed % 2**64)
 
     def __call__(self, logprobs: mx.array) -> mx.array:
@@ -100,14 +154,24 @@ class RowSampler:
 
     def _draw(self, logprobs: mx.array) -> mx.array:
         self._key, key = mx.random.split(self._key)
-        scaled = logprobs.astype(mx.float32) / self._temperature
-        if self._top_p >= 1:
-            return mx.random.categorical(scaled, key=key)
-        order = mx.argsort(-scaled, axis=-1)
-        ranked = mx.take_along_axis(scaled, order, axis=-1)
-        probabilities = mx.softmax(ranked, axis=-1)
-        mass_before = mx.cumsum(probabilities, axis=-1) - probabilities
-        # A minimum keeps the most likely token even when rounding makes the mass before it tiny but not zero.
-        inside = (mass_before < self._top_p) | (mx.arange(ranked.shape[-1]) == 0)
-        choice = mx.random.categorical(mx.where(inside, ranked, -mx.inf), key=key)
-        return mx.take_along_axis(order, choice[:, None], axis=-1).squeeze(-1)
+        kept = logprobs.astype(mx.float32)
+        if self._top_p < 1:
+            kept = keep_mass(kept, self._top_p)
+        if self._min_p > 0:
+            least = mx.max(kept, axis=-1, keepdims=True) + math.log(self._min_p)
+            kept = mx.where(kept < least, -mx.inf, kept)
+        if 0 < self._top_k < kept.shape[-1]:
+            least = mx.min(mx.topk(kept, self._top_k, axis=-1), axis=-1, keepdims=True)
+            kept = mx.where(kept < least, -mx.inf, kept)
+        return mx.random.categorical(kept / self._temperature, key=key)
+
+
+def keep_mass(logprobs: mx.array, mass: float) -> mx.array:
+    """The smallest set of the most likely tokens that reaches this mass; the others become impossible."""
+    ranked = mx.sort(logprobs, axis=-1)[..., ::-1]
+    probabilities = mx.softmax(ranked, axis=-1)
+    mass_before = mx.cumsum(probabilities, axis=-1) - probabilities
+    # The first keeps the most likely token even when rounding makes the mass before it tiny but not zero.
+    inside = (mass_before < mass) | (mx.arange(ranked.shape[-1]) == 0)
+    least = mx.min(mx.where(inside, ranked, mx.inf), axis=-1, keepdims=True)
+    return mx.where(logprobs < least, -mx.inf, logprobs)

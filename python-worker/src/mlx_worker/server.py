@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from collections.abc import Awaitable
+from typing import Any, NoReturn, TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
+from mlx_worker.control_service import ControlService
 from mlx_worker.errors import ServiceError
 from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
 from mlx_worker.gen.mlx_serving.v1 import worker_pb2_grpc as wgrpc
@@ -28,15 +30,17 @@ OPTIONS = [
     # Else a second worker would share the port silently.
     ("grpc.so_reuseport", 0),
 ]
+Answer = TypeVar("Answer")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class WorkerServicer(wgrpc.WorkerServicer):
     """The Worker service."""
 
-    def __init__(self, generation: GenerationService, status: StatusService) -> None:
+    def __init__(self, generation: GenerationService, status: StatusService, control: ControlService) -> None:
         self._generation = generation
         self._status = status
+        self._control = control
 
     async def Generate(  # type: ignore[override]
         self, request: wpb.WorkerGenerateRequest, context: Context
@@ -51,15 +55,27 @@ class WorkerServicer(wgrpc.WorkerServicer):
             await answers.aclose()
 
     async def Tokenize(self, request: wpb.TokenizeRequest, context: Context) -> wpb.TokenizeResponse:
-        try:
-            return await self._status.tokenize(request)
-        except ServiceError as error:
-            await refuse(context, error)
+        return await answered(self._status.tokenize(request), context)
 
     async def ListModels(
         self, request: wpb.WorkerListModelsRequest, context: Context
     ) -> wpb.WorkerListModelsResponse:
-        return self._status.list_models()
+        return self._control.list_models()
+
+    async def LoadModel(self, request: wpb.LoadModelRequest, context: Context) -> wpb.LoadModelResponse:
+        return await answered(self._control.load_model(request), context)
+
+    async def UnloadModel(self, request: wpb.UnloadModelRequest, context: Context) -> wpb.UnloadModelResponse:
+        return await answered(self._control.unload_model(request), context)
+
+    async def PinModel(self, request: wpb.PinModelRequest, context: Context) -> wpb.PinModelResponse:
+        return await answered(self._control.pin_model(request), context)
+
+    async def PrepareKv(self, request: wpb.PrepareKvRequest, context: Context) -> wpb.PrepareKvResponse:
+        return await answered(self._control.prepare_kv(request), context)
+
+    async def SetLimits(self, request: wpb.SetLimitsRequest, context: Context) -> wpb.SetLimitsResponse:
+        return await answered(self._control.set_limits(request), context)
 
     async def Stats(self, request: wpb.StatsRequest, context: Context) -> None:  # type: ignore[override]
         async for stats in self._status.watch(request.interval_ms):
@@ -67,6 +83,14 @@ class WorkerServicer(wgrpc.WorkerServicer):
 
     async def Drain(self, request: wpb.DrainRequest, context: Context) -> wpb.DrainResponse:
         return await self._status.drain(request.timeout_ms)
+
+
+async def answered(answer: Awaitable[Answer], context: Context) -> Answer:
+    """The answer, or the status of the ServiceError that came instead."""
+    try:
+        return await answer
+    except ServiceError as error:
+        await refuse(context, error)
 
 
 async def refuse(context: Context, error: ServiceError) -> NoReturn:

@@ -19,6 +19,8 @@ from mlx_worker.tokenization import Tokenization
 DEFAULT_INTERVAL_MS = 1000
 LEAST_INTERVAL_MS = 100
 DEFAULT_DRAIN_MS = 10_000
+# Set by the supervisor.
+RESTARTS_VARIABLE = "MLX_SERVING_WORKER_RESTARTS"
 
 
 class StatusService:
@@ -45,25 +47,25 @@ class StatusService:
         metrics.show("queued_requests", lambda: engine.queued)
         metrics.show("resident_memory_bytes", self.resident_memory_bytes)
         metrics.show("active_memory_bytes", active_memory_bytes)
+        steps = engine.steps
+        metrics.show("prefix_cache_bytes", lambda: steps.prefixes.nbytes)
+        metrics.show("prefix_cache_hits", lambda: steps.statistics.prefix_hits)
+        metrics.show("prefix_cache_misses", lambda: steps.statistics.prefix_misses)
+        metrics.show("prefix_cache_evictions", lambda: steps.prefixes.evictions)
+        metrics.show("reused_prompt_tokens", lambda: steps.statistics.reused_tokens)
+        metrics.show("warm_queue_size", lambda: engine.warm)
+        metrics.show("warmed_requests", lambda: steps.statistics.warmed)
+        metrics.show("speculation_hits", lambda: steps.speculation.hits)
+        metrics.show("speculation_misses", lambda: steps.speculation.misses)
+        metrics.show("prepared_prompts", lambda: steps.statistics.prepared_prompts)
+        metrics.show("heartbeat_age_ms", lambda: engine.seconds_in_step() * 1000)
+        metrics.show("restarts", lambda: int(os.environ.get(RESTARTS_VARIABLE, "0")))
         metrics.show("draining", lambda: int(lifecycle.draining))
 
     async def tokenize(self, request: wpb.TokenizeRequest) -> wpb.TokenizeResponse:
         """Token ids of the input. Raises ServiceError as Generate does."""
         model = self._lifecycle.model_named(request.model)
         return wpb.TokenizeResponse(token_ids=await self._tokenization.encode(model, input_of(request)))
-
-    def list_models(self) -> wpb.WorkerListModelsResponse:
-        """The served model; none while it is being loaded."""
-        model = self._lifecycle.model
-        if model is None:
-            return wpb.WorkerListModelsResponse()
-        info = wpb.ModelInfo(
-            id=model.id,
-            context_length=model.context_length,
-            parameters=model.parameters,
-            loaded_at=model.loaded_at,
-        )
-        return wpb.WorkerListModelsResponse(models=[info])
 
     async def watch(self, interval_ms: int) -> AsyncGenerator[wpb.StatsResponse]:
         """Statistics at once and then at each interval, until the worker stops."""
@@ -91,6 +93,49 @@ class StatusService:
             uptime_seconds=time.monotonic() - self._started_at,
             draining=self._lifecycle.draining,
             pid=os.getpid(),
+            queued_tokens=self._engine.queued_tokens,
+            restarts=int(os.environ.get(RESTARTS_VARIABLE, "0")),
+            heartbeat_age_ms=self._engine.seconds_in_step() * 1000,
+            prefix_cache=self.prefix_cache(),
+            warm_queue=self.warm_queue(),
+            speculation=self.speculation(),
+            ttft=self._metrics.ttft_parts(),
+        )
+
+    def prefix_cache(self) -> wpb.PrefixCacheStats:
+        """What is kept of earlier prompts."""
+        kept, did = self._engine.steps.prefixes, self._engine.steps.statistics
+        return wpb.PrefixCacheStats(
+            bytes=kept.nbytes,
+            entries=kept.entries,
+            pinned=kept.pinned,
+            evictions=kept.evictions,
+            hits=did.prefix_hits,
+            misses=did.prefix_misses,
+            reused_tokens=did.reused_tokens,
+        )
+
+    def warm_queue(self) -> wpb.WarmQueueStats:
+        """What is prefilled ahead of its place in the batch."""
+        did = self._engine.steps.statistics
+        return wpb.WarmQueueStats(
+            size=self._engine.warm,
+            warmed=did.warmed,
+            expired=did.warm_expired,
+            overflowed=did.warm_overflowed,
+        )
+
+    def speculation(self) -> wpb.SpeculationStats:
+        """What was kept ready, and what was guessed."""
+        guessed = self._engine.steps.speculation
+        return wpb.SpeculationStats(
+            hits=guessed.hits,
+            misses=guessed.misses,
+            candidates=guessed.candidates,
+            allowlisted=guessed.allowlisted,
+            predictions=guessed.predictions,
+            predictions_right=guessed.predictions_right,
+            prepared=self._engine.steps.statistics.prepared_prompts,
         )
 
     async def drain(self, timeout_ms: int) -> wpb.DrainResponse:

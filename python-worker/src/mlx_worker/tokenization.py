@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import json
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from mlx_worker.errors import ServiceError
 from mlx_worker.gen.mlx_serving.v1 import generation_pb2 as pb
 from mlx_worker.model import LoadedModel
 
-ROLES = ("system", "user", "assistant")
+ROLES = ("system", "user", "assistant", "tool")
 
 
 class Tokenization:
@@ -19,13 +20,15 @@ class Tokenization:
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenizer")
 
-    async def encode(self, model: LoadedModel, source: str | pb.Conversation) -> list[int]:
+    async def encode(
+        self, model: LoadedModel, source: str | pb.Conversation, *, open_answer: bool = True
+    ) -> list[int]:
         """Token ids of a prompt, or of a conversation rendered with the chat template.
 
         Raises ServiceError when there is nothing to encode, or when it leaves no room in the context.
         """
         loop = asyncio.get_running_loop()
-        tokens = await loop.run_in_executor(self._executor, encode, model, source)
+        tokens = await loop.run_in_executor(self._executor, encode, model, source, open_answer)
         if not tokens:
             raise ServiceError("PROMPT_EMPTY")
         if len(tokens) >= model.context_length:
@@ -37,11 +40,11 @@ class Tokenization:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
-def encode(model: LoadedModel, source: str | pb.Conversation) -> list[int]:
+def encode(model: LoadedModel, source: str | pb.Conversation, open_answer: bool = True) -> list[int]:
     """Token ids; may be empty. Raises ServiceError for a conversation that cannot be rendered."""
     if isinstance(source, str):
         return encode_prompt(model, source)
-    return encode_conversation(model, source.messages)
+    return encode_conversation(model, source, open_answer)
 
 
 def encode_prompt(model: LoadedModel, prompt: str) -> list[int]:
@@ -51,18 +54,55 @@ def encode_prompt(model: LoadedModel, prompt: str) -> list[int]:
     return list(model.tokenizer.encode(prompt, add_special_tokens=add_special_tokens)) if prompt else []
 
 
-def encode_conversation(model: LoadedModel, messages: Sequence[pb.ChatMessage]) -> list[int]:
-    """Renders with the chat template, open for the assistant's answer."""
-    if not messages:
+def encode_conversation(model: LoadedModel, conversation: pb.Conversation, open_answer: bool) -> list[int]:
+    """Renders with the chat template; open for the answer, or as the beginning of a longer chat."""
+    if not conversation.messages:
         return []
-    for message in messages:
+    for message in conversation.messages:
         if message.role not in ROLES:
             raise ServiceError("ROLE_UNKNOWN", role=message.role)
     if not model.tokenizer.has_chat_template:
         raise ServiceError("CHAT_NOT_SUPPORTED")
-    turns = [{"role": message.role, "content": message.content} for message in messages]
+    tools = tools_of(conversation)
+    arguments: dict[str, Any] = {"tools": tools} if tools else {}
+    turns = [turn_of(message) for message in conversation.messages]
     try:
-        return list(model.tokenizer.apply_chat_template(turns, add_generation_prompt=True))
+        return list(
+            model.tokenizer.apply_chat_template(turns, add_generation_prompt=open_answer, **arguments)
+        )
     except Exception as error:
         # Templates raise errors of many kinds on purpose, for instance when roles do not alternate.
         raise ServiceError("CHAT_NOT_RENDERED", detail=str(error)) from error
+
+
+def turn_of(message: pb.ChatMessage) -> dict[str, Any]:
+    """A message as chat templates know it."""
+    turn: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_call_id:
+        turn["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        turn["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": json_object(call.arguments_json)},
+            }
+            for call in message.tool_calls
+        ]
+    return turn
+
+
+def tools_of(conversation: pb.Conversation) -> list[dict[str, Any]]:
+    """The tools that the model may call. Raises ServiceError TOOLS_INVALID."""
+    return [json_object(tool) for tool in conversation.tools_json]
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """A JSON object from the caller. Raises ServiceError TOOLS_INVALID for anything else."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ServiceError("TOOLS_INVALID", detail=str(error)) from error
+    if not isinstance(value, dict):
+        raise ServiceError("TOOLS_INVALID", detail="not an object")
+    return value

@@ -1,4 +1,4 @@
-"""The engine: one thread that loads the model and runs every request."""
+"""The engine: one thread that loads the models and runs every request."""
 
 from __future__ import annotations
 
@@ -6,19 +6,28 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import mlx.core as mx
 
-from mlx_worker.engine.batch import Batch, StepResult
+from mlx_worker.accelerator import AcceleratorSettings
+from mlx_worker.engine.idle_work import Preparation, Prepared
 from mlx_worker.engine.inbox import Inbox
+from mlx_worker.engine.limits import Limits
+from mlx_worker.engine.prefill_job import PrefillJob
 from mlx_worker.engine.request import GenerationRequest
+from mlx_worker.engine.row import StepResult
+from mlx_worker.engine.served_model import ModelStore
+from mlx_worker.engine.step_loop import StepLoop
 from mlx_worker.errors import ServiceError
 from mlx_worker.logs import Logger
-from mlx_worker.model import LoadedModel, load_model
+from mlx_worker.model import LoadedModel
 from mlx_worker.sampling import Sampler, SamplingOptions, sampler_for
 
 # After this many failed steps in a row the fault is not one request's: the process ends and is started anew.
 MOST_FAILED_STEPS = 3
+
+Result = TypeVar("Result")
 
 
 class Engine:
@@ -32,22 +41,22 @@ class Engine:
         self,
         model: str,
         *,
-        max_queue: int,
-        max_batch: int,
-        prefill_chunk: int,
+        limits: Limits,
         logger: Logger,
+        settings: AcceleratorSettings | None = None,
+        model_bytes: int = 0,
         make_sampler: Callable[[SamplingOptions], Sampler] = sampler_for,
         on_step: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self._model_name = model
-        self._max_batch = max_batch
-        self._prefill_chunk = prefill_chunk
-        self._make_sampler = make_sampler
         self._on_step = on_step
         self._logger = logger
         self._loop = asyncio.get_running_loop()
-        self._inbox = Inbox(max_queue)
-        self._running = 0
+        self._inbox = Inbox(limits)
+        self._models = ModelStore(model_bytes)
+        self.steps = StepLoop(
+            self._models, self._inbox, settings or AcceleratorSettings(), make_sampler, self._send, logger
+        )
         self._mean_request_seconds = 0.1
         self._step_started_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -60,12 +69,110 @@ class Engine:
 
     def submit(self, request: GenerationRequest) -> int:
         """Queues a request, returns how many wait before it. Raises ServiceError when it is refused."""
-        rounds = (len(self._inbox) + 1) / self._max_batch
+        rounds = (len(self._inbox) + 1) / self.limits.max_batch
         return self._inbox.put(request, max(100, int(rounds * self._mean_request_seconds * 1000)))
 
     def cancel(self, request: GenerationRequest) -> None:
         """Ends a request within one step, wherever it is. Does nothing for one that has ended."""
         self._inbox.cancel(request)
+
+    async def call(self, function: Callable[[], Result]) -> Result:
+        """Runs a function in the engine's thread, between two steps. Raises what it raises."""
+        done: asyncio.Future[Result] = self._loop.create_future()
+
+        def run() -> None:
+            try:
+                result = function()
+            except BaseException as error:
+                self._call(fail, done, error)
+            else:
+                self._call(resolve, done, result)
+
+        self._inbox.command(run)
+        waiting: set[asyncio.Future[Any]] = {done, self.stopped}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if not done.done():
+            raise ServiceError("ENGINE_STOPPED")
+        return done.result()
+
+    async def set_limits(self, limits: Limits) -> None:
+        """Takes new limits into use; those of the queue hold at once."""
+        self._inbox.limits = limits
+        await self.call(lambda: self.steps.apply(limits))
+
+    async def configure(self, settings: AcceleratorSettings) -> None:
+        """Takes new settings of the stages into use."""
+        await self.call(lambda: self.steps.configure(settings))
+
+    async def load(self, name: str, pin: bool) -> tuple[LoadedModel, list[str]]:
+        """Loads a model beside the others. Raises what kept it from loading."""
+
+        def load() -> tuple[LoadedModel, list[str]]:
+            served, gone = self._models.load(name, pin, self.steps.busy_models)
+            for model in gone:
+                self._forget_model(model)
+            return served.model, gone
+
+        return await self.call(load)
+
+    async def unload(self, name: str) -> None:
+        """Unloads an idle model, with all that was kept for it. Raises ServiceError."""
+
+        def unload() -> None:
+            served = self._models.named(name)
+            self._models.unload(name, self.steps.busy_models)
+            self.steps.idle.forget(served)
+            self._forget_model(served.id)
+
+        await self.call(unload)
+
+    async def pin(self, name: str, pinned: bool) -> LoadedModel:
+        """Keeps a model from being unloaded to make room, or no longer. Raises ServiceError."""
+
+        def pin() -> LoadedModel:
+            served = self._models.named(name)
+            served.pinned = pinned
+            return served.model
+
+        return await self.call(pin)
+
+    def models(self) -> list[tuple[LoadedModel, bool]]:
+        """The loaded models, the default one first, and whether they are pinned."""
+        return [(served.model, served.pinned) for served in self._models]
+
+    async def prepare(
+        self, model: str, tenant: str, tokens: list[int], *, pin: bool, allow_speculation: bool
+    ) -> Prepared:
+        """Computes a prompt in idle time and keeps it. When the caller goes away, so does the work."""
+        ended: asyncio.Future[Prepared] = self._loop.create_future()
+        made: list[Preparation] = []
+
+        def add() -> bool:
+            served = self._models.named(model)
+            if allow_speculation:
+                self.steps.speculation.allow(served.id, tokens)
+            preparation = Preparation(
+                PrefillJob(served, tenant, tokens),
+                pin,
+                allow_speculation,
+                lambda prepared: self._call(resolve, ended, prepared),
+            )
+            made.append(preparation)
+            return self.steps.idle.add(preparation)
+
+        if not await self.call(add):
+            raise ServiceError("QUEUE_FULL", retry_after_ms=1000, waiting=len(self.steps.idle))
+        try:
+            return await ended
+        except asyncio.CancelledError:
+            made[0].cancelled = True
+            raise
+
+    async def unpin(self, model: str, tenant: str, tokens: list[int]) -> bool:
+        """Takes the pin of a prepared prompt away. False: there was none."""
+        return await self.call(
+            lambda: self.steps.prefixes.tree.unpin((self._models.named(model).id, tenant), tokens)
+        )
 
     async def stop(self) -> None:
         """Ends what runs with ENGINE_STOPPED, and waits for the thread."""
@@ -74,14 +181,29 @@ class Engine:
             await asyncio.shield(self.stopped)
 
     @property
+    def limits(self) -> Limits:
+        """The limits that hold."""
+        return self._inbox.limits
+
+    @property
     def queued(self) -> int:
-        """Requests that wait."""
-        return len(self._inbox)
+        """Requests that wait for a place in the batch."""
+        return len(self._inbox) + self._inbox.held
+
+    @property
+    def queued_tokens(self) -> int:
+        """Prompt tokens that wait."""
+        return self._inbox.tokens
 
     @property
     def running(self) -> int:
-        """Requests that are in the batch."""
-        return self._running
+        """Requests that have a place in the batch."""
+        return self.steps.running
+
+    @property
+    def warm(self) -> int:
+        """Requests that are prefilled ahead of their place in the batch."""
+        return self._inbox.held
 
     @property
     def alive(self) -> bool:
@@ -93,52 +215,42 @@ class Engine:
         started = self._step_started_at
         return 0.0 if started is None else time.monotonic() - started
 
+    def _forget_model(self, model: str) -> None:
+        self.steps.prefixes.drop_model(model)
+        self.steps.speculation.forget_model(model)
+
     def _run(self) -> None:
         fault: BaseException | None = None
         try:
-            model = load_model(self._model_name)
-            batch = Batch(model, self._max_batch, self._prefill_chunk, self._make_sampler)
-            self._call(self.loaded.set_result, model)
-            self._serve(batch)
-            self._send([ended(request, "ENGINE_STOPPED") for request in batch.clear()])
+            served, _ = self._models.load(self._model_name, True, frozenset())
+            self._call(self.loaded.set_result, served.model)
+            self._serve()
+            self._send([ended(request, "ENGINE_STOPPED") for request in self.steps.clear()])
         except BaseException as error:
             fault = error
         waiting = self._inbox.close()
         self._send([ended(request, "ENGINE_STOPPED") for request in waiting])
         self._call(self._finish, fault)
 
-    def _serve(self, batch: Batch) -> None:
-        failed_steps = 0
+    def _serve(self) -> None:
         while not self._inbox.closed:
-            batch.remove(self._inbox.take_cancelled())
-            self._admit(batch)
-            self._running = len(batch)
-            if not len(batch):
-                self._inbox.wait()
-                continue
+            for command in self._inbox.take_commands():
+                command()
             started = self._step_started_at = time.monotonic()
-            try:
-                results = batch.step()
-                failed_steps = 0
-            except Exception as error:
-                failed_steps += 1
-                self._logger.error("a step failed", error, requests=len(batch), in_a_row=failed_steps)
-                results = [ended(request, "STEP_FAILED") for request in batch.clear()]
-                if failed_steps >= MOST_FAILED_STEPS:
-                    self._send(results)
-                    raise
-            self._step_started_at = None
-            self._running = len(batch)
-            self._on_step(time.monotonic() - started)
-            self._send(results)
-
-    def _admit(self, batch: Batch) -> None:
-        for request in self._inbox.take(batch.free):
-            try:
-                batch.add(request)
-            except Exception as error:
-                self._logger.error("a request could not be admitted", error, request_id=request.id)
-                self._send([ended(request, "INTERNAL")])
+            if self.steps.admit():
+                self.steps.step()
+                self._on_step(time.monotonic() - started)
+                if self.steps.failed_in_a_row >= MOST_FAILED_STEPS:
+                    self._send([ended(request, "STEP_FAILED") for request in self.steps.clear()])
+                    assert self.steps.last_failure is not None
+                    raise self.steps.last_failure
+                self._step_started_at = None
+            elif len(self.steps.idle):
+                self.steps.idle_slice()
+                self._step_started_at = None
+            else:
+                self._step_started_at = None
+                self._inbox.wait()
 
     def _send(self, results: list[StepResult]) -> None:
         if results:
@@ -165,6 +277,18 @@ class Engine:
             self.loaded.set_exception(fault or ServiceError("ENGINE_STOPPED"))
             self.loaded.exception()  # Marked as seen: whoever waits for it still gets it.
         self.stopped.set_result(fault)
+
+
+def resolve(future: asyncio.Future[Result], result: Result) -> None:
+    """Gives a result to whoever still waits for it."""
+    if not future.done():
+        future.set_result(result)
+
+
+def fail(future: asyncio.Future[Result], error: BaseException) -> None:
+    """Gives an error to whoever still waits for a result."""
+    if not future.done():
+        future.set_exception(error)
 
 
 def ended(request: GenerationRequest, reason: str) -> StepResult:

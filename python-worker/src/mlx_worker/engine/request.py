@@ -6,6 +6,9 @@ import time
 from dataclasses import dataclass, field
 from enum import Enum
 
+from mlx_worker.engine.constraint import Constraint
+from mlx_worker.engine.draw import TokenLogprobs
+from mlx_worker.engine.scheduler import Priority
 from mlx_worker.engine.token_stream import TokenStream
 from mlx_worker.sampling import SamplingOptions
 
@@ -23,6 +26,7 @@ class GeneratedToken:
 
     id: int
     text: str
+    logprobs: TokenLogprobs | None = None
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,16 @@ class Completion:
     completion_tokens: int
     queue_ms: float
     prefill_ms: float
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Which stages of the TTFT accelerator are on for a request."""
+
+    warm_queue: bool = False
+    speculation: bool = False
+    kv_prep: bool = False
 
 
 @dataclass(eq=False)
@@ -43,6 +57,40 @@ class GenerationRequest:
     prompt: list[int]
     options: SamplingOptions
     stream: TokenStream
+    model: str = ""
+    tenant: str = ""
+    priority: Priority = Priority.NORMAL
+    stages: Stages = Stages()
+    allow_speculation: bool = False
+    constraint: Constraint | None = None
     arrived_at: float = field(default_factory=time.monotonic)
     tokenize_ms: float = 0.0
+    begun_at: float | None = None
+    first_drawn_at: float | None = None
     first_read_at: float | None = None
+    # Name and time.monotonic() of what happened on the way to the first token.
+    events: list[tuple[str, float]] = field(default_factory=list)
+
+    @property
+    def queue_ms(self) -> float:
+        """From the end of tokenisation to the begin of prefill."""
+        begun = self.begun_at or self.arrived_at
+        return max(0.0, (begun - self.arrived_at) * 1000 - self.tokenize_ms)
+
+    @property
+    def prefill_ms(self) -> float:
+        """From the begin of prefill to the draw of the first token."""
+        if self.begun_at is None or self.first_drawn_at is None:
+            return 0.0
+        return (self.first_drawn_at - self.begun_at) * 1000
+
+    @property
+    def first_emit_ms(self) -> float:
+        """From the draw of the first token to its way to the reader; 0 before that."""
+        if self.first_drawn_at is None or self.first_read_at is None:
+            return 0.0
+        return (self.first_read_at - self.first_drawn_at) * 1000
+
+    def note(self, name: str) -> None:
+        """Something happened on the way to the first token."""
+        self.events.append((name, time.monotonic()))

@@ -7,8 +7,10 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from mlx_worker.accelerator import AcceleratorSettings
 from mlx_worker.engine.engine import Engine
-from mlx_worker.engine.request import Completion, EndReason, GenerationRequest
+from mlx_worker.engine.request import Completion, EndReason, GeneratedToken, GenerationRequest
+from mlx_worker.engine.scheduler import Priority
 from mlx_worker.engine.token_stream import TokenStream
 from mlx_worker.errors import ServiceError
 from mlx_worker.gen.mlx_serving.v1 import generation_pb2 as pb
@@ -20,6 +22,13 @@ from mlx_worker.model import LoadedModel
 from mlx_worker.sampling import sampling_options
 from mlx_worker.tokenization import Tokenization
 
+PRIORITIES = {
+    wpb.PRIORITY_UNSPECIFIED: Priority.NORMAL,
+    wpb.PRIORITY_INTERACTIVE: Priority.INTERACTIVE,
+    wpb.PRIORITY_NORMAL: Priority.NORMAL,
+    wpb.PRIORITY_BATCH: Priority.BATCH,
+    wpb.PRIORITY_BACKGROUND: Priority.BACKGROUND,
+}
 FINISH_REASONS = {
     EndReason.STOP: pb.FINISH_REASON_STOP,
     EndReason.LENGTH: pb.FINISH_REASON_LENGTH,
@@ -44,6 +53,7 @@ class GenerationService:
         self._metrics = metrics
         self._logger = logger
         self._max_pending_tokens = max_pending_tokens
+        self.accelerator = AcceleratorSettings()
 
     async def generate(
         self, message: wpb.WorkerGenerateRequest
@@ -77,6 +87,10 @@ class GenerationService:
     ) -> AsyncGenerator[wpb.WorkerGenerateResponse]:
         model = self._lifecycle.model_named(message.model)
         request.options = sampling_options(message.sampling)
+        request.model, request.tenant = model.id, message.tenant
+        request.priority = PRIORITIES.get(message.priority, Priority.NORMAL)
+        request.stages = self.accelerator.stages(message.enabled_flags)
+        request.allow_speculation = message.ttft_hint.allow_speculation
         request.prompt = await self._tokenization.encode(model, input_of(message))
         request.tokenize_ms = (time.monotonic() - request.arrived_at) * 1000
         position = self._engine.submit(request)
@@ -86,7 +100,7 @@ class GenerationService:
                 self._metrics.on_tokens(len(tokens))
                 if request.first_read_at is None:
                     request.first_read_at = time.monotonic()
-                chunk = wpb.TokenChunk(tokens=[pb.Token(id=token.id, text=token.text) for token in tokens])
+                chunk = wpb.TokenChunk(tokens=[token_message(token, model) for token in tokens])
                 yield wpb.WorkerGenerateResponse(chunk=chunk)
         finally:
             if request.stream.end is None:
@@ -124,7 +138,9 @@ class GenerationService:
             self._logger.info("generation refused", reason=error.reason, **fields)
 
 
-def input_of(message: wpb.WorkerGenerateRequest | wpb.TokenizeRequest) -> str | pb.Conversation:
+def input_of(
+    message: wpb.WorkerGenerateRequest | wpb.TokenizeRequest | wpb.PrepareKvRequest,
+) -> str | pb.Conversation:
     """The prompt or the conversation; an absent input is an empty prompt."""
     return message.conversation if message.WhichOneof("input") == "conversation" else message.prompt
 
@@ -135,6 +151,16 @@ def accepted(position: int, request: GenerationRequest, model: LoadedModel) -> w
     return wpb.WorkerGenerateResponse(accepted=event)
 
 
+def token_message(token: GeneratedToken, model: LoadedModel) -> pb.Token:
+    """One token as the client sees it."""
+    message = pb.Token(id=token.id, text=token.text)
+    if token.logprobs is not None:
+        message.logprob = token.logprobs.own
+        for at, value in token.logprobs.top:
+            message.top_logprobs.add(id=at, text=model.tokenizer.decode([at]), logprob=value)
+    return message
+
+
 def finished(request: GenerationRequest, completion: Completion) -> wpb.WorkerGenerateResponse:
     """The last message of a stream that went well."""
     timings = pb.GenerationTimings(
@@ -142,9 +168,17 @@ def finished(request: GenerationRequest, completion: Completion) -> wpb.WorkerGe
         tokenize_ms=request.tokenize_ms,
         prefill_ms=completion.prefill_ms,
         total_ms=(time.monotonic() - request.arrived_at) * 1000,
+        first_emit_ms=request.first_emit_ms,
     )
-    usage = pb.Usage(prompt_tokens=len(request.prompt), completion_tokens=completion.completion_tokens)
+    usage = pb.Usage(
+        prompt_tokens=len(request.prompt),
+        completion_tokens=completion.completion_tokens,
+        cached_prompt_tokens=completion.cached_tokens,
+    )
+    stages = [
+        wpb.StageEvent(name=name, at_ms=(at - request.arrived_at) * 1000) for name, at in request.events
+    ]
     event = wpb.GenerationFinished(
-        finish_reason=FINISH_REASONS[completion.reason], usage=usage, timings=timings
+        finish_reason=FINISH_REASONS[completion.reason], usage=usage, timings=timings, stages=stages
     )
     return wpb.WorkerGenerateResponse(finished=event)

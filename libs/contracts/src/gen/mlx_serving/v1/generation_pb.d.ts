@@ -17,7 +17,7 @@ export declare const file_mlx_serving_v1_generation: GenFile;
  */
 export declare type ChatMessage = Message<"mlx_serving.v1.ChatMessage"> & {
   /**
-   * "system", "user" or "assistant".
+   * "system", "user", "assistant", or "tool" where the model's chat template knows it.
    *
    * @generated from field: string role = 1;
    */
@@ -27,6 +27,20 @@ export declare type ChatMessage = Message<"mlx_serving.v1.ChatMessage"> & {
    * @generated from field: string content = 2;
    */
   content: string;
+
+  /**
+   * Of an assistant's turn: the tools that it called.
+   *
+   * @generated from field: repeated mlx_serving.v1.ToolCall tool_calls = 3;
+   */
+  toolCalls: ToolCall[];
+
+  /**
+   * Of a tool's turn: the call that it answers.
+   *
+   * @generated from field: string tool_call_id = 4;
+   */
+  toolCallId: string;
 };
 
 /**
@@ -34,6 +48,36 @@ export declare type ChatMessage = Message<"mlx_serving.v1.ChatMessage"> & {
  * Use `create(ChatMessageSchema)` to create a new message.
  */
 export declare const ChatMessageSchema: GenMessage<ChatMessage>;
+
+/**
+ * A call of a tool that the model asks for.
+ *
+ * @generated from message mlx_serving.v1.ToolCall
+ */
+export declare type ToolCall = Message<"mlx_serving.v1.ToolCall"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * A JSON object.
+   *
+   * @generated from field: string arguments_json = 3;
+   */
+  argumentsJson: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.ToolCall.
+ * Use `create(ToolCallSchema)` to create a new message.
+ */
+export declare const ToolCallSchema: GenMessage<ToolCall>;
 
 /**
  * A chat that the worker renders with the model's own chat template.
@@ -45,6 +89,13 @@ export declare type Conversation = Message<"mlx_serving.v1.Conversation"> & {
    * @generated from field: repeated mlx_serving.v1.ChatMessage messages = 1;
    */
   messages: ChatMessage[];
+
+  /**
+   * Tools that the model may call, each as OpenAI's JSON ({"type": "function", "function": {...}}).
+   *
+   * @generated from field: repeated string tools_json = 2;
+   */
+  toolsJson: string[];
 };
 
 /**
@@ -93,6 +144,62 @@ export declare type SamplingOptions = Message<"mlx_serving.v1.SamplingOptions"> 
    * @generated from field: repeated string stop = 5;
    */
   stop: string[];
+
+  /**
+   * Draws from the most likely tokens only. 0, the default: from all.
+   *
+   * @generated from field: uint32 top_k = 6;
+   */
+  topK: number;
+
+  /**
+   * Least probability as a share of the most likely token's. Range 0 to 1. Default: 0.
+   *
+   * @generated from field: float min_p = 7;
+   */
+  minP: number;
+
+  /**
+   * Divides the logits of recent tokens. Above 0, at most 10. Default: 1, no penalty.
+   *
+   * @generated from field: optional float repetition_penalty = 8;
+   */
+  repetitionPenalty?: number | undefined;
+
+  /**
+   * Taken off once from the logits of recent tokens. Range -2 to 2. Default: 0.
+   *
+   * @generated from field: float presence_penalty = 9;
+   */
+  presencePenalty: number;
+
+  /**
+   * Taken off from the logits of recent tokens as often as they occur. Range -2 to 2. Default: 0.
+   *
+   * @generated from field: float frequency_penalty = 10;
+   */
+  frequencyPenalty: number;
+
+  /**
+   * Token id to what is added to its logit, -100 to 100. At most 1024.
+   *
+   * @generated from field: map<uint32, float> logit_bias = 11;
+   */
+  logitBias: { [key: number]: number };
+
+  /**
+   * When set, each token carries its log probability and so many of the most likely ones. Range 0 to 20.
+   *
+   * @generated from field: optional uint32 top_logprobs = 12;
+   */
+  topLogprobs?: number | undefined;
+
+  /**
+   * When set, the answer is JSON that this schema (as JSON) allows.
+   *
+   * @generated from field: string json_schema = 13;
+   */
+  jsonSchema: string;
 };
 
 /**
@@ -116,6 +223,18 @@ export declare type Token = Message<"mlx_serving.v1.Token"> & {
    * @generated from field: string text = 2;
    */
   text: string;
+
+  /**
+   * Natural logarithm; set when the request asks for top_logprobs.
+   *
+   * @generated from field: optional float logprob = 3;
+   */
+  logprob?: number | undefined;
+
+  /**
+   * @generated from field: repeated mlx_serving.v1.TopLogprob top_logprobs = 4;
+   */
+  topLogprobs: TopLogprob[];
 };
 
 /**
@@ -123,6 +242,32 @@ export declare type Token = Message<"mlx_serving.v1.Token"> & {
  * Use `create(TokenSchema)` to create a new message.
  */
 export declare const TokenSchema: GenMessage<Token>;
+
+/**
+ * @generated from message mlx_serving.v1.TopLogprob
+ */
+export declare type TopLogprob = Message<"mlx_serving.v1.TopLogprob"> & {
+  /**
+   * @generated from field: uint32 id = 1;
+   */
+  id: number;
+
+  /**
+   * @generated from field: string text = 2;
+   */
+  text: string;
+
+  /**
+   * @generated from field: float logprob = 3;
+   */
+  logprob: number;
+};
+
+/**
+ * Describes the message mlx_serving.v1.TopLogprob.
+ * Use `create(TopLogprobSchema)` to create a new message.
+ */
+export declare const TopLogprobSchema: GenMessage<TopLogprob>;
 
 /**
  * @generated from message mlx_serving.v1.Usage
@@ -137,6 +282,13 @@ export declare type Usage = Message<"mlx_serving.v1.Usage"> & {
    * @generated from field: uint32 completion_tokens = 2;
    */
   completionTokens: number;
+
+  /**
+   * Prompt tokens that were known from earlier requests and not computed again.
+   *
+   * @generated from field: uint32 cached_prompt_tokens = 3;
+   */
+  cachedPromptTokens: number;
 };
 
 /**
@@ -170,6 +322,13 @@ export declare type GenerationTimings = Message<"mlx_serving.v1.GenerationTiming
    * @generated from field: double total_ms = 4;
    */
   totalMs: number;
+
+  /**
+   * From the draw of the first token to its way to the reader.
+   *
+   * @generated from field: double first_emit_ms = 5;
+   */
+  firstEmitMs: number;
 };
 
 /**
@@ -200,6 +359,13 @@ export enum FinishReason {
    * @generated from enum value: FINISH_REASON_LENGTH = 2;
    */
   LENGTH = 2,
+
+  /**
+   * The model called tools, which GenerationFinished names.
+   *
+   * @generated from enum value: FINISH_REASON_TOOL_CALLS = 3;
+   */
+  TOOL_CALLS = 3,
 }
 
 /**

@@ -8,7 +8,7 @@ import { enumDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/code
  * Describes the file mlx_serving/v1/generation.proto.
  */
 export const file_mlx_serving_v1_generation = /*@__PURE__*/
-  fileDesc("Ch9tbHhfc2VydmluZy92MS9nZW5lcmF0aW9uLnByb3RvEg5tbHhfc2VydmluZy52MSIsCgtDaGF0TWVzc2FnZRIMCgRyb2xlGAEgASgJEg8KB2NvbnRlbnQYAiABKAkiPQoMQ29udmVyc2F0aW9uEi0KCG1lc3NhZ2VzGAEgAygLMhsubWx4X3NlcnZpbmcudjEuQ2hhdE1lc3NhZ2UiqwEKD1NhbXBsaW5nT3B0aW9ucxIXCgptYXhfdG9rZW5zGAEgASgNSACIAQESGAoLdGVtcGVyYXR1cmUYAiABKAJIAYgBARISCgV0b3BfcBgDIAEoAkgCiAEBEhEKBHNlZWQYBCABKANIA4gBARIMCgRzdG9wGAUgAygJQg0KC19tYXhfdG9rZW5zQg4KDF90ZW1wZXJhdHVyZUIICgZfdG9wX3BCBwoFX3NlZWQiIQoFVG9rZW4SCgoCaWQYASABKA0SDAoEdGV4dBgCIAEoCSI5CgVVc2FnZRIVCg1wcm9tcHRfdG9rZW5zGAEgASgNEhkKEWNvbXBsZXRpb25fdG9rZW5zGAIgASgNImAKEUdlbmVyYXRpb25UaW1pbmdzEhAKCHF1ZXVlX21zGAEgASgBEhMKC3Rva2VuaXplX21zGAIgASgBEhIKCnByZWZpbGxfbXMYAyABKAESEAoIdG90YWxfbXMYBCABKAEqXwoMRmluaXNoUmVhc29uEh0KGUZJTklTSF9SRUFTT05fVU5TUEVDSUZJRUQQABIWChJGSU5JU0hfUkVBU09OX1NUT1AQARIYChRGSU5JU0hfUkVBU09OX0xFTkdUSBACYgZwcm90bzM");
+  fileDesc("Ch9tbHhfc2VydmluZy92MS9nZW5lcmF0aW9uLnByb3RvEg5tbHhfc2VydmluZy52MSJwCgtDaGF0TWVzc2FnZRIMCgRyb2xlGAEgASgJEg8KB2NvbnRlbnQYAiABKAkSLAoKdG9vbF9jYWxscxgDIAMoCzIYLm1seF9zZXJ2aW5nLnYxLlRvb2xDYWxsEhQKDHRvb2xfY2FsbF9pZBgEIAEoCSI8CghUb29sQ2FsbBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhYKDmFyZ3VtZW50c19qc29uGAMgASgJIlEKDENvbnZlcnNhdGlvbhItCghtZXNzYWdlcxgBIAMoCzIbLm1seF9zZXJ2aW5nLnYxLkNoYXRNZXNzYWdlEhIKCnRvb2xzX2pzb24YAiADKAki7QMKD1NhbXBsaW5nT3B0aW9ucxIXCgptYXhfdG9rZW5zGAEgASgNSACIAQESGAoLdGVtcGVyYXR1cmUYAiABKAJIAYgBARISCgV0b3BfcBgDIAEoAkgCiAEBEhEKBHNlZWQYBCABKANIA4gBARIMCgRzdG9wGAUgAygJEg0KBXRvcF9rGAYgASgNEg0KBW1pbl9wGAcgASgCEh8KEnJlcGV0aXRpb25fcGVuYWx0eRgIIAEoAkgEiAEBEhgKEHByZXNlbmNlX3BlbmFsdHkYCSABKAISGQoRZnJlcXVlbmN5X3BlbmFsdHkYCiABKAISQgoKbG9naXRfYmlhcxgLIAMoCzIuLm1seF9zZXJ2aW5nLnYxLlNhbXBsaW5nT3B0aW9ucy5Mb2dpdEJpYXNFbnRyeRIZCgx0b3BfbG9ncHJvYnMYDCABKA1IBYgBARITCgtqc29uX3NjaGVtYRgNIAEoCRowCg5Mb2dpdEJpYXNFbnRyeRILCgNrZXkYASABKA0SDQoFdmFsdWUYAiABKAI6AjgBQg0KC19tYXhfdG9rZW5zQg4KDF90ZW1wZXJhdHVyZUIICgZfdG9wX3BCBwoFX3NlZWRCFQoTX3JlcGV0aXRpb25fcGVuYWx0eUIPCg1fdG9wX2xvZ3Byb2JzInUKBVRva2VuEgoKAmlkGAEgASgNEgwKBHRleHQYAiABKAkSFAoHbG9ncHJvYhgDIAEoAkgAiAEBEjAKDHRvcF9sb2dwcm9icxgEIAMoCzIaLm1seF9zZXJ2aW5nLnYxLlRvcExvZ3Byb2JCCgoIX2xvZ3Byb2IiNwoKVG9wTG9ncHJvYhIKCgJpZBgBIAEoDRIMCgR0ZXh0GAIgASgJEg8KB2xvZ3Byb2IYAyABKAIiVwoFVXNhZ2USFQoNcHJvbXB0X3Rva2VucxgBIAEoDRIZChFjb21wbGV0aW9uX3Rva2VucxgCIAEoDRIcChRjYWNoZWRfcHJvbXB0X3Rva2VucxgDIAEoDSJ3ChFHZW5lcmF0aW9uVGltaW5ncxIQCghxdWV1ZV9tcxgBIAEoARITCgt0b2tlbml6ZV9tcxgCIAEoARISCgpwcmVmaWxsX21zGAMgASgBEhAKCHRvdGFsX21zGAQgASgBEhUKDWZpcnN0X2VtaXRfbXMYBSABKAEqfQoMRmluaXNoUmVhc29uEh0KGUZJTklTSF9SRUFTT05fVU5TUEVDSUZJRUQQABIWChJGSU5JU0hfUkVBU09OX1NUT1AQARIYChRGSU5JU0hfUkVBU09OX0xFTkdUSBACEhwKGEZJTklTSF9SRUFTT05fVE9PTF9DQUxMUxADYgZwcm90bzM");
 
 /**
  * Describes the message mlx_serving.v1.ChatMessage.
@@ -18,39 +18,53 @@ export const ChatMessageSchema = /*@__PURE__*/
   messageDesc(file_mlx_serving_v1_generation, 0);
 
 /**
+ * Describes the message mlx_serving.v1.ToolCall.
+ * Use `create(ToolCallSchema)` to create a new message.
+ */
+export const ToolCallSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_generation, 1);
+
+/**
  * Describes the message mlx_serving.v1.Conversation.
  * Use `create(ConversationSchema)` to create a new message.
  */
 export const ConversationSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_generation, 1);
+  messageDesc(file_mlx_serving_v1_generation, 2);
 
 /**
  * Describes the message mlx_serving.v1.SamplingOptions.
  * Use `create(SamplingOptionsSchema)` to create a new message.
  */
 export const SamplingOptionsSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_generation, 2);
+  messageDesc(file_mlx_serving_v1_generation, 3);
 
 /**
  * Describes the message mlx_serving.v1.Token.
  * Use `create(TokenSchema)` to create a new message.
  */
 export const TokenSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_generation, 3);
+  messageDesc(file_mlx_serving_v1_generation, 4);
+
+/**
+ * Describes the message mlx_serving.v1.TopLogprob.
+ * Use `create(TopLogprobSchema)` to create a new message.
+ */
+export const TopLogprobSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_generation, 5);
 
 /**
  * Describes the message mlx_serving.v1.Usage.
  * Use `create(UsageSchema)` to create a new message.
  */
 export const UsageSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_generation, 4);
+  messageDesc(file_mlx_serving_v1_generation, 6);
 
 /**
  * Describes the message mlx_serving.v1.GenerationTimings.
  * Use `create(GenerationTimingsSchema)` to create a new message.
  */
 export const GenerationTimingsSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_generation, 5);
+  messageDesc(file_mlx_serving_v1_generation, 7);
 
 /**
  * Describes the enum mlx_serving.v1.FinishReason.

@@ -2,9 +2,9 @@
 // @generated from file mlx_serving/v1/worker.proto (package mlx_serving.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Conversation, FinishReason, GenerationTimings, SamplingOptions, Token, Usage } from "./generation_pb.js";
+import type { Conversation, FinishReason, GenerationTimings, SamplingOptions, Token, ToolCall, Usage } from "./generation_pb.js";
 
 /**
  * Describes the file mlx_serving/v1/worker.proto.
@@ -57,6 +57,23 @@ export declare type WorkerGenerateRequest = Message<"mlx_serving.v1.WorkerGenera
    * @generated from field: repeated string enabled_flags = 6;
    */
   enabledFlags: string[];
+
+  /**
+   * @generated from field: mlx_serving.v1.Priority priority = 7;
+   */
+  priority: Priority;
+
+  /**
+   * Tenants share the worker fairly, and see nothing of each other's cached prompts. Empty: shared with everybody.
+   *
+   * @generated from field: string tenant = 8;
+   */
+  tenant: string;
+
+  /**
+   * @generated from field: mlx_serving.v1.TtftHint ttft_hint = 9;
+   */
+  ttftHint?: TtftHint | undefined;
 };
 
 /**
@@ -64,6 +81,26 @@ export declare type WorkerGenerateRequest = Message<"mlx_serving.v1.WorkerGenera
  * Use `create(WorkerGenerateRequestSchema)` to create a new message.
  */
 export declare const WorkerGenerateRequestSchema: GenMessage<WorkerGenerateRequest>;
+
+/**
+ * What the caller knows of this prompt.
+ *
+ * @generated from message mlx_serving.v1.TtftHint
+ */
+export declare type TtftHint = Message<"mlx_serving.v1.TtftHint"> & {
+  /**
+   * The prompt will come again: its last position is kept ready from now on (the allowlist).
+   *
+   * @generated from field: bool allow_speculation = 1;
+   */
+  allowSpeculation: boolean;
+};
+
+/**
+ * Describes the message mlx_serving.v1.TtftHint.
+ * Use `create(TtftHintSchema)` to create a new message.
+ */
+export declare const TtftHintSchema: GenMessage<TtftHint>;
 
 /**
  * @generated from message mlx_serving.v1.WorkerGenerateResponse
@@ -165,6 +202,16 @@ export declare type GenerationFinished = Message<"mlx_serving.v1.GenerationFinis
    * @generated from field: mlx_serving.v1.GenerationTimings timings = 3;
    */
   timings?: GenerationTimings | undefined;
+
+  /**
+   * @generated from field: repeated mlx_serving.v1.ToolCall tool_calls = 4;
+   */
+  toolCalls: ToolCall[];
+
+  /**
+   * @generated from field: repeated mlx_serving.v1.StageEvent stages = 5;
+   */
+  stages: StageEvent[];
 };
 
 /**
@@ -172,6 +219,33 @@ export declare type GenerationFinished = Message<"mlx_serving.v1.GenerationFinis
  * Use `create(GenerationFinishedSchema)` to create a new message.
  */
 export declare const GenerationFinishedSchema: GenMessage<GenerationFinished>;
+
+/**
+ * What happened on the way to the first token.
+ *
+ * @generated from message mlx_serving.v1.StageEvent
+ */
+export declare type StageEvent = Message<"mlx_serving.v1.StageEvent"> & {
+  /**
+   * stage:queued, stage:warmed, stage:speculated, stage:firstToken, speculation:hit or speculation:miss.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Since the request's arrival.
+   *
+   * @generated from field: double at_ms = 2;
+   */
+  atMs: number;
+};
+
+/**
+ * Describes the message mlx_serving.v1.StageEvent.
+ * Use `create(StageEventSchema)` to create a new message.
+ */
+export declare const StageEventSchema: GenMessage<StageEvent>;
 
 /**
  * @generated from message mlx_serving.v1.TokenizeRequest
@@ -275,6 +349,21 @@ export declare type ModelInfo = Message<"mlx_serving.v1.ModelInfo"> & {
    * @generated from field: int64 loaded_at = 4;
    */
   loadedAt: bigint;
+
+  /**
+   * @generated from field: uint64 weight_bytes = 5;
+   */
+  weightBytes: bigint;
+
+  /**
+   * @generated from field: bool pinned = 6;
+   */
+  pinned: boolean;
+
+  /**
+   * @generated from field: bool is_default = 7;
+   */
+  isDefault: boolean;
 };
 
 /**
@@ -282,6 +371,323 @@ export declare type ModelInfo = Message<"mlx_serving.v1.ModelInfo"> & {
  * Use `create(ModelInfoSchema)` to create a new message.
  */
 export declare const ModelInfoSchema: GenMessage<ModelInfo>;
+
+/**
+ * @generated from message mlx_serving.v1.LoadModelRequest
+ */
+export declare type LoadModelRequest = Message<"mlx_serving.v1.LoadModelRequest"> & {
+  /**
+   * A packaged model, a folder, or a Hugging Face name.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * @generated from field: bool pin = 2;
+   */
+  pin: boolean;
+};
+
+/**
+ * Describes the message mlx_serving.v1.LoadModelRequest.
+ * Use `create(LoadModelRequestSchema)` to create a new message.
+ */
+export declare const LoadModelRequestSchema: GenMessage<LoadModelRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.LoadModelResponse
+ */
+export declare type LoadModelResponse = Message<"mlx_serving.v1.LoadModelResponse"> & {
+  /**
+   * @generated from field: mlx_serving.v1.ModelInfo model = 1;
+   */
+  model?: ModelInfo | undefined;
+
+  /**
+   * Models that had to go for it.
+   *
+   * @generated from field: repeated string unloaded = 2;
+   */
+  unloaded: string[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.LoadModelResponse.
+ * Use `create(LoadModelResponseSchema)` to create a new message.
+ */
+export declare const LoadModelResponseSchema: GenMessage<LoadModelResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.UnloadModelRequest
+ */
+export declare type UnloadModelRequest = Message<"mlx_serving.v1.UnloadModelRequest"> & {
+  /**
+   * @generated from field: string model = 1;
+   */
+  model: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.UnloadModelRequest.
+ * Use `create(UnloadModelRequestSchema)` to create a new message.
+ */
+export declare const UnloadModelRequestSchema: GenMessage<UnloadModelRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.UnloadModelResponse
+ */
+export declare type UnloadModelResponse = Message<"mlx_serving.v1.UnloadModelResponse"> & {
+};
+
+/**
+ * Describes the message mlx_serving.v1.UnloadModelResponse.
+ * Use `create(UnloadModelResponseSchema)` to create a new message.
+ */
+export declare const UnloadModelResponseSchema: GenMessage<UnloadModelResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.PinModelRequest
+ */
+export declare type PinModelRequest = Message<"mlx_serving.v1.PinModelRequest"> & {
+  /**
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * @generated from field: bool pinned = 2;
+   */
+  pinned: boolean;
+};
+
+/**
+ * Describes the message mlx_serving.v1.PinModelRequest.
+ * Use `create(PinModelRequestSchema)` to create a new message.
+ */
+export declare const PinModelRequestSchema: GenMessage<PinModelRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.PinModelResponse
+ */
+export declare type PinModelResponse = Message<"mlx_serving.v1.PinModelResponse"> & {
+  /**
+   * @generated from field: mlx_serving.v1.ModelInfo model = 1;
+   */
+  model?: ModelInfo | undefined;
+};
+
+/**
+ * Describes the message mlx_serving.v1.PinModelResponse.
+ * Use `create(PinModelResponseSchema)` to create a new message.
+ */
+export declare const PinModelResponseSchema: GenMessage<PinModelResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.PrepareKvRequest
+ */
+export declare type PrepareKvRequest = Message<"mlx_serving.v1.PrepareKvRequest"> & {
+  /**
+   * Empty: the worker's default model.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * @generated from oneof mlx_serving.v1.PrepareKvRequest.input
+   */
+  input: {
+    /**
+     * @generated from field: string prompt = 2;
+     */
+    value: string;
+    case: "prompt";
+  } | {
+    /**
+     * @generated from field: mlx_serving.v1.Conversation conversation = 3;
+     */
+    value: Conversation;
+    case: "conversation";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * @generated from field: string tenant = 4;
+   */
+  tenant: string;
+
+  /**
+   * Kept until it is unpinned, whatever the byte budget.
+   *
+   * @generated from field: bool pin = 5;
+   */
+  pin: boolean;
+
+  /**
+   * Takes a pin away, and computes nothing.
+   *
+   * @generated from field: bool unpin = 6;
+   */
+  unpin: boolean;
+
+  /**
+   * Renders a conversation as Generate does, open for the answer; else as the beginning of longer ones.
+   *
+   * @generated from field: bool open_answer = 8;
+   */
+  openAnswer: boolean;
+
+  /**
+   * Keeps the last position too, so that exactly this prompt has its first token at once (the allowlist).
+   *
+   * @generated from field: bool allow_speculation = 7;
+   */
+  allowSpeculation: boolean;
+};
+
+/**
+ * Describes the message mlx_serving.v1.PrepareKvRequest.
+ * Use `create(PrepareKvRequestSchema)` to create a new message.
+ */
+export declare const PrepareKvRequestSchema: GenMessage<PrepareKvRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.PrepareKvResponse
+ */
+export declare type PrepareKvResponse = Message<"mlx_serving.v1.PrepareKvResponse"> & {
+  /**
+   * @generated from field: uint32 prompt_tokens = 1;
+   */
+  promptTokens: number;
+
+  /**
+   * Tokens that were known already.
+   *
+   * @generated from field: uint32 cached_tokens = 2;
+   */
+  cachedTokens: number;
+
+  /**
+   * Whether the whole prompt is kept now.
+   *
+   * @generated from field: bool prepared = 3;
+   */
+  prepared: boolean;
+};
+
+/**
+ * Describes the message mlx_serving.v1.PrepareKvResponse.
+ * Use `create(PrepareKvResponseSchema)` to create a new message.
+ */
+export declare const PrepareKvResponseSchema: GenMessage<PrepareKvResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.SetLimitsRequest
+ */
+export declare type SetLimitsRequest = Message<"mlx_serving.v1.SetLimitsRequest"> & {
+  /**
+   * Requests that run at one time.
+   *
+   * @generated from field: optional uint32 max_batch = 1;
+   */
+  maxBatch?: number | undefined;
+
+  /**
+   * Most prompt tokens between two decode steps.
+   *
+   * @generated from field: optional uint32 prefill_chunk = 2;
+   */
+  prefillChunk?: number | undefined;
+
+  /**
+   * The gap between two tokens of a running stream that prefill must leave, 95th percentile.
+   *
+   * @generated from field: optional double decode_gap_ms = 3;
+   */
+  decodeGapMs?: number | undefined;
+
+  /**
+   * Requests that may wait.
+   *
+   * @generated from field: optional uint32 max_queue = 4;
+   */
+  maxQueue?: number | undefined;
+
+  /**
+   * Prompt tokens that may wait.
+   *
+   * @generated from field: optional uint64 max_queue_tokens = 5;
+   */
+  maxQueueTokens?: bigint | undefined;
+
+  /**
+   * MLX's memory; 0 is no limit.
+   *
+   * @generated from field: optional uint64 memory_limit_bytes = 6;
+   */
+  memoryLimitBytes?: bigint | undefined;
+
+  /**
+   * Kept prompts; 0 keeps none.
+   *
+   * @generated from field: optional uint64 prefix_cache_bytes = 7;
+   */
+  prefixCacheBytes?: bigint | undefined;
+};
+
+/**
+ * Describes the message mlx_serving.v1.SetLimitsRequest.
+ * Use `create(SetLimitsRequestSchema)` to create a new message.
+ */
+export declare const SetLimitsRequestSchema: GenMessage<SetLimitsRequest>;
+
+/**
+ * The limits that hold now.
+ *
+ * @generated from message mlx_serving.v1.SetLimitsResponse
+ */
+export declare type SetLimitsResponse = Message<"mlx_serving.v1.SetLimitsResponse"> & {
+  /**
+   * @generated from field: uint32 max_batch = 1;
+   */
+  maxBatch: number;
+
+  /**
+   * @generated from field: uint32 prefill_chunk = 2;
+   */
+  prefillChunk: number;
+
+  /**
+   * @generated from field: double decode_gap_ms = 3;
+   */
+  decodeGapMs: number;
+
+  /**
+   * @generated from field: uint32 max_queue = 4;
+   */
+  maxQueue: number;
+
+  /**
+   * @generated from field: uint64 max_queue_tokens = 5;
+   */
+  maxQueueTokens: bigint;
+
+  /**
+   * @generated from field: uint64 memory_limit_bytes = 6;
+   */
+  memoryLimitBytes: bigint;
+
+  /**
+   * @generated from field: uint64 prefix_cache_bytes = 7;
+   */
+  prefixCacheBytes: bigint;
+};
+
+/**
+ * Describes the message mlx_serving.v1.SetLimitsResponse.
+ * Use `create(SetLimitsResponseSchema)` to create a new message.
+ */
+export declare const SetLimitsResponseSchema: GenMessage<SetLimitsResponse>;
 
 /**
  * @generated from message mlx_serving.v1.StatsRequest
@@ -368,6 +774,47 @@ export declare type StatsResponse = Message<"mlx_serving.v1.StatsResponse"> & {
    * @generated from field: uint32 pid = 12;
    */
   pid: number;
+
+  /**
+   * @generated from field: uint64 queued_tokens = 13;
+   */
+  queuedTokens: bigint;
+
+  /**
+   * How often the supervisor has started this worker anew.
+   *
+   * @generated from field: uint32 restarts = 14;
+   */
+  restarts: number;
+
+  /**
+   * Since the engine last got on; small while it is healthy.
+   *
+   * @generated from field: double heartbeat_age_ms = 15;
+   */
+  heartbeatAgeMs: number;
+
+  /**
+   * @generated from field: mlx_serving.v1.PrefixCacheStats prefix_cache = 16;
+   */
+  prefixCache?: PrefixCacheStats | undefined;
+
+  /**
+   * @generated from field: mlx_serving.v1.WarmQueueStats warm_queue = 17;
+   */
+  warmQueue?: WarmQueueStats | undefined;
+
+  /**
+   * @generated from field: mlx_serving.v1.SpeculationStats speculation = 18;
+   */
+  speculation?: SpeculationStats | undefined;
+
+  /**
+   * Of all requests since the start.
+   *
+   * @generated from field: mlx_serving.v1.TtftParts ttft = 19;
+   */
+  ttft?: TtftParts | undefined;
 };
 
 /**
@@ -375,6 +822,175 @@ export declare type StatsResponse = Message<"mlx_serving.v1.StatsResponse"> & {
  * Use `create(StatsResponseSchema)` to create a new message.
  */
 export declare const StatsResponseSchema: GenMessage<StatsResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.PrefixCacheStats
+ */
+export declare type PrefixCacheStats = Message<"mlx_serving.v1.PrefixCacheStats"> & {
+  /**
+   * @generated from field: uint64 bytes = 1;
+   */
+  bytes: bigint;
+
+  /**
+   * @generated from field: uint64 entries = 2;
+   */
+  entries: bigint;
+
+  /**
+   * @generated from field: uint64 pinned = 3;
+   */
+  pinned: bigint;
+
+  /**
+   * @generated from field: uint64 evictions = 4;
+   */
+  evictions: bigint;
+
+  /**
+   * @generated from field: uint64 hits = 5;
+   */
+  hits: bigint;
+
+  /**
+   * @generated from field: uint64 misses = 6;
+   */
+  misses: bigint;
+
+  /**
+   * Prompt tokens that were not computed again.
+   *
+   * @generated from field: uint64 reused_tokens = 7;
+   */
+  reusedTokens: bigint;
+};
+
+/**
+ * Describes the message mlx_serving.v1.PrefixCacheStats.
+ * Use `create(PrefixCacheStatsSchema)` to create a new message.
+ */
+export declare const PrefixCacheStatsSchema: GenMessage<PrefixCacheStats>;
+
+/**
+ * @generated from message mlx_serving.v1.WarmQueueStats
+ */
+export declare type WarmQueueStats = Message<"mlx_serving.v1.WarmQueueStats"> & {
+  /**
+   * Requests that are being, or have been, prefilled and wait for a place in the batch.
+   *
+   * @generated from field: uint32 size = 1;
+   */
+  size: number;
+
+  /**
+   * @generated from field: uint64 warmed = 2;
+   */
+  warmed: bigint;
+
+  /**
+   * Requests that went on cold: they had waited too long, or the queue was full.
+   *
+   * @generated from field: uint64 expired = 3;
+   */
+  expired: bigint;
+
+  /**
+   * @generated from field: uint64 overflowed = 4;
+   */
+  overflowed: bigint;
+};
+
+/**
+ * Describes the message mlx_serving.v1.WarmQueueStats.
+ * Use `create(WarmQueueStatsSchema)` to create a new message.
+ */
+export declare const WarmQueueStatsSchema: GenMessage<WarmQueueStats>;
+
+/**
+ * @generated from message mlx_serving.v1.SpeculationStats
+ */
+export declare type SpeculationStats = Message<"mlx_serving.v1.SpeculationStats"> & {
+  /**
+   * @generated from field: uint64 hits = 1;
+   */
+  hits: bigint;
+
+  /**
+   * @generated from field: uint64 misses = 2;
+   */
+  misses: bigint;
+
+  /**
+   * @generated from field: uint64 candidates = 3;
+   */
+  candidates: bigint;
+
+  /**
+   * @generated from field: uint64 allowlisted = 4;
+   */
+  allowlisted: bigint;
+
+  /**
+   * @generated from field: uint64 predictions = 5;
+   */
+  predictions: bigint;
+
+  /**
+   * @generated from field: uint64 predictions_right = 6;
+   */
+  predictionsRight: bigint;
+
+  /**
+   * Prompts that were computed in idle time.
+   *
+   * @generated from field: uint64 prepared = 7;
+   */
+  prepared: bigint;
+};
+
+/**
+ * Describes the message mlx_serving.v1.SpeculationStats.
+ * Use `create(SpeculationStatsSchema)` to create a new message.
+ */
+export declare const SpeculationStatsSchema: GenMessage<SpeculationStats>;
+
+/**
+ * Means, in milliseconds.
+ *
+ * @generated from message mlx_serving.v1.TtftParts
+ */
+export declare type TtftParts = Message<"mlx_serving.v1.TtftParts"> & {
+  /**
+   * @generated from field: uint64 requests = 1;
+   */
+  requests: bigint;
+
+  /**
+   * @generated from field: double queue_ms = 2;
+   */
+  queueMs: number;
+
+  /**
+   * @generated from field: double tokenize_ms = 3;
+   */
+  tokenizeMs: number;
+
+  /**
+   * @generated from field: double prefill_ms = 4;
+   */
+  prefillMs: number;
+
+  /**
+   * @generated from field: double first_emit_ms = 5;
+   */
+  firstEmitMs: number;
+};
+
+/**
+ * Describes the message mlx_serving.v1.TtftParts.
+ * Use `create(TtftPartsSchema)` to create a new message.
+ */
+export declare const TtftPartsSchema: GenMessage<TtftParts>;
 
 /**
  * @generated from message mlx_serving.v1.DrainRequest
@@ -413,6 +1029,43 @@ export declare type DrainResponse = Message<"mlx_serving.v1.DrainResponse"> & {
 export declare const DrainResponseSchema: GenMessage<DrainResponse>;
 
 /**
+ * @generated from enum mlx_serving.v1.Priority
+ */
+export enum Priority {
+  /**
+   * As NORMAL.
+   *
+   * @generated from enum value: PRIORITY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * @generated from enum value: PRIORITY_INTERACTIVE = 1;
+   */
+  INTERACTIVE = 1,
+
+  /**
+   * @generated from enum value: PRIORITY_NORMAL = 2;
+   */
+  NORMAL = 2,
+
+  /**
+   * @generated from enum value: PRIORITY_BATCH = 3;
+   */
+  BATCH = 3,
+
+  /**
+   * @generated from enum value: PRIORITY_BACKGROUND = 4;
+   */
+  BACKGROUND = 4,
+}
+
+/**
+ * Describes the enum mlx_serving.v1.Priority.
+ */
+export declare const PrioritySchema: GenEnum<Priority>;
+
+/**
  * MLX inference in one process. Served by python-worker.
  *
  * @generated from service mlx_serving.v1.Worker
@@ -445,6 +1098,56 @@ export declare const Worker: GenService<{
     methodKind: "unary";
     input: typeof WorkerListModelsRequestSchema;
     output: typeof WorkerListModelsResponseSchema;
+  },
+  /**
+   * Loads a model beside the others. RESOURCE_EXHAUSTED: it does not fit the byte budget, and no other can go.
+   *
+   * @generated from rpc mlx_serving.v1.Worker.LoadModel
+   */
+  loadModel: {
+    methodKind: "unary";
+    input: typeof LoadModelRequestSchema;
+    output: typeof LoadModelResponseSchema;
+  },
+  /**
+   * FAILED_PRECONDITION: it is the default model, or requests run on it.
+   *
+   * @generated from rpc mlx_serving.v1.Worker.UnloadModel
+   */
+  unloadModel: {
+    methodKind: "unary";
+    input: typeof UnloadModelRequestSchema;
+    output: typeof UnloadModelResponseSchema;
+  },
+  /**
+   * A pinned model is not unloaded to make room.
+   *
+   * @generated from rpc mlx_serving.v1.Worker.PinModel
+   */
+  pinModel: {
+    methodKind: "unary";
+    input: typeof PinModelRequestSchema;
+    output: typeof PinModelResponseSchema;
+  },
+  /**
+   * Computes a prompt's KV in idle time, before anyone asks. Real work goes first, so this may take long.
+   *
+   * @generated from rpc mlx_serving.v1.Worker.PrepareKv
+   */
+  prepareKv: {
+    methodKind: "unary";
+    input: typeof PrepareKvRequestSchema;
+    output: typeof PrepareKvResponseSchema;
+  },
+  /**
+   * Changes limits while the worker runs. Absent fields stay; without any field, only reads.
+   *
+   * @generated from rpc mlx_serving.v1.Worker.SetLimits
+   */
+  setLimits: {
+    methodKind: "unary";
+    input: typeof SetLimitsRequestSchema;
+    output: typeof SetLimitsResponseSchema;
   },
   /**
    * One message at once, then one per interval until the caller cancels.

@@ -2,14 +2,14 @@
 // @generated from file mlx_serving/v1/worker.proto (package mlx_serving.v1, syntax proto3)
 /* eslint-disable */
 
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 import { file_mlx_serving_v1_generation } from "./generation_pb.js";
 
 /**
  * Describes the file mlx_serving/v1/worker.proto.
  */
 export const file_mlx_serving_v1_worker = /*@__PURE__*/
-  fileDesc("ChttbHhfc2VydmluZy92MS93b3JrZXIucHJvdG8SDm1seF9zZXJ2aW5nLnYxItUBChVXb3JrZXJHZW5lcmF0ZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRINCgVtb2RlbBgCIAEoCRIQCgZwcm9tcHQYAyABKAlIABI0Cgxjb252ZXJzYXRpb24YBCABKAsyHC5tbHhfc2VydmluZy52MS5Db252ZXJzYXRpb25IABIxCghzYW1wbGluZxgFIAEoCzIfLm1seF9zZXJ2aW5nLnYxLlNhbXBsaW5nT3B0aW9ucxIVCg1lbmFibGVkX2ZsYWdzGAYgAygJQgcKBWlucHV0Ir4BChZXb3JrZXJHZW5lcmF0ZVJlc3BvbnNlEjYKCGFjY2VwdGVkGAEgASgLMiIubWx4X3NlcnZpbmcudjEuR2VuZXJhdGlvbkFjY2VwdGVkSAASKwoFY2h1bmsYAiABKAsyGi5tbHhfc2VydmluZy52MS5Ub2tlbkNodW5rSAASNgoIZmluaXNoZWQYAyABKAsyIi5tbHhfc2VydmluZy52MS5HZW5lcmF0aW9uRmluaXNoZWRIAEIHCgVldmVudCJSChJHZW5lcmF0aW9uQWNjZXB0ZWQSFgoOcXVldWVfcG9zaXRpb24YASABKA0SFQoNcHJvbXB0X3Rva2VucxgCIAEoDRINCgVtb2RlbBgDIAEoCSIzCgpUb2tlbkNodW5rEiUKBnRva2VucxgBIAMoCzIVLm1seF9zZXJ2aW5nLnYxLlRva2VuIqMBChJHZW5lcmF0aW9uRmluaXNoZWQSMwoNZmluaXNoX3JlYXNvbhgBIAEoDjIcLm1seF9zZXJ2aW5nLnYxLkZpbmlzaFJlYXNvbhIkCgV1c2FnZRgCIAEoCzIVLm1seF9zZXJ2aW5nLnYxLlVzYWdlEjIKB3RpbWluZ3MYAyABKAsyIS5tbHhfc2VydmluZy52MS5HZW5lcmF0aW9uVGltaW5ncyJxCg9Ub2tlbml6ZVJlcXVlc3QSDQoFbW9kZWwYASABKAkSEAoGcHJvbXB0GAIgASgJSAASNAoMY29udmVyc2F0aW9uGAMgASgLMhwubWx4X3NlcnZpbmcudjEuQ29udmVyc2F0aW9uSABCBwoFaW5wdXQiJQoQVG9rZW5pemVSZXNwb25zZRIRCgl0b2tlbl9pZHMYASADKA0iGQoXV29ya2VyTGlzdE1vZGVsc1JlcXVlc3QiRQoYV29ya2VyTGlzdE1vZGVsc1Jlc3BvbnNlEikKBm1vZGVscxgBIAMoCzIZLm1seF9zZXJ2aW5nLnYxLk1vZGVsSW5mbyJWCglNb2RlbEluZm8SCgoCaWQYASABKAkSFgoOY29udGV4dF9sZW5ndGgYAiABKA0SEgoKcGFyYW1ldGVycxgDIAEoBBIRCglsb2FkZWRfYXQYBCABKAMiIwoMU3RhdHNSZXF1ZXN0EhMKC2ludGVydmFsX21zGAEgASgNIsECCg1TdGF0c1Jlc3BvbnNlEhEKCXdvcmtlcl9pZBgBIAEoCRIYChBydW5uaW5nX3JlcXVlc3RzGAIgASgNEhcKD3F1ZXVlZF9yZXF1ZXN0cxgDIAEoDRIdChVyZXNpZGVudF9tZW1vcnlfYnl0ZXMYBCABKAQSGwoTYWN0aXZlX21lbW9yeV9ieXRlcxgFIAEoBBIWCg5yZXF1ZXN0c190b3RhbBgGIAEoBBIdChVmYWlsZWRfcmVxdWVzdHNfdG90YWwYByABKAQSIAoYY2FuY2VsbGVkX3JlcXVlc3RzX3RvdGFsGAggASgEEh4KFmdlbmVyYXRlZF90b2tlbnNfdG90YWwYCSABKAQSFgoOdXB0aW1lX3NlY29uZHMYCiABKAESEAoIZHJhaW5pbmcYCyABKAgSCwoDcGlkGAwgASgNIiIKDERyYWluUmVxdWVzdBISCgp0aW1lb3V0X21zGAEgASgNIioKDURyYWluUmVzcG9uc2USGQoRcmVtYWluaW5nX3N0cmVhbXMYASABKA0yowMKBldvcmtlchJbCghHZW5lcmF0ZRIlLm1seF9zZXJ2aW5nLnYxLldvcmtlckdlbmVyYXRlUmVxdWVzdBomLm1seF9zZXJ2aW5nLnYxLldvcmtlckdlbmVyYXRlUmVzcG9uc2UwARJNCghUb2tlbml6ZRIfLm1seF9zZXJ2aW5nLnYxLlRva2VuaXplUmVxdWVzdBogLm1seF9zZXJ2aW5nLnYxLlRva2VuaXplUmVzcG9uc2USXwoKTGlzdE1vZGVscxInLm1seF9zZXJ2aW5nLnYxLldvcmtlckxpc3RNb2RlbHNSZXF1ZXN0GigubWx4X3NlcnZpbmcudjEuV29ya2VyTGlzdE1vZGVsc1Jlc3BvbnNlEkYKBVN0YXRzEhwubWx4X3NlcnZpbmcudjEuU3RhdHNSZXF1ZXN0Gh0ubWx4X3NlcnZpbmcudjEuU3RhdHNSZXNwb25zZTABEkQKBURyYWluEhwubWx4X3NlcnZpbmcudjEuRHJhaW5SZXF1ZXN0Gh0ubWx4X3NlcnZpbmcudjEuRHJhaW5SZXNwb25zZWIGcHJvdG8z", [file_mlx_serving_v1_generation]);
+  fileDesc("ChttbHhfc2VydmluZy92MS93b3JrZXIucHJvdG8SDm1seF9zZXJ2aW5nLnYxIr4CChVXb3JrZXJHZW5lcmF0ZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRINCgVtb2RlbBgCIAEoCRIQCgZwcm9tcHQYAyABKAlIABI0Cgxjb252ZXJzYXRpb24YBCABKAsyHC5tbHhfc2VydmluZy52MS5Db252ZXJzYXRpb25IABIxCghzYW1wbGluZxgFIAEoCzIfLm1seF9zZXJ2aW5nLnYxLlNhbXBsaW5nT3B0aW9ucxIVCg1lbmFibGVkX2ZsYWdzGAYgAygJEioKCHByaW9yaXR5GAcgASgOMhgubWx4X3NlcnZpbmcudjEuUHJpb3JpdHkSDgoGdGVuYW50GAggASgJEisKCXR0ZnRfaGludBgJIAEoCzIYLm1seF9zZXJ2aW5nLnYxLlR0ZnRIaW50QgcKBWlucHV0IiUKCFR0ZnRIaW50EhkKEWFsbG93X3NwZWN1bGF0aW9uGAEgASgIIr4BChZXb3JrZXJHZW5lcmF0ZVJlc3BvbnNlEjYKCGFjY2VwdGVkGAEgASgLMiIubWx4X3NlcnZpbmcudjEuR2VuZXJhdGlvbkFjY2VwdGVkSAASKwoFY2h1bmsYAiABKAsyGi5tbHhfc2VydmluZy52MS5Ub2tlbkNodW5rSAASNgoIZmluaXNoZWQYAyABKAsyIi5tbHhfc2VydmluZy52MS5HZW5lcmF0aW9uRmluaXNoZWRIAEIHCgVldmVudCJSChJHZW5lcmF0aW9uQWNjZXB0ZWQSFgoOcXVldWVfcG9zaXRpb24YASABKA0SFQoNcHJvbXB0X3Rva2VucxgCIAEoDRINCgVtb2RlbBgDIAEoCSIzCgpUb2tlbkNodW5rEiUKBnRva2VucxgBIAMoCzIVLm1seF9zZXJ2aW5nLnYxLlRva2VuIv0BChJHZW5lcmF0aW9uRmluaXNoZWQSMwoNZmluaXNoX3JlYXNvbhgBIAEoDjIcLm1seF9zZXJ2aW5nLnYxLkZpbmlzaFJlYXNvbhIkCgV1c2FnZRgCIAEoCzIVLm1seF9zZXJ2aW5nLnYxLlVzYWdlEjIKB3RpbWluZ3MYAyABKAsyIS5tbHhfc2VydmluZy52MS5HZW5lcmF0aW9uVGltaW5ncxIsCgp0b29sX2NhbGxzGAQgAygLMhgubWx4X3NlcnZpbmcudjEuVG9vbENhbGwSKgoGc3RhZ2VzGAUgAygLMhoubWx4X3NlcnZpbmcudjEuU3RhZ2VFdmVudCIpCgpTdGFnZUV2ZW50EgwKBG5hbWUYASABKAkSDQoFYXRfbXMYAiABKAEicQoPVG9rZW5pemVSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEhAKBnByb21wdBgCIAEoCUgAEjQKDGNvbnZlcnNhdGlvbhgDIAEoCzIcLm1seF9zZXJ2aW5nLnYxLkNvbnZlcnNhdGlvbkgAQgcKBWlucHV0IiUKEFRva2VuaXplUmVzcG9uc2USEQoJdG9rZW5faWRzGAEgAygNIhkKF1dvcmtlckxpc3RNb2RlbHNSZXF1ZXN0IkUKGFdvcmtlckxpc3RNb2RlbHNSZXNwb25zZRIpCgZtb2RlbHMYASADKAsyGS5tbHhfc2VydmluZy52MS5Nb2RlbEluZm8ikAEKCU1vZGVsSW5mbxIKCgJpZBgBIAEoCRIWCg5jb250ZXh0X2xlbmd0aBgCIAEoDRISCgpwYXJhbWV0ZXJzGAMgASgEEhEKCWxvYWRlZF9hdBgEIAEoAxIUCgx3ZWlnaHRfYnl0ZXMYBSABKAQSDgoGcGlubmVkGAYgASgIEhIKCmlzX2RlZmF1bHQYByABKAgiLgoQTG9hZE1vZGVsUmVxdWVzdBINCgVtb2RlbBgBIAEoCRILCgNwaW4YAiABKAgiTwoRTG9hZE1vZGVsUmVzcG9uc2USKAoFbW9kZWwYASABKAsyGS5tbHhfc2VydmluZy52MS5Nb2RlbEluZm8SEAoIdW5sb2FkZWQYAiADKAkiIwoSVW5sb2FkTW9kZWxSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJIhUKE1VubG9hZE1vZGVsUmVzcG9uc2UiMAoPUGluTW9kZWxSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEg4KBnBpbm5lZBgCIAEoCCI8ChBQaW5Nb2RlbFJlc3BvbnNlEigKBW1vZGVsGAEgASgLMhkubWx4X3NlcnZpbmcudjEuTW9kZWxJbmZvIs4BChBQcmVwYXJlS3ZSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEhAKBnByb21wdBgCIAEoCUgAEjQKDGNvbnZlcnNhdGlvbhgDIAEoCzIcLm1seF9zZXJ2aW5nLnYxLkNvbnZlcnNhdGlvbkgAEg4KBnRlbmFudBgEIAEoCRILCgNwaW4YBSABKAgSDQoFdW5waW4YBiABKAgSEwoLb3Blbl9hbnN3ZXIYCCABKAgSGQoRYWxsb3dfc3BlY3VsYXRpb24YByABKAhCBwoFaW5wdXQiUwoRUHJlcGFyZUt2UmVzcG9uc2USFQoNcHJvbXB0X3Rva2VucxgBIAEoDRIVCg1jYWNoZWRfdG9rZW5zGAIgASgNEhAKCHByZXBhcmVkGAMgASgIIt4CChBTZXRMaW1pdHNSZXF1ZXN0EhYKCW1heF9iYXRjaBgBIAEoDUgAiAEBEhoKDXByZWZpbGxfY2h1bmsYAiABKA1IAYgBARIaCg1kZWNvZGVfZ2FwX21zGAMgASgBSAKIAQESFgoJbWF4X3F1ZXVlGAQgASgNSAOIAQESHQoQbWF4X3F1ZXVlX3Rva2VucxgFIAEoBEgEiAEBEh8KEm1lbW9yeV9saW1pdF9ieXRlcxgGIAEoBEgFiAEBEh8KEnByZWZpeF9jYWNoZV9ieXRlcxgHIAEoBEgGiAEBQgwKCl9tYXhfYmF0Y2hCEAoOX3ByZWZpbGxfY2h1bmtCEAoOX2RlY29kZV9nYXBfbXNCDAoKX21heF9xdWV1ZUITChFfbWF4X3F1ZXVlX3Rva2Vuc0IVChNfbWVtb3J5X2xpbWl0X2J5dGVzQhUKE19wcmVmaXhfY2FjaGVfYnl0ZXMiuQEKEVNldExpbWl0c1Jlc3BvbnNlEhEKCW1heF9iYXRjaBgBIAEoDRIVCg1wcmVmaWxsX2NodW5rGAIgASgNEhUKDWRlY29kZV9nYXBfbXMYAyABKAESEQoJbWF4X3F1ZXVlGAQgASgNEhgKEG1heF9xdWV1ZV90b2tlbnMYBSABKAQSGgoSbWVtb3J5X2xpbWl0X2J5dGVzGAYgASgEEhoKEnByZWZpeF9jYWNoZV9ieXRlcxgHIAEoBCIjCgxTdGF0c1JlcXVlc3QSEwoLaW50ZXJ2YWxfbXMYASABKA0i0AQKDVN0YXRzUmVzcG9uc2USEQoJd29ya2VyX2lkGAEgASgJEhgKEHJ1bm5pbmdfcmVxdWVzdHMYAiABKA0SFwoPcXVldWVkX3JlcXVlc3RzGAMgASgNEh0KFXJlc2lkZW50X21lbW9yeV9ieXRlcxgEIAEoBBIbChNhY3RpdmVfbWVtb3J5X2J5dGVzGAUgASgEEhYKDnJlcXVlc3RzX3RvdGFsGAYgASgEEh0KFWZhaWxlZF9yZXF1ZXN0c190b3RhbBgHIAEoBBIgChhjYW5jZWxsZWRfcmVxdWVzdHNfdG90YWwYCCABKAQSHgoWZ2VuZXJhdGVkX3Rva2Vuc190b3RhbBgJIAEoBBIWCg51cHRpbWVfc2Vjb25kcxgKIAEoARIQCghkcmFpbmluZxgLIAEoCBILCgNwaWQYDCABKA0SFQoNcXVldWVkX3Rva2VucxgNIAEoBBIQCghyZXN0YXJ0cxgOIAEoDRIYChBoZWFydGJlYXRfYWdlX21zGA8gASgBEjYKDHByZWZpeF9jYWNoZRgQIAEoCzIgLm1seF9zZXJ2aW5nLnYxLlByZWZpeENhY2hlU3RhdHMSMgoKd2FybV9xdWV1ZRgRIAEoCzIeLm1seF9zZXJ2aW5nLnYxLldhcm1RdWV1ZVN0YXRzEjUKC3NwZWN1bGF0aW9uGBIgASgLMiAubWx4X3NlcnZpbmcudjEuU3BlY3VsYXRpb25TdGF0cxInCgR0dGZ0GBMgASgLMhkubWx4X3NlcnZpbmcudjEuVHRmdFBhcnRzIooBChBQcmVmaXhDYWNoZVN0YXRzEg0KBWJ5dGVzGAEgASgEEg8KB2VudHJpZXMYAiABKAQSDgoGcGlubmVkGAMgASgEEhEKCWV2aWN0aW9ucxgEIAEoBBIMCgRoaXRzGAUgASgEEg4KBm1pc3NlcxgGIAEoBBIVCg1yZXVzZWRfdG9rZW5zGAcgASgEIlMKDldhcm1RdWV1ZVN0YXRzEgwKBHNpemUYASABKA0SDgoGd2FybWVkGAIgASgEEg8KB2V4cGlyZWQYAyABKAQSEgoKb3ZlcmZsb3dlZBgEIAEoBCKbAQoQU3BlY3VsYXRpb25TdGF0cxIMCgRoaXRzGAEgASgEEg4KBm1pc3NlcxgCIAEoBBISCgpjYW5kaWRhdGVzGAMgASgEEhMKC2FsbG93bGlzdGVkGAQgASgEEhMKC3ByZWRpY3Rpb25zGAUgASgEEhkKEXByZWRpY3Rpb25zX3JpZ2h0GAYgASgEEhAKCHByZXBhcmVkGAcgASgEIm8KCVR0ZnRQYXJ0cxIQCghyZXF1ZXN0cxgBIAEoBBIQCghxdWV1ZV9tcxgCIAEoARITCgt0b2tlbml6ZV9tcxgDIAEoARISCgpwcmVmaWxsX21zGAQgASgBEhUKDWZpcnN0X2VtaXRfbXMYBSABKAEiIgoMRHJhaW5SZXF1ZXN0EhIKCnRpbWVvdXRfbXMYASABKA0iKgoNRHJhaW5SZXNwb25zZRIZChFyZW1haW5pbmdfc3RyZWFtcxgBIAEoDSqAAQoIUHJpb3JpdHkSGAoUUFJJT1JJVFlfVU5TUEVDSUZJRUQQABIYChRQUklPUklUWV9JTlRFUkFDVElWRRABEhMKD1BSSU9SSVRZX05PUk1BTBACEhIKDlBSSU9SSVRZX0JBVENIEAMSFwoTUFJJT1JJVFlfQkFDS0dST1VORBAEMsAGCgZXb3JrZXISWwoIR2VuZXJhdGUSJS5tbHhfc2VydmluZy52MS5Xb3JrZXJHZW5lcmF0ZVJlcXVlc3QaJi5tbHhfc2VydmluZy52MS5Xb3JrZXJHZW5lcmF0ZVJlc3BvbnNlMAESTQoIVG9rZW5pemUSHy5tbHhfc2VydmluZy52MS5Ub2tlbml6ZVJlcXVlc3QaIC5tbHhfc2VydmluZy52MS5Ub2tlbml6ZVJlc3BvbnNlEl8KCkxpc3RNb2RlbHMSJy5tbHhfc2VydmluZy52MS5Xb3JrZXJMaXN0TW9kZWxzUmVxdWVzdBooLm1seF9zZXJ2aW5nLnYxLldvcmtlckxpc3RNb2RlbHNSZXNwb25zZRJQCglMb2FkTW9kZWwSIC5tbHhfc2VydmluZy52MS5Mb2FkTW9kZWxSZXF1ZXN0GiEubWx4X3NlcnZpbmcudjEuTG9hZE1vZGVsUmVzcG9uc2USVgoLVW5sb2FkTW9kZWwSIi5tbHhfc2VydmluZy52MS5VbmxvYWRNb2RlbFJlcXVlc3QaIy5tbHhfc2VydmluZy52MS5VbmxvYWRNb2RlbFJlc3BvbnNlEk0KCFBpbk1vZGVsEh8ubWx4X3NlcnZpbmcudjEuUGluTW9kZWxSZXF1ZXN0GiAubWx4X3NlcnZpbmcudjEuUGluTW9kZWxSZXNwb25zZRJQCglQcmVwYXJlS3YSIC5tbHhfc2VydmluZy52MS5QcmVwYXJlS3ZSZXF1ZXN0GiEubWx4X3NlcnZpbmcudjEuUHJlcGFyZUt2UmVzcG9uc2USUAoJU2V0TGltaXRzEiAubWx4X3NlcnZpbmcudjEuU2V0TGltaXRzUmVxdWVzdBohLm1seF9zZXJ2aW5nLnYxLlNldExpbWl0c1Jlc3BvbnNlEkYKBVN0YXRzEhwubWx4X3NlcnZpbmcudjEuU3RhdHNSZXF1ZXN0Gh0ubWx4X3NlcnZpbmcudjEuU3RhdHNSZXNwb25zZTABEkQKBURyYWluEhwubWx4X3NlcnZpbmcudjEuRHJhaW5SZXF1ZXN0Gh0ubWx4X3NlcnZpbmcudjEuRHJhaW5SZXNwb25zZWIGcHJvdG8z", [file_mlx_serving_v1_generation]);
 
 /**
  * Describes the message mlx_serving.v1.WorkerGenerateRequest.
@@ -19,95 +19,219 @@ export const WorkerGenerateRequestSchema = /*@__PURE__*/
   messageDesc(file_mlx_serving_v1_worker, 0);
 
 /**
+ * Describes the message mlx_serving.v1.TtftHint.
+ * Use `create(TtftHintSchema)` to create a new message.
+ */
+export const TtftHintSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_worker, 1);
+
+/**
  * Describes the message mlx_serving.v1.WorkerGenerateResponse.
  * Use `create(WorkerGenerateResponseSchema)` to create a new message.
  */
 export const WorkerGenerateResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_worker, 1);
+  messageDesc(file_mlx_serving_v1_worker, 2);
 
 /**
  * Describes the message mlx_serving.v1.GenerationAccepted.
  * Use `create(GenerationAcceptedSchema)` to create a new message.
  */
 export const GenerationAcceptedSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_worker, 2);
+  messageDesc(file_mlx_serving_v1_worker, 3);
 
 /**
  * Describes the message mlx_serving.v1.TokenChunk.
  * Use `create(TokenChunkSchema)` to create a new message.
  */
 export const TokenChunkSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_worker, 3);
+  messageDesc(file_mlx_serving_v1_worker, 4);
 
 /**
  * Describes the message mlx_serving.v1.GenerationFinished.
  * Use `create(GenerationFinishedSchema)` to create a new message.
  */
 export const GenerationFinishedSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_worker, 4);
+  messageDesc(file_mlx_serving_v1_worker, 5);
+
+/**
+ * Describes the message mlx_serving.v1.StageEvent.
+ * Use `create(StageEventSchema)` to create a new message.
+ */
+export const StageEventSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_worker, 6);
 
 /**
  * Describes the message mlx_serving.v1.TokenizeRequest.
  * Use `create(TokenizeRequestSchema)` to create a new message.
  */
 export const TokenizeRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_worker, 5);
+  messageDesc(file_mlx_serving_v1_worker, 7);
 
 /**
  * Describes the message mlx_serving.v1.TokenizeResponse.
  * Use `create(TokenizeResponseSchema)` to create a new message.
  */
 export const TokenizeResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_worker, 6);
+  messageDesc(file_mlx_serving_v1_worker, 8);
 
 /**
  * Describes the message mlx_serving.v1.WorkerListModelsRequest.
  * Use `create(WorkerListModelsRequestSchema)` to create a new message.
  */
 export const WorkerListModelsRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_worker, 7);
+  messageDesc(file_mlx_serving_v1_worker, 9);
 
 /**
  * Describes the message mlx_serving.v1.WorkerListModelsResponse.
  * Use `create(WorkerListModelsResponseSchema)` to create a new message.
  */
 export const WorkerListModelsResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_worker, 8);
+  messageDesc(file_mlx_serving_v1_worker, 10);
 
 /**
  * Describes the message mlx_serving.v1.ModelInfo.
  * Use `create(ModelInfoSchema)` to create a new message.
  */
 export const ModelInfoSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_worker, 9);
+  messageDesc(file_mlx_serving_v1_worker, 11);
+
+/**
+ * Describes the message mlx_serving.v1.LoadModelRequest.
+ * Use `create(LoadModelRequestSchema)` to create a new message.
+ */
+export const LoadModelRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_worker, 12);
+
+/**
+ * Describes the message mlx_serving.v1.LoadModelResponse.
+ * Use `create(LoadModelResponseSchema)` to create a new message.
+ */
+export const LoadModelResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_worker, 13);
+
+/**
+ * Describes the message mlx_serving.v1.UnloadModelRequest.
+ * Use `create(UnloadModelRequestSchema)` to create a new message.
+ */
+export const UnloadModelRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_worker, 14);
+
+/**
+ * Describes the message mlx_serving.v1.UnloadModelResponse.
+ * Use `create(UnloadModelResponseSchema)` to create a new message.
+ */
+export const UnloadModelResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_worker, 15);
+
+/**
+ * Describes the message mlx_serving.v1.PinModelRequest.
+ * Use `create(PinModelRequestSchema)` to create a new message.
+ */
+export const PinModelRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_worker, 16);
+
+/**
+ * Describes the message mlx_serving.v1.PinModelResponse.
+ * Use `create(PinModelResponseSchema)` to create a new message.
+ */
+export const PinModelResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_worker, 17);
+
+/**
+ * Describes the message mlx_serving.v1.PrepareKvRequest.
+ * Use `create(PrepareKvRequestSchema)` to create a new message.
+ */
+export const PrepareKvRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_worker, 18);
+
+/**
+ * Describes the message mlx_serving.v1.PrepareKvResponse.
+ * Use `create(PrepareKvResponseSchema)` to create a new message.
+ */
+export const PrepareKvResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_worker, 19);
+
+/**
+ * Describes the message mlx_serving.v1.SetLimitsRequest.
+ * Use `create(SetLimitsRequestSchema)` to create a new message.
+ */
+export const SetLimitsRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_worker, 20);
+
+/**
+ * Describes the message mlx_serving.v1.SetLimitsResponse.
+ * Use `create(SetLimitsResponseSchema)` to create a new message.
+ */
+export const SetLimitsResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_worker, 21);
 
 /**
  * Describes the message mlx_serving.v1.StatsRequest.
  * Use `create(StatsRequestSchema)` to create a new message.
  */
 export const StatsRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_worker, 10);
+  messageDesc(file_mlx_serving_v1_worker, 22);
 
 /**
  * Describes the message mlx_serving.v1.StatsResponse.
  * Use `create(StatsResponseSchema)` to create a new message.
  */
 export const StatsResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_worker, 11);
+  messageDesc(file_mlx_serving_v1_worker, 23);
+
+/**
+ * Describes the message mlx_serving.v1.PrefixCacheStats.
+ * Use `create(PrefixCacheStatsSchema)` to create a new message.
+ */
+export const PrefixCacheStatsSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_worker, 24);
+
+/**
+ * Describes the message mlx_serving.v1.WarmQueueStats.
+ * Use `create(WarmQueueStatsSchema)` to create a new message.
+ */
+export const WarmQueueStatsSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_worker, 25);
+
+/**
+ * Describes the message mlx_serving.v1.SpeculationStats.
+ * Use `create(SpeculationStatsSchema)` to create a new message.
+ */
+export const SpeculationStatsSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_worker, 26);
+
+/**
+ * Describes the message mlx_serving.v1.TtftParts.
+ * Use `create(TtftPartsSchema)` to create a new message.
+ */
+export const TtftPartsSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_worker, 27);
 
 /**
  * Describes the message mlx_serving.v1.DrainRequest.
  * Use `create(DrainRequestSchema)` to create a new message.
  */
 export const DrainRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_worker, 12);
+  messageDesc(file_mlx_serving_v1_worker, 28);
 
 /**
  * Describes the message mlx_serving.v1.DrainResponse.
  * Use `create(DrainResponseSchema)` to create a new message.
  */
 export const DrainResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_worker, 13);
+  messageDesc(file_mlx_serving_v1_worker, 29);
+
+/**
+ * Describes the enum mlx_serving.v1.Priority.
+ */
+export const PrioritySchema = /*@__PURE__*/
+  enumDesc(file_mlx_serving_v1_worker, 0);
+
+/**
+ * @generated from enum mlx_serving.v1.Priority
+ */
+export const Priority = /*@__PURE__*/
+  tsEnum(PrioritySchema);
 
 /**
  * MLX inference in one process. Served by python-worker.

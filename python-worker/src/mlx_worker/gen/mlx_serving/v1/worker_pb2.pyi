@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from mlx_worker.gen.mlx_serving.v1 import generation_pb2 as _generation_pb2
 import builtins as _builtins
 import sys
@@ -19,6 +20,29 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Priority:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Priority.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRIORITY_UNSPECIFIED: _Priority.ValueType  # 0
+    """As NORMAL."""
+    PRIORITY_INTERACTIVE: _Priority.ValueType  # 1
+    PRIORITY_NORMAL: _Priority.ValueType  # 2
+    PRIORITY_BATCH: _Priority.ValueType  # 3
+    PRIORITY_BACKGROUND: _Priority.ValueType  # 4
+
+class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper): ...
+
+PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
+"""As NORMAL."""
+PRIORITY_INTERACTIVE: Priority.ValueType  # 1
+PRIORITY_NORMAL: Priority.ValueType  # 2
+PRIORITY_BATCH: Priority.ValueType  # 3
+PRIORITY_BACKGROUND: Priority.ValueType  # 4
+Global___Priority: _TypeAlias = Priority  # noqa: Y015
+
 @_typing.final
 class WorkerGenerateRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -29,11 +53,17 @@ class WorkerGenerateRequest(_message.Message):
     CONVERSATION_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
     ENABLED_FLAGS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    TTFT_HINT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     model: _builtins.str
     """Empty: the worker's default model."""
     prompt: _builtins.str
     """Raw text, given to the tokenizer as it is."""
+    priority: Global___Priority.ValueType
+    tenant: _builtins.str
+    """Tenants share the worker fairly, and see nothing of each other's cached prompts. Empty: shared with everybody."""
     @_builtins.property
     def conversation(self) -> _generation_pb2.Conversation: ...
     @_builtins.property
@@ -42,6 +72,8 @@ class WorkerGenerateRequest(_message.Message):
     def enabled_flags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the flags that hold for this request."""
 
+    @_builtins.property
+    def ttft_hint(self) -> Global___TtftHint: ...
     def __init__(
         self,
         *,
@@ -51,16 +83,41 @@ class WorkerGenerateRequest(_message.Message):
         conversation: _generation_pb2.Conversation | None = ...,
         sampling: _generation_pb2.SamplingOptions | None = ...,
         enabled_flags: _abc.Iterable[_builtins.str] | None = ...,
+        priority: Global___Priority.ValueType = ...,
+        tenant: _builtins.str = ...,
+        ttft_hint: Global___TtftHint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "input", b"input", "prompt", b"prompt", "sampling", b"sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "input", b"input", "prompt", b"prompt", "sampling", b"sampling", "ttft_hint", b"ttft_hint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "enabled_flags", b"enabled_flags", "input", b"input", "model", b"model", "prompt", b"prompt", "request_id", b"request_id", "sampling", b"sampling"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "enabled_flags", b"enabled_flags", "input", b"input", "model", b"model", "priority", b"priority", "prompt", b"prompt", "request_id", b"request_id", "sampling", b"sampling", "tenant", b"tenant", "ttft_hint", b"ttft_hint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["prompt", "conversation"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_input) -> _WhichOneofReturnType_input | None: ...
 
 Global___WorkerGenerateRequest: _TypeAlias = WorkerGenerateRequest  # noqa: Y015
+
+@_typing.final
+class TtftHint(_message.Message):
+    """What the caller knows of this prompt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOW_SPECULATION_FIELD_NUMBER: _builtins.int
+    allow_speculation: _builtins.bool
+    """The prompt will come again: its last position is kept ready from now on (the allowlist)."""
+    def __init__(
+        self,
+        *,
+        allow_speculation: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_speculation", b"allow_speculation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TtftHint: _TypeAlias = TtftHint  # noqa: Y015
 
 @_typing.final
 class WorkerGenerateResponse(_message.Message):
@@ -148,25 +205,59 @@ class GenerationFinished(_message.Message):
     FINISH_REASON_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
+    TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
     finish_reason: _generation_pb2.FinishReason.ValueType
     @_builtins.property
     def usage(self) -> _generation_pb2.Usage: ...
     @_builtins.property
     def timings(self) -> _generation_pb2.GenerationTimings: ...
+    @_builtins.property
+    def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[_generation_pb2.ToolCall]: ...
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageEvent]: ...
     def __init__(
         self,
         *,
         finish_reason: _generation_pb2.FinishReason.ValueType = ...,
         usage: _generation_pb2.Usage | None = ...,
         timings: _generation_pb2.GenerationTimings | None = ...,
+        tool_calls: _abc.Iterable[_generation_pb2.ToolCall] | None = ...,
+        stages: _abc.Iterable[Global___StageEvent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "stages", b"stages", "timings", b"timings", "tool_calls", b"tool_calls", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GenerationFinished: _TypeAlias = GenerationFinished  # noqa: Y015
+
+@_typing.final
+class StageEvent(_message.Message):
+    """What happened on the way to the first token."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """stage:queued, stage:warmed, stage:speculated, stage:firstToken, speculation:hit or speculation:miss."""
+    at_ms: _builtins.float
+    """Since the request's arrival."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        at_ms: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StageEvent: _TypeAlias = StageEvent  # noqa: Y015
 
 @_typing.final
 class TokenizeRequest(_message.Message):
@@ -259,11 +350,17 @@ class ModelInfo(_message.Message):
     CONTEXT_LENGTH_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     LOADED_AT_FIELD_NUMBER: _builtins.int
+    WEIGHT_BYTES_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
+    IS_DEFAULT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     context_length: _builtins.int
     parameters: _builtins.int
     loaded_at: _builtins.int
     """Unix time in seconds at which the model was loaded."""
+    weight_bytes: _builtins.int
+    pinned: _builtins.bool
+    is_default: _builtins.bool
     def __init__(
         self,
         *,
@@ -271,14 +368,327 @@ class ModelInfo(_message.Message):
         context_length: _builtins.int = ...,
         parameters: _builtins.int = ...,
         loaded_at: _builtins.int = ...,
+        weight_bytes: _builtins.int = ...,
+        pinned: _builtins.bool = ...,
+        is_default: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "id", b"id", "loaded_at", b"loaded_at", "parameters", b"parameters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "id", b"id", "is_default", b"is_default", "loaded_at", b"loaded_at", "parameters", b"parameters", "pinned", b"pinned", "weight_bytes", b"weight_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelInfo: _TypeAlias = ModelInfo  # noqa: Y015
+
+@_typing.final
+class LoadModelRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    PIN_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """A packaged model, a folder, or a Hugging Face name."""
+    pin: _builtins.bool
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        pin: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "pin", b"pin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadModelRequest: _TypeAlias = LoadModelRequest  # noqa: Y015
+
+@_typing.final
+class LoadModelResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    UNLOADED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def model(self) -> Global___ModelInfo: ...
+    @_builtins.property
+    def unloaded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Models that had to go for it."""
+
+    def __init__(
+        self,
+        *,
+        model: Global___ModelInfo | None = ...,
+        unloaded: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "unloaded", b"unloaded"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadModelResponse: _TypeAlias = LoadModelResponse  # noqa: Y015
+
+@_typing.final
+class UnloadModelRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnloadModelRequest: _TypeAlias = UnloadModelRequest  # noqa: Y015
+
+@_typing.final
+class UnloadModelResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnloadModelResponse: _TypeAlias = UnloadModelResponse  # noqa: Y015
+
+@_typing.final
+class PinModelRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    pinned: _builtins.bool
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        pinned: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "pinned", b"pinned"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PinModelRequest: _TypeAlias = PinModelRequest  # noqa: Y015
+
+@_typing.final
+class PinModelResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def model(self) -> Global___ModelInfo: ...
+    def __init__(
+        self,
+        *,
+        model: Global___ModelInfo | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PinModelResponse: _TypeAlias = PinModelResponse  # noqa: Y015
+
+@_typing.final
+class PrepareKvRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    PIN_FIELD_NUMBER: _builtins.int
+    UNPIN_FIELD_NUMBER: _builtins.int
+    OPEN_ANSWER_FIELD_NUMBER: _builtins.int
+    ALLOW_SPECULATION_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Empty: the worker's default model."""
+    prompt: _builtins.str
+    tenant: _builtins.str
+    pin: _builtins.bool
+    """Kept until it is unpinned, whatever the byte budget."""
+    unpin: _builtins.bool
+    """Takes a pin away, and computes nothing."""
+    open_answer: _builtins.bool
+    """Renders a conversation as Generate does, open for the answer; else as the beginning of longer ones."""
+    allow_speculation: _builtins.bool
+    """Keeps the last position too, so that exactly this prompt has its first token at once (the allowlist)."""
+    @_builtins.property
+    def conversation(self) -> _generation_pb2.Conversation: ...
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        prompt: _builtins.str = ...,
+        conversation: _generation_pb2.Conversation | None = ...,
+        tenant: _builtins.str = ...,
+        pin: _builtins.bool = ...,
+        unpin: _builtins.bool = ...,
+        open_answer: _builtins.bool = ...,
+        allow_speculation: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "input", b"input", "prompt", b"prompt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_speculation", b"allow_speculation", "conversation", b"conversation", "input", b"input", "model", b"model", "open_answer", b"open_answer", "pin", b"pin", "prompt", b"prompt", "tenant", b"tenant", "unpin", b"unpin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["prompt", "conversation"]  # noqa: Y015
+    _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_input) -> _WhichOneofReturnType_input | None: ...
+
+Global___PrepareKvRequest: _TypeAlias = PrepareKvRequest  # noqa: Y015
+
+@_typing.final
+class PrepareKvResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHED_TOKENS_FIELD_NUMBER: _builtins.int
+    PREPARED_FIELD_NUMBER: _builtins.int
+    prompt_tokens: _builtins.int
+    cached_tokens: _builtins.int
+    """Tokens that were known already."""
+    prepared: _builtins.bool
+    """Whether the whole prompt is kept now."""
+    def __init__(
+        self,
+        *,
+        prompt_tokens: _builtins.int = ...,
+        cached_tokens: _builtins.int = ...,
+        prepared: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_tokens", b"cached_tokens", "prepared", b"prepared", "prompt_tokens", b"prompt_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrepareKvResponse: _TypeAlias = PrepareKvResponse  # noqa: Y015
+
+@_typing.final
+class SetLimitsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_BATCH_FIELD_NUMBER: _builtins.int
+    PREFILL_CHUNK_FIELD_NUMBER: _builtins.int
+    DECODE_GAP_MS_FIELD_NUMBER: _builtins.int
+    MAX_QUEUE_FIELD_NUMBER: _builtins.int
+    MAX_QUEUE_TOKENS_FIELD_NUMBER: _builtins.int
+    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _builtins.int
+    PREFIX_CACHE_BYTES_FIELD_NUMBER: _builtins.int
+    max_batch: _builtins.int
+    """Requests that run at one time."""
+    prefill_chunk: _builtins.int
+    """Most prompt tokens between two decode steps."""
+    decode_gap_ms: _builtins.float
+    """The gap between two tokens of a running stream that prefill must leave, 95th percentile."""
+    max_queue: _builtins.int
+    """Requests that may wait."""
+    max_queue_tokens: _builtins.int
+    """Prompt tokens that may wait."""
+    memory_limit_bytes: _builtins.int
+    """MLX's memory; 0 is no limit."""
+    prefix_cache_bytes: _builtins.int
+    """Kept prompts; 0 keeps none."""
+    def __init__(
+        self,
+        *,
+        max_batch: _builtins.int | None = ...,
+        prefill_chunk: _builtins.int | None = ...,
+        decode_gap_ms: _builtins.float | None = ...,
+        max_queue: _builtins.int | None = ...,
+        max_queue_tokens: _builtins.int | None = ...,
+        memory_limit_bytes: _builtins.int | None = ...,
+        prefix_cache_bytes: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_decode_gap_ms", b"_decode_gap_ms", "_max_batch", b"_max_batch", "_max_queue", b"_max_queue", "_max_queue_tokens", b"_max_queue_tokens", "_memory_limit_bytes", b"_memory_limit_bytes", "_prefill_chunk", b"_prefill_chunk", "_prefix_cache_bytes", b"_prefix_cache_bytes", "decode_gap_ms", b"decode_gap_ms", "max_batch", b"max_batch", "max_queue", b"max_queue", "max_queue_tokens", b"max_queue_tokens", "memory_limit_bytes", b"memory_limit_bytes", "prefill_chunk", b"prefill_chunk", "prefix_cache_bytes", b"prefix_cache_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decode_gap_ms", b"_decode_gap_ms", "_max_batch", b"_max_batch", "_max_queue", b"_max_queue", "_max_queue_tokens", b"_max_queue_tokens", "_memory_limit_bytes", b"_memory_limit_bytes", "_prefill_chunk", b"_prefill_chunk", "_prefix_cache_bytes", b"_prefix_cache_bytes", "decode_gap_ms", b"decode_gap_ms", "max_batch", b"max_batch", "max_queue", b"max_queue", "max_queue_tokens", b"max_queue_tokens", "memory_limit_bytes", b"memory_limit_bytes", "prefill_chunk", b"prefill_chunk", "prefix_cache_bytes", b"prefix_cache_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__decode_gap_ms: _TypeAlias = _typing.Literal["decode_gap_ms"]  # noqa: Y015
+    _WhichOneofArgType__decode_gap_ms: _TypeAlias = _typing.Literal["_decode_gap_ms", b"_decode_gap_ms"]  # noqa: Y015
+    _WhichOneofReturnType__max_batch: _TypeAlias = _typing.Literal["max_batch"]  # noqa: Y015
+    _WhichOneofArgType__max_batch: _TypeAlias = _typing.Literal["_max_batch", b"_max_batch"]  # noqa: Y015
+    _WhichOneofReturnType__max_queue: _TypeAlias = _typing.Literal["max_queue"]  # noqa: Y015
+    _WhichOneofArgType__max_queue: _TypeAlias = _typing.Literal["_max_queue", b"_max_queue"]  # noqa: Y015
+    _WhichOneofReturnType__max_queue_tokens: _TypeAlias = _typing.Literal["max_queue_tokens"]  # noqa: Y015
+    _WhichOneofArgType__max_queue_tokens: _TypeAlias = _typing.Literal["_max_queue_tokens", b"_max_queue_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__memory_limit_bytes: _TypeAlias = _typing.Literal["memory_limit_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_limit_bytes: _TypeAlias = _typing.Literal["_memory_limit_bytes", b"_memory_limit_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__prefill_chunk: _TypeAlias = _typing.Literal["prefill_chunk"]  # noqa: Y015
+    _WhichOneofArgType__prefill_chunk: _TypeAlias = _typing.Literal["_prefill_chunk", b"_prefill_chunk"]  # noqa: Y015
+    _WhichOneofReturnType__prefix_cache_bytes: _TypeAlias = _typing.Literal["prefix_cache_bytes"]  # noqa: Y015
+    _WhichOneofArgType__prefix_cache_bytes: _TypeAlias = _typing.Literal["_prefix_cache_bytes", b"_prefix_cache_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__decode_gap_ms) -> _WhichOneofReturnType__decode_gap_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_batch) -> _WhichOneofReturnType__max_batch | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_queue) -> _WhichOneofReturnType__max_queue | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_queue_tokens) -> _WhichOneofReturnType__max_queue_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_limit_bytes) -> _WhichOneofReturnType__memory_limit_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prefill_chunk) -> _WhichOneofReturnType__prefill_chunk | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prefix_cache_bytes) -> _WhichOneofReturnType__prefix_cache_bytes | None: ...
+
+Global___SetLimitsRequest: _TypeAlias = SetLimitsRequest  # noqa: Y015
+
+@_typing.final
+class SetLimitsResponse(_message.Message):
+    """The limits that hold now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_BATCH_FIELD_NUMBER: _builtins.int
+    PREFILL_CHUNK_FIELD_NUMBER: _builtins.int
+    DECODE_GAP_MS_FIELD_NUMBER: _builtins.int
+    MAX_QUEUE_FIELD_NUMBER: _builtins.int
+    MAX_QUEUE_TOKENS_FIELD_NUMBER: _builtins.int
+    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _builtins.int
+    PREFIX_CACHE_BYTES_FIELD_NUMBER: _builtins.int
+    max_batch: _builtins.int
+    prefill_chunk: _builtins.int
+    decode_gap_ms: _builtins.float
+    max_queue: _builtins.int
+    max_queue_tokens: _builtins.int
+    memory_limit_bytes: _builtins.int
+    prefix_cache_bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        max_batch: _builtins.int = ...,
+        prefill_chunk: _builtins.int = ...,
+        decode_gap_ms: _builtins.float = ...,
+        max_queue: _builtins.int = ...,
+        max_queue_tokens: _builtins.int = ...,
+        memory_limit_bytes: _builtins.int = ...,
+        prefix_cache_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decode_gap_ms", b"decode_gap_ms", "max_batch", b"max_batch", "max_queue", b"max_queue", "max_queue_tokens", b"max_queue_tokens", "memory_limit_bytes", b"memory_limit_bytes", "prefill_chunk", b"prefill_chunk", "prefix_cache_bytes", b"prefix_cache_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetLimitsResponse: _TypeAlias = SetLimitsResponse  # noqa: Y015
 
 @_typing.final
 class StatsRequest(_message.Message):
@@ -316,6 +726,13 @@ class StatsResponse(_message.Message):
     UPTIME_SECONDS_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
     PID_FIELD_NUMBER: _builtins.int
+    QUEUED_TOKENS_FIELD_NUMBER: _builtins.int
+    RESTARTS_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_AGE_MS_FIELD_NUMBER: _builtins.int
+    PREFIX_CACHE_FIELD_NUMBER: _builtins.int
+    WARM_QUEUE_FIELD_NUMBER: _builtins.int
+    SPECULATION_FIELD_NUMBER: _builtins.int
+    TTFT_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     running_requests: _builtins.int
     queued_requests: _builtins.int
@@ -330,6 +747,21 @@ class StatsResponse(_message.Message):
     draining: _builtins.bool
     pid: _builtins.int
     """The process's id: a change of it is a restart."""
+    queued_tokens: _builtins.int
+    restarts: _builtins.int
+    """How often the supervisor has started this worker anew."""
+    heartbeat_age_ms: _builtins.float
+    """Since the engine last got on; small while it is healthy."""
+    @_builtins.property
+    def prefix_cache(self) -> Global___PrefixCacheStats: ...
+    @_builtins.property
+    def warm_queue(self) -> Global___WarmQueueStats: ...
+    @_builtins.property
+    def speculation(self) -> Global___SpeculationStats: ...
+    @_builtins.property
+    def ttft(self) -> Global___TtftParts:
+        """Of all requests since the start."""
+
     def __init__(
         self,
         *,
@@ -345,14 +777,160 @@ class StatsResponse(_message.Message):
         uptime_seconds: _builtins.float = ...,
         draining: _builtins.bool = ...,
         pid: _builtins.int = ...,
+        queued_tokens: _builtins.int = ...,
+        restarts: _builtins.int = ...,
+        heartbeat_age_ms: _builtins.float = ...,
+        prefix_cache: Global___PrefixCacheStats | None = ...,
+        warm_queue: Global___WarmQueueStats | None = ...,
+        speculation: Global___SpeculationStats | None = ...,
+        ttft: Global___TtftParts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prefix_cache", b"prefix_cache", "speculation", b"speculation", "ttft", b"ttft", "warm_queue", b"warm_queue"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_memory_bytes", b"active_memory_bytes", "cancelled_requests_total", b"cancelled_requests_total", "draining", b"draining", "failed_requests_total", b"failed_requests_total", "generated_tokens_total", b"generated_tokens_total", "pid", b"pid", "queued_requests", b"queued_requests", "requests_total", b"requests_total", "resident_memory_bytes", b"resident_memory_bytes", "running_requests", b"running_requests", "uptime_seconds", b"uptime_seconds", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_memory_bytes", b"active_memory_bytes", "cancelled_requests_total", b"cancelled_requests_total", "draining", b"draining", "failed_requests_total", b"failed_requests_total", "generated_tokens_total", b"generated_tokens_total", "heartbeat_age_ms", b"heartbeat_age_ms", "pid", b"pid", "prefix_cache", b"prefix_cache", "queued_requests", b"queued_requests", "queued_tokens", b"queued_tokens", "requests_total", b"requests_total", "resident_memory_bytes", b"resident_memory_bytes", "restarts", b"restarts", "running_requests", b"running_requests", "speculation", b"speculation", "ttft", b"ttft", "uptime_seconds", b"uptime_seconds", "warm_queue", b"warm_queue", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatsResponse: _TypeAlias = StatsResponse  # noqa: Y015
+
+@_typing.final
+class PrefixCacheStats(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BYTES_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
+    EVICTIONS_FIELD_NUMBER: _builtins.int
+    HITS_FIELD_NUMBER: _builtins.int
+    MISSES_FIELD_NUMBER: _builtins.int
+    REUSED_TOKENS_FIELD_NUMBER: _builtins.int
+    bytes: _builtins.int
+    entries: _builtins.int
+    pinned: _builtins.int
+    evictions: _builtins.int
+    hits: _builtins.int
+    misses: _builtins.int
+    reused_tokens: _builtins.int
+    """Prompt tokens that were not computed again."""
+    def __init__(
+        self,
+        *,
+        bytes: _builtins.int = ...,
+        entries: _builtins.int = ...,
+        pinned: _builtins.int = ...,
+        evictions: _builtins.int = ...,
+        hits: _builtins.int = ...,
+        misses: _builtins.int = ...,
+        reused_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "entries", b"entries", "evictions", b"evictions", "hits", b"hits", "misses", b"misses", "pinned", b"pinned", "reused_tokens", b"reused_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrefixCacheStats: _TypeAlias = PrefixCacheStats  # noqa: Y015
+
+@_typing.final
+class WarmQueueStats(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    WARMED_FIELD_NUMBER: _builtins.int
+    EXPIRED_FIELD_NUMBER: _builtins.int
+    OVERFLOWED_FIELD_NUMBER: _builtins.int
+    size: _builtins.int
+    """Requests that are being, or have been, prefilled and wait for a place in the batch."""
+    warmed: _builtins.int
+    expired: _builtins.int
+    """Requests that went on cold: they had waited too long, or the queue was full."""
+    overflowed: _builtins.int
+    def __init__(
+        self,
+        *,
+        size: _builtins.int = ...,
+        warmed: _builtins.int = ...,
+        expired: _builtins.int = ...,
+        overflowed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expired", b"expired", "overflowed", b"overflowed", "size", b"size", "warmed", b"warmed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WarmQueueStats: _TypeAlias = WarmQueueStats  # noqa: Y015
+
+@_typing.final
+class SpeculationStats(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HITS_FIELD_NUMBER: _builtins.int
+    MISSES_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    ALLOWLISTED_FIELD_NUMBER: _builtins.int
+    PREDICTIONS_FIELD_NUMBER: _builtins.int
+    PREDICTIONS_RIGHT_FIELD_NUMBER: _builtins.int
+    PREPARED_FIELD_NUMBER: _builtins.int
+    hits: _builtins.int
+    misses: _builtins.int
+    candidates: _builtins.int
+    allowlisted: _builtins.int
+    predictions: _builtins.int
+    predictions_right: _builtins.int
+    prepared: _builtins.int
+    """Prompts that were computed in idle time."""
+    def __init__(
+        self,
+        *,
+        hits: _builtins.int = ...,
+        misses: _builtins.int = ...,
+        candidates: _builtins.int = ...,
+        allowlisted: _builtins.int = ...,
+        predictions: _builtins.int = ...,
+        predictions_right: _builtins.int = ...,
+        prepared: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowlisted", b"allowlisted", "candidates", b"candidates", "hits", b"hits", "misses", b"misses", "predictions", b"predictions", "predictions_right", b"predictions_right", "prepared", b"prepared"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpeculationStats: _TypeAlias = SpeculationStats  # noqa: Y015
+
+@_typing.final
+class TtftParts(_message.Message):
+    """Means, in milliseconds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    QUEUE_MS_FIELD_NUMBER: _builtins.int
+    TOKENIZE_MS_FIELD_NUMBER: _builtins.int
+    PREFILL_MS_FIELD_NUMBER: _builtins.int
+    FIRST_EMIT_MS_FIELD_NUMBER: _builtins.int
+    requests: _builtins.int
+    queue_ms: _builtins.float
+    tokenize_ms: _builtins.float
+    prefill_ms: _builtins.float
+    first_emit_ms: _builtins.float
+    def __init__(
+        self,
+        *,
+        requests: _builtins.int = ...,
+        queue_ms: _builtins.float = ...,
+        tokenize_ms: _builtins.float = ...,
+        prefill_ms: _builtins.float = ...,
+        first_emit_ms: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_emit_ms", b"first_emit_ms", "prefill_ms", b"prefill_ms", "queue_ms", b"queue_ms", "requests", b"requests", "tokenize_ms", b"tokenize_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TtftParts: _TypeAlias = TtftParts  # noqa: Y015
 
 @_typing.final
 class DrainRequest(_message.Message):

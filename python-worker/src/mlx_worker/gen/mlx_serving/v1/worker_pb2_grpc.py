@@ -50,6 +50,31 @@ class WorkerStub:
                 request_serializer=mlx__serving_dot_v1_dot_worker__pb2.WorkerListModelsRequest.SerializeToString,
                 response_deserializer=mlx__serving_dot_v1_dot_worker__pb2.WorkerListModelsResponse.FromString,
                 _registered_method=True)
+        self.LoadModel = channel.unary_unary(
+                '/mlx_serving.v1.Worker/LoadModel',
+                request_serializer=mlx__serving_dot_v1_dot_worker__pb2.LoadModelRequest.SerializeToString,
+                response_deserializer=mlx__serving_dot_v1_dot_worker__pb2.LoadModelResponse.FromString,
+                _registered_method=True)
+        self.UnloadModel = channel.unary_unary(
+                '/mlx_serving.v1.Worker/UnloadModel',
+                request_serializer=mlx__serving_dot_v1_dot_worker__pb2.UnloadModelRequest.SerializeToString,
+                response_deserializer=mlx__serving_dot_v1_dot_worker__pb2.UnloadModelResponse.FromString,
+                _registered_method=True)
+        self.PinModel = channel.unary_unary(
+                '/mlx_serving.v1.Worker/PinModel',
+                request_serializer=mlx__serving_dot_v1_dot_worker__pb2.PinModelRequest.SerializeToString,
+                response_deserializer=mlx__serving_dot_v1_dot_worker__pb2.PinModelResponse.FromString,
+                _registered_method=True)
+        self.PrepareKv = channel.unary_unary(
+                '/mlx_serving.v1.Worker/PrepareKv',
+                request_serializer=mlx__serving_dot_v1_dot_worker__pb2.PrepareKvRequest.SerializeToString,
+                response_deserializer=mlx__serving_dot_v1_dot_worker__pb2.PrepareKvResponse.FromString,
+                _registered_method=True)
+        self.SetLimits = channel.unary_unary(
+                '/mlx_serving.v1.Worker/SetLimits',
+                request_serializer=mlx__serving_dot_v1_dot_worker__pb2.SetLimitsRequest.SerializeToString,
+                response_deserializer=mlx__serving_dot_v1_dot_worker__pb2.SetLimitsResponse.FromString,
+                _registered_method=True)
         self.Stats = channel.unary_stream(
                 '/mlx_serving.v1.Worker/Stats',
                 request_serializer=mlx__serving_dot_v1_dot_worker__pb2.StatsRequest.SerializeToString,
@@ -87,6 +112,41 @@ class WorkerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LoadModel(self, request, context):
+        """Loads a model beside the others. RESOURCE_EXHAUSTED: it does not fit the byte budget, and no other can go.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadModel(self, request, context):
+        """FAILED_PRECONDITION: it is the default model, or requests run on it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PinModel(self, request, context):
+        """A pinned model is not unloaded to make room.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PrepareKv(self, request, context):
+        """Computes a prompt's KV in idle time, before anyone asks. Real work goes first, so this may take long.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetLimits(self, request, context):
+        """Changes limits while the worker runs. Absent fields stay; without any field, only reads.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Stats(self, request, context):
         """One message at once, then one per interval until the caller cancels.
         """
@@ -118,6 +178,31 @@ def add_WorkerServicer_to_server(servicer, server):
                     servicer.ListModels,
                     request_deserializer=mlx__serving_dot_v1_dot_worker__pb2.WorkerListModelsRequest.FromString,
                     response_serializer=mlx__serving_dot_v1_dot_worker__pb2.WorkerListModelsResponse.SerializeToString,
+            ),
+            'LoadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadModel,
+                    request_deserializer=mlx__serving_dot_v1_dot_worker__pb2.LoadModelRequest.FromString,
+                    response_serializer=mlx__serving_dot_v1_dot_worker__pb2.LoadModelResponse.SerializeToString,
+            ),
+            'UnloadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadModel,
+                    request_deserializer=mlx__serving_dot_v1_dot_worker__pb2.UnloadModelRequest.FromString,
+                    response_serializer=mlx__serving_dot_v1_dot_worker__pb2.UnloadModelResponse.SerializeToString,
+            ),
+            'PinModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.PinModel,
+                    request_deserializer=mlx__serving_dot_v1_dot_worker__pb2.PinModelRequest.FromString,
+                    response_serializer=mlx__serving_dot_v1_dot_worker__pb2.PinModelResponse.SerializeToString,
+            ),
+            'PrepareKv': grpc.unary_unary_rpc_method_handler(
+                    servicer.PrepareKv,
+                    request_deserializer=mlx__serving_dot_v1_dot_worker__pb2.PrepareKvRequest.FromString,
+                    response_serializer=mlx__serving_dot_v1_dot_worker__pb2.PrepareKvResponse.SerializeToString,
+            ),
+            'SetLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetLimits,
+                    request_deserializer=mlx__serving_dot_v1_dot_worker__pb2.SetLimitsRequest.FromString,
+                    response_serializer=mlx__serving_dot_v1_dot_worker__pb2.SetLimitsResponse.SerializeToString,
             ),
             'Stats': grpc.unary_stream_rpc_method_handler(
                     servicer.Stats,
@@ -212,6 +297,141 @@ class Worker:
             '/mlx_serving.v1.Worker/ListModels',
             mlx__serving_dot_v1_dot_worker__pb2.WorkerListModelsRequest.SerializeToString,
             mlx__serving_dot_v1_dot_worker__pb2.WorkerListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlx_serving.v1.Worker/LoadModel',
+            mlx__serving_dot_v1_dot_worker__pb2.LoadModelRequest.SerializeToString,
+            mlx__serving_dot_v1_dot_worker__pb2.LoadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlx_serving.v1.Worker/UnloadModel',
+            mlx__serving_dot_v1_dot_worker__pb2.UnloadModelRequest.SerializeToString,
+            mlx__serving_dot_v1_dot_worker__pb2.UnloadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PinModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlx_serving.v1.Worker/PinModel',
+            mlx__serving_dot_v1_dot_worker__pb2.PinModelRequest.SerializeToString,
+            mlx__serving_dot_v1_dot_worker__pb2.PinModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PrepareKv(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlx_serving.v1.Worker/PrepareKv',
+            mlx__serving_dot_v1_dot_worker__pb2.PrepareKvRequest.SerializeToString,
+            mlx__serving_dot_v1_dot_worker__pb2.PrepareKvResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlx_serving.v1.Worker/SetLimits',
+            mlx__serving_dot_v1_dot_worker__pb2.SetLimitsRequest.SerializeToString,
+            mlx__serving_dot_v1_dot_worker__pb2.SetLimitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,16 @@ class WorkerStub:
     """
     Tokenize: _grpc.UnaryUnaryMultiCallable[_worker_pb2.TokenizeRequest, _worker_pb2.TokenizeResponse]
     ListModels: _grpc.UnaryUnaryMultiCallable[_worker_pb2.WorkerListModelsRequest, _worker_pb2.WorkerListModelsResponse]
+    LoadModel: _grpc.UnaryUnaryMultiCallable[_worker_pb2.LoadModelRequest, _worker_pb2.LoadModelResponse]
+    """Loads a model beside the others. RESOURCE_EXHAUSTED: it does not fit the byte budget, and no other can go."""
+    UnloadModel: _grpc.UnaryUnaryMultiCallable[_worker_pb2.UnloadModelRequest, _worker_pb2.UnloadModelResponse]
+    """FAILED_PRECONDITION: it is the default model, or requests run on it."""
+    PinModel: _grpc.UnaryUnaryMultiCallable[_worker_pb2.PinModelRequest, _worker_pb2.PinModelResponse]
+    """A pinned model is not unloaded to make room."""
+    PrepareKv: _grpc.UnaryUnaryMultiCallable[_worker_pb2.PrepareKvRequest, _worker_pb2.PrepareKvResponse]
+    """Computes a prompt's KV in idle time, before anyone asks. Real work goes first, so this may take long."""
+    SetLimits: _grpc.UnaryUnaryMultiCallable[_worker_pb2.SetLimitsRequest, _worker_pb2.SetLimitsResponse]
+    """Changes limits while the worker runs. Absent fields stay; without any field, only reads."""
     Stats: _grpc.UnaryStreamMultiCallable[_worker_pb2.StatsRequest, _worker_pb2.StatsResponse]
     """One message at once, then one per interval until the caller cancels."""
     Drain: _grpc.UnaryUnaryMultiCallable[_worker_pb2.DrainRequest, _worker_pb2.DrainResponse]
@@ -57,6 +67,16 @@ class WorkerAsyncStub(WorkerStub):
     """
     Tokenize: _aio.UnaryUnaryMultiCallable[_worker_pb2.TokenizeRequest, _worker_pb2.TokenizeResponse]  # type: ignore[assignment]
     ListModels: _aio.UnaryUnaryMultiCallable[_worker_pb2.WorkerListModelsRequest, _worker_pb2.WorkerListModelsResponse]  # type: ignore[assignment]
+    LoadModel: _aio.UnaryUnaryMultiCallable[_worker_pb2.LoadModelRequest, _worker_pb2.LoadModelResponse]  # type: ignore[assignment]
+    """Loads a model beside the others. RESOURCE_EXHAUSTED: it does not fit the byte budget, and no other can go."""
+    UnloadModel: _aio.UnaryUnaryMultiCallable[_worker_pb2.UnloadModelRequest, _worker_pb2.UnloadModelResponse]  # type: ignore[assignment]
+    """FAILED_PRECONDITION: it is the default model, or requests run on it."""
+    PinModel: _aio.UnaryUnaryMultiCallable[_worker_pb2.PinModelRequest, _worker_pb2.PinModelResponse]  # type: ignore[assignment]
+    """A pinned model is not unloaded to make room."""
+    PrepareKv: _aio.UnaryUnaryMultiCallable[_worker_pb2.PrepareKvRequest, _worker_pb2.PrepareKvResponse]  # type: ignore[assignment]
+    """Computes a prompt's KV in idle time, before anyone asks. Real work goes first, so this may take long."""
+    SetLimits: _aio.UnaryUnaryMultiCallable[_worker_pb2.SetLimitsRequest, _worker_pb2.SetLimitsResponse]  # type: ignore[assignment]
+    """Changes limits while the worker runs. Absent fields stay; without any field, only reads."""
     Stats: _aio.UnaryStreamMultiCallable[_worker_pb2.StatsRequest, _worker_pb2.StatsResponse]  # type: ignore[assignment]
     """One message at once, then one per interval until the caller cancels."""
     Drain: _aio.UnaryUnaryMultiCallable[_worker_pb2.DrainRequest, _worker_pb2.DrainResponse]  # type: ignore[assignment]
@@ -89,6 +109,46 @@ class WorkerServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_pb2.WorkerListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_pb2.WorkerListModelsResponse, _abc.Awaitable[_worker_pb2.WorkerListModelsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def LoadModel(
+        self,
+        request: _worker_pb2.LoadModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.LoadModelResponse, _abc.Awaitable[_worker_pb2.LoadModelResponse]]:
+        """Loads a model beside the others. RESOURCE_EXHAUSTED: it does not fit the byte budget, and no other can go."""
+
+    @_abc_1.abstractmethod
+    def UnloadModel(
+        self,
+        request: _worker_pb2.UnloadModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.UnloadModelResponse, _abc.Awaitable[_worker_pb2.UnloadModelResponse]]:
+        """FAILED_PRECONDITION: it is the default model, or requests run on it."""
+
+    @_abc_1.abstractmethod
+    def PinModel(
+        self,
+        request: _worker_pb2.PinModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.PinModelResponse, _abc.Awaitable[_worker_pb2.PinModelResponse]]:
+        """A pinned model is not unloaded to make room."""
+
+    @_abc_1.abstractmethod
+    def PrepareKv(
+        self,
+        request: _worker_pb2.PrepareKvRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.PrepareKvResponse, _abc.Awaitable[_worker_pb2.PrepareKvResponse]]:
+        """Computes a prompt's KV in idle time, before anyone asks. Real work goes first, so this may take long."""
+
+    @_abc_1.abstractmethod
+    def SetLimits(
+        self,
+        request: _worker_pb2.SetLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.SetLimitsResponse, _abc.Awaitable[_worker_pb2.SetLimitsResponse]]:
+        """Changes limits while the worker runs. Absent fields stay; without any field, only reads."""
 
     @_abc_1.abstractmethod
     def Stats(

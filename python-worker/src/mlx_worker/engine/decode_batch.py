@@ -1,0 +1,140 @@
+"""The requests that decode together: one forward pass for all of them gives each its next token.
+
+A step asks for the next tokens before it reads the present ones, so that the device computes while Python
+hands tokens out. Only rows whose draw depends on the token before (penalties, schemas) are drawn after it
+is read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+
+from mlx_worker.engine.row import Row, StepResult
+
+
+class DecodeBatch:
+    """Used in the engine's thread only."""
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+        self.rows: list[Row] = []
+        self._caches: list[Any] = []
+        self._next: mx.array | None = None
+        # Rows whose token in `_next` has been handed out already: that of their prefill.
+        self._handed_out: set[Row] = set()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def join(self, rows: list[Row]) -> None:
+        """Adds rows that have their first token. Once per step at most: it copies everybody's KV."""
+        layers = zip(*(row.caches for row in rows), strict=True)
+        merged = [together[0].merge(list(together)) for together in layers]
+        first = mx.array([row.tokens[-1] for row in rows])
+        if self.rows:
+            for mine, theirs in zip(self._caches, merged, strict=True):
+                mine.extend(theirs)
+            assert self._next is not None
+            self._next = mx.concatenate([self._next, first])
+        else:
+            self._caches, self._next = merged, first
+        self.rows += rows
+        self._handed_out |= set(rows)
+        for row in rows:
+            row.caches = []
+
+    def step(self) -> list[StepResult]:
+        """One token for each row, except for those that have just joined. Raises when the network fails.
+
+        Rows that end stay until `remove`, so that their KV can still be kept.
+        """
+        inputs = self._next
+        if inputs is None:
+            return []
+        logits = self._network(inputs[:, None], cache=self._caches)[:, -1, :]
+        ready, late = self._drawable()
+        drawn: list[mx.array | None] = [None] * len(self.rows)
+        before = [row.distribution for row in self.rows]
+        if len(ready) == len(self.rows) and all(row.draw.plain for row in self.rows):
+            following = mx.argmax(logits, axis=-1)
+            present = read_while(inputs, [following])
+            results = self._advance(present, before)
+        else:
+            self._draw(ready, logits, drawn)
+            present = read_while(inputs, [logits, *[token for token in drawn if token is not None]])
+            results = self._advance(present, before)
+            self._draw(late, logits, drawn)
+            following = mx.concatenate([token for token in drawn if token is not None])
+            start([following])
+        self._next = following
+        return results
+
+    def caches_of(self, row: Row) -> list[Any]:
+        """Caches of one row's own, with all tokens that it was handed out."""
+        at = self.rows.index(row)
+        return [cache.extract(at) for cache in self._caches]
+
+    def remove(self, rows: set[Row]) -> None:
+        """Takes rows out and frees their memory. Those that are not here are passed over."""
+        keep = [at for at, row in enumerate(self.rows) if row not in rows]
+        if len(keep) == len(self.rows):
+            return
+        self._handed_out -= rows
+        if not keep:
+            self.clear()
+            return
+        for cache in self._caches:
+            cache.filter(keep)
+        assert self._next is not None
+        self._next = self._next[keep]
+        self.rows = [self.rows[at] for at in keep]
+
+    def clear(self) -> list[Row]:
+        """Takes all rows out, for instance after a failed step."""
+        rows, self.rows = self.rows, []
+        self._caches, self._next = [], None
+        self._handed_out.clear()
+        return rows
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the batch's KV."""
+        return sum(int(cache.nbytes) for cache in self._caches)
+
+    def _drawable(self) -> tuple[list[int], list[int]]:
+        """Rows that can be drawn before the present token is known, and those that cannot."""
+        late = [at for at, row in enumerate(self.rows) if row.draw.needs_context]
+        waiting = set(late)
+        return [at for at in range(len(self.rows)) if at not in waiting], late
+
+    def _draw(self, indices: list[int], logits: mx.array, drawn: list[mx.array | None]) -> None:
+        for at in indices:
+            row = self.rows[at]
+            token = row.draw.next(logits[at : at + 1], row.tokens)
+            row.distribution = row.draw.take_logprobs()
+            drawn[at] = token.astype(mx.uint32)
+
+    def _advance(self, present: list[int], distributions: list[mx.array | None]) -> list[StepResult]:
+        results = []
+        for row, token, distribution in zip(self.rows, present, distributions, strict=True):
+            if row in self._handed_out:
+                self._handed_out.discard(row)
+                continue
+            following, row.distribution = row.distribution, distribution
+            results.append(row.advance(token))
+            row.distribution = following
+        return results
+
+
+def start(arrays: list[mx.array]) -> None:
+    """Has the device compute arrays, and does not wait for them."""
+    mx.async_eval(arrays)  # type: ignore[no-untyped-call]
+
+
+def read_while(tokens: mx.array, arrays: list[mx.array]) -> list[int]:
+    """Has the device compute arrays, and waits for the tokens only."""
+    start(arrays)
+    read: Any = tokens.tolist()
+    return list(read)

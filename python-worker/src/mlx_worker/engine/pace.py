@@ -1,0 +1,56 @@
+"""How many prompt tokens may be computed between two decode steps, so that running streams keep their gap."""
+
+from __future__ import annotations
+
+# Of what was measured last, in the running means.
+WEIGHT_OF_LAST = 0.2
+# The part of the target that is planned for; the rest is for what cannot be foreseen.
+PLANNED_SHARE = 0.8
+LEAST_CHUNK = 16
+# The target is for the 95th percentile. So a small share of the gaps may be longer, which lets several
+# callers who come at once have their first tokens sooner; that share is earned by the gaps that were short.
+LONG_GAP_SHARE = 0.03
+LONG_GAP_FACTOR = 4.0
+MOST_LONG_GAPS = 48.0
+ASSUMED_SECONDS_PER_TOKEN = 0.001
+
+
+class Pace:
+    """Learns the time of a decode step and of a prompt token. Times in seconds; knows no clock."""
+
+    def __init__(self, target_gap_seconds: float, most_chunk: int) -> None:
+        self.target_gap_seconds = target_gap_seconds
+        self.most_chunk = most_chunk
+        self._decode_seconds = 0.0
+        self._token_seconds = ASSUMED_SECONDS_PER_TOKEN
+        self._long_gaps = MOST_LONG_GAPS
+
+    def chunk(self, decoding: int, waiting: int) -> int:
+        """Prompt tokens for this step. `decoding` streams run, `waiting` callers have no token yet."""
+        if not decoding:
+            return self.most_chunk
+        gap = self.target_gap_seconds * PLANNED_SHARE
+        if waiting > 1 and self._long_gaps >= decoding:
+            gap *= LONG_GAP_FACTOR
+        tokens = int((gap - self._decode_seconds) / self._token_seconds)
+        return max(min(LEAST_CHUNK, self.most_chunk), min(tokens, self.most_chunk))
+
+    def after_step(self, decoding: int, prompt_tokens: int, seconds: float) -> None:
+        """A step decoded this many streams and computed this many prompt tokens in this time."""
+        if decoding:
+            self._long_gaps = min(MOST_LONG_GAPS, self._long_gaps + LONG_GAP_SHARE * decoding)
+            if seconds > self.target_gap_seconds:
+                self._long_gaps -= decoding
+        if not prompt_tokens:
+            self._decode_seconds += WEIGHT_OF_LAST * (seconds - self._decode_seconds)
+        elif prompt_tokens >= LEAST_CHUNK:
+            spent = max(0.0, seconds - (self._decode_seconds if decoding else 0.0)) / prompt_tokens
+            self._token_seconds += WEIGHT_OF_LAST * (max(spent, 1e-7) - self._token_seconds)
+
+    def seconds_for(self, prompt_tokens: int) -> float:
+        """What a prompt of this length is expected to take."""
+        return prompt_tokens * self._token_seconds
+
+    def tokens_in(self, seconds: float) -> int:
+        """How many prompt tokens are expected to fit into this time; at least one chunk's least."""
+        return max(LEAST_CHUNK, min(int(seconds / self._token_seconds), self.most_chunk))

@@ -1,0 +1,236 @@
+"""KV of prompts that share their beginnings: a radix tree whose edges own their slices.
+
+Each edge holds the keys and values of its own tokens only, in buffers of their own, which are never written
+to again. What a request gets is put together from them into fresh caches, so no request can see a position
+that another one wrote. Nothing here is cut by moving an offset on a shared buffer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import mlx.core as mx
+
+# Keys and values of one layer, [1, heads, tokens, width].
+Layer = tuple[mx.array, mx.array]
+
+
+@dataclass(eq=False)
+class Edge:
+    """The tokens that lead to a node, and what the model made of them."""
+
+    tokens: tuple[int, ...]
+    layers: list[Layer]
+    parent: Edge | None
+    children: dict[int, Edge] = field(default_factory=dict)
+    # Logits after the edge's last token, [1, vocabulary].
+    logits: mx.array | None = None
+    pins: int = 0
+    used_at: int = 0
+    scope: Hashable = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the edge owns."""
+        kept = 0 if self.logits is None else int(self.logits.nbytes)
+        return kept + sum(int(keys.nbytes + values.nbytes) for keys, values in self.layers)
+
+
+@dataclass(frozen=True)
+class Match:
+    """What is known of a prompt: its first `length` tokens, and the logits after them when all are known."""
+
+    length: int
+    parts: list[tuple[Edge, int]]
+    logits: mx.array | None
+
+    def layers(self, length: int) -> list[Layer]:
+        """Fresh arrays with the keys and values of the first `length` tokens."""
+        pieces: list[list[Layer]] = []
+        left = length
+        for edge, used in self.parts:
+            take = min(left, used)
+            if take:
+                pieces.append([(keys[..., :take, :], values[..., :take, :]) for keys, values in edge.layers])
+            left -= take
+        return [
+            (joined([piece[index][0] for piece in pieces]), joined([piece[index][1] for piece in pieces]))
+            for index in range(len(pieces[0]))
+        ]
+
+
+def joined(arrays: list[mx.array]) -> mx.array:
+    """One array of its own, from parts along the tokens."""
+    return mx.concatenate(arrays, axis=2) if len(arrays) > 1 else mx.contiguous(arrays[0])
+
+
+class PrefixTree:
+    """One tree for each scope (model and tenant), one byte budget for all. Engine's thread only."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self.nbytes = 0
+        self.evictions = 0
+        self._roots: dict[Hashable, Edge] = {}
+        self._now = 0
+
+    def match(self, scope: Hashable, tokens: Sequence[int]) -> Match:
+        """The longest known beginning. Marks it as used."""
+        self._now += 1
+        edge = self._roots.get(scope)
+        length, parts = 0, []
+        while edge is not None and length < len(tokens):
+            child = edge.children.get(tokens[length])
+            if child is None:
+                break
+            shared = shared_length(child.tokens, tokens, length)
+            child.used_at = self._now
+            parts.append((child, shared))
+            length += shared
+            edge = child if shared == len(child.tokens) else None
+        whole = edge is not None and length == len(tokens) and edge.parent is not None
+        return Match(length, parts, edge.logits if whole and edge is not None else None)
+
+    def known_length(self, scope: Hashable, tokens: Sequence[int]) -> int:
+        """How many of the first tokens are known; marks nothing."""
+        edge, length = self._roots.get(scope), 0
+        while edge is not None and length < len(tokens):
+            child = edge.children.get(tokens[length])
+            if child is None:
+                break
+            shared = shared_length(child.tokens, tokens, length)
+            length += shared
+            edge = child if shared == len(child.tokens) else None
+        return length
+
+    def insert(
+        self,
+        scope: Hashable,
+        tokens: Sequence[int],
+        layers: Sequence[Layer],
+        *,
+        logits: mx.array | None = None,
+        pin: bool = False,
+    ) -> bool:
+        """Keeps the KV of all tokens; copies what is new, and no more. False: it does not fit the budget.
+
+        `layers` hold at least all the tokens' positions, from the first on.
+        """
+        self._now += 1
+        edge = self._roots.setdefault(scope, Edge((), [], None, scope=scope))
+        at = 0
+        while at < len(tokens):
+            edge.used_at = self._now
+            child = edge.children.get(tokens[at])
+            if child is None:
+                edge = self._grow(edge, tuple(tokens[at:]), layers, at)
+                break
+            shared = shared_length(child.tokens, tokens, at)
+            edge = child if shared == len(child.tokens) else self._split(child, shared)
+            at += shared
+        edge.used_at = self._now
+        if logits is not None and edge.logits is None and edge.parent is not None:
+            edge.logits = mx.contiguous(logits)
+            mx.eval(edge.logits)
+            self.nbytes += int(edge.logits.nbytes)
+        if pin:
+            edge.pins += 1
+        self.trim()
+        return at >= len(tokens) or self.known_length(scope, tokens) == len(tokens)
+
+    def unpin(self, scope: Hashable, tokens: Sequence[int]) -> bool:
+        """Takes one pin away. False: there is none."""
+        match = self.match(scope, tokens)
+        if match.length != len(tokens) or not match.parts or not match.parts[-1][0].pins:
+            return False
+        match.parts[-1][0].pins -= 1
+        return True
+
+    def forget_logits(self) -> None:
+        """Drops all stored logits, for instance when speculation is switched off."""
+        for edge in self._edges():
+            if edge.logits is not None:
+                self.nbytes -= int(edge.logits.nbytes)
+                edge.logits = None
+
+    def drop(self, scopes: Sequence[Hashable]) -> None:
+        """Forgets whole scopes, pinned or not."""
+        for scope in scopes:
+            self._roots.pop(scope, None)
+        self.nbytes = sum(edge.nbytes for edge in self._edges())
+
+    def scopes(self) -> list[Hashable]:
+        """Every scope that holds something."""
+        return list(self._roots)
+
+    @property
+    def pinned(self) -> int:
+        """Edges that are pinned."""
+        return sum(1 for edge in self._edges() if edge.pins)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._edges())
+
+    def trim(self, to_bytes: int | None = None) -> None:
+        """Evicts what was used longest ago until the budget holds, or only pinned edges are left."""
+        limit = self.most_bytes if to_bytes is None else to_bytes
+        while self.nbytes > limit:
+            leaves = [edge for edge in self._edges() if not edge.children and not edge.pins]
+            if not leaves:
+                return
+            self._remove(min(leaves, key=lambda edge: edge.used_at))
+
+    def _grow(self, edge: Edge, tokens: tuple[int, ...], layers: Sequence[Layer], at: int) -> Edge:
+        end = at + len(tokens)
+        own = [
+            (mx.contiguous(keys[..., at:end, :]), mx.contiguous(values[..., at:end, :]))
+            for keys, values in layers
+        ]
+        mx.eval(own)
+        child = Edge(tokens, own, edge, used_at=self._now, scope=edge.scope)
+        edge.children[tokens[0]] = child
+        self.nbytes += child.nbytes
+        return child
+
+    def _split(self, edge: Edge, at: int) -> Edge:
+        """Puts a node `at` tokens into an edge and returns the edge that leads to it."""
+        assert edge.parent is not None
+        head = [
+            (mx.contiguous(keys[..., :at, :]), mx.contiguous(values[..., :at, :]))
+            for keys, values in edge.layers
+        ]
+        tail = [
+            (mx.contiguous(keys[..., at:, :]), mx.contiguous(values[..., at:, :]))
+            for keys, values in edge.layers
+        ]
+        mx.eval(head, tail)
+        upper = Edge(edge.tokens[:at], head, edge.parent, used_at=edge.used_at, scope=edge.scope)
+        edge.parent.children[edge.tokens[0]] = upper
+        edge.tokens, edge.layers, edge.parent = edge.tokens[at:], tail, upper
+        upper.children[edge.tokens[0]] = edge
+        return upper
+
+    def _remove(self, edge: Edge) -> None:
+        assert edge.parent is not None
+        self.nbytes -= edge.nbytes
+        self.evictions += 1
+        del edge.parent.children[edge.tokens[0]]
+        root = edge.parent
+        if root.parent is None and not root.children:
+            self._roots.pop(root.scope, None)
+
+    def _edges(self) -> Iterator[Edge]:
+        stack = [child for root in self._roots.values() for child in root.children.values()]
+        while stack:
+            edge = stack.pop()
+            stack += edge.children.values()
+            yield edge
+
+
+def shared_length(edge_tokens: Sequence[int], tokens: Sequence[int], start: int) -> int:
+    """How many tokens of an edge agree with `tokens` from `start` on."""
+    most = min(len(edge_tokens), len(tokens) - start)
+    if tuple(tokens[start : start + most]) == tuple(edge_tokens[:most]):
+        return most
+    return next(index for index in range(most) if edge_tokens[index] != tokens[start + index])

@@ -1,0 +1,120 @@
+"""The models that are loaded, within a byte budget."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from mlx_lm.models.cache import make_prompt_cache
+
+from mlx_worker.engine.decode_batch import DecodeBatch
+from mlx_worker.engine.forward import Forward
+from mlx_worker.engine.prefix_cache import can_be_cut
+from mlx_worker.errors import ServiceError
+from mlx_worker.model import LoadedModel, load_model, weight_bytes_on_disk
+
+
+@dataclass(eq=False)
+class ServedModel:
+    """A loaded model with all that the engine needs to run it."""
+
+    model: LoadedModel
+    forward: Forward
+    batch: DecodeBatch
+    can_be_cut: bool
+    bytes_per_token: int
+    pinned: bool = False
+    used_at: float = 0.0
+
+    @property
+    def id(self) -> str:
+        """The name by which clients ask for it."""
+        return self.model.id
+
+    def new_caches(self) -> list[Any]:
+        """Empty caches for one prompt."""
+        return list(make_prompt_cache(self.model.network))
+
+
+def serve_model(name: str) -> ServedModel:
+    """Loads a model. Raises what kept it from loading."""
+    model = load_model(name)
+    forward = Forward(model.network)
+    return ServedModel(
+        model,
+        forward,
+        DecodeBatch(model.network),
+        can_be_cut(model.network),
+        forward.bytes_per_token(),
+        used_at=time.monotonic(),
+    )
+
+
+class ModelStore:
+    """The first model is the default one, and stays. Used in the engine's thread only."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self._models: dict[str, ServedModel] = {}
+
+    def __iter__(self) -> Any:
+        return iter(list(self._models.values()))
+
+    @property
+    def default(self) -> ServedModel:
+        """The model of requests that name none."""
+        return next(iter(self._models.values()))
+
+    @property
+    def weight_bytes(self) -> int:
+        """Memory of all weights."""
+        return sum(served.model.weight_bytes for served in self._models.values())
+
+    def named(self, name: str) -> ServedModel:
+        """A loaded model; an empty name means the default. Raises ServiceError MODEL_NOT_FOUND."""
+        served = self.default if name == "" else self._models.get(name)
+        if served is None:
+            raise ServiceError("MODEL_NOT_FOUND", model=name, served=self.default.id)
+        return served
+
+    def load(self, name: str, pin: bool, busy: frozenset[str]) -> tuple[ServedModel, list[str]]:
+        """Loads a model, and unloads idle ones to make room, the one that was used longest ago first.
+
+        Returns it and the names of those that went. Raises ServiceError MODEL_TOO_LARGE.
+        """
+        known = self._models.get(name)
+        if known is not None:
+            known.pinned = known.pinned or pin
+            return known, []
+        gone = self._make_room(name, weight_bytes_on_disk(name), busy) if self._models else []
+        served = serve_model(name)
+        again = self._models.get(served.id)
+        if again is not None:
+            again.pinned = again.pinned or pin
+            return again, gone
+        gone += self._make_room(name, served.model.weight_bytes, busy)
+        served.pinned = pin
+        self._models[served.id] = served
+        return served, gone
+
+    def unload(self, name: str, busy: frozenset[str]) -> None:
+        """Raises ServiceError MODEL_NOT_FOUND or MODEL_IN_USE."""
+        served = self.named(name)
+        if served is self.default or served.id in busy:
+            raise ServiceError("MODEL_IN_USE", model=served.id)
+        del self._models[served.id]
+
+    def _make_room(self, name: str, needed: int, busy: frozenset[str]) -> list[str]:
+        if not self.most_bytes:
+            return []
+        gone = []
+        idle = [s for s in list(self._models.values())[1:] if not s.pinned and s.id not in busy]
+        for served in sorted(idle, key=lambda served: served.used_at):
+            if self.weight_bytes + needed <= self.most_bytes:
+                break
+            del self._models[served.id]
+            gone.append(served.id)
+        if self._models and self.weight_bytes + needed > self.most_bytes:
+            raise ServiceError("MODEL_TOO_LARGE", model=name, needed=needed, budget=self.most_bytes)
+        return gone
