@@ -1,0 +1,93 @@
+import { createHash } from 'node:crypto';
+import { create } from '@bufbuild/protobuf';
+import { FinishReason, StreamOutcome, type StreamReport, StreamReportSchema } from '@mlx-serving/contracts';
+import type { ErrorCode, Logger, ServiceError } from '@mlx-serving/service-kit';
+import type { GenerationRecord } from '../generation/generation-record.ts';
+import type { GenerationRequest } from '../generation/generation-types.ts';
+import type { GatewayMetrics } from '../metrics.ts';
+
+/** Codes that are no fault of the servers: they never count as errors in a verdict (SPEC C2). */
+const CLIENT_CODES: ReadonlySet<ErrorCode> = new Set([
+  'INVALID_ARGUMENT',
+  'UNAUTHENTICATED',
+  'PERMISSION_DENIED',
+  'NOT_FOUND',
+  'ALREADY_EXISTS',
+  'FAILED_PRECONDITION',
+  'RESOURCE_EXHAUSTED',
+  'UNIMPLEMENTED',
+]);
+
+export function outcomeOf(failure: ServiceError | undefined): StreamOutcome {
+  if (!failure) return StreamOutcome.OK;
+  if (failure.reason === 'CLIENT_GONE') return StreamOutcome.CANCELLED;
+  return CLIENT_CODES.has(failure.code) ? StreamOutcome.REJECTED : StreamOutcome.FAILED;
+}
+
+/** One finished request, for the controllers. */
+export function toStreamReport(record: GenerationRecord, failure: ServiceError | undefined, gatewayId: string): StreamReport {
+  return create(StreamReportSchema, {
+    decision: record.decision,
+    gatewayId,
+    workerId: record.worker,
+    model: record.model,
+    outcome: outcomeOf(failure),
+    errorReason: failure?.reason ?? '',
+    startedAtMs: BigInt(record.startedAtMs),
+    durationMs: record.durationMs,
+    usage: { promptTokens: record.promptTokens, completionTokens: record.completionTokens },
+    finishReason: record.finishReason,
+    ...(record.ttftMs === undefined ? {} : { ttftMs: record.ttftMs }),
+  });
+}
+
+export function measureFinished(report: StreamReport, metrics: GatewayMetrics): void {
+  const variant = report.decision?.variant ?? '';
+  metrics.generations.inc({ variant, outcome: outcomeName(report) });
+  metrics.duration.observe({ variant }, report.durationMs / 1_000);
+  if (report.ttftMs !== undefined) metrics.ttft.observe({ variant }, report.ttftMs / 1_000);
+  metrics.tokens.inc({ kind: 'prompt' }, report.usage?.promptTokens ?? 0);
+  metrics.tokens.inc({ kind: 'completion' }, report.usage?.completionTokens ?? 0);
+}
+
+/** The one line of a finished request. Of the prompt it holds the length and a hash, never the text. */
+export function logFinished(record: GenerationRecord, report: StreamReport, failure: ServiceError | undefined, logger: Logger): void {
+  const { decision } = record;
+  const fields = {
+    requestId: decision.requestId,
+    route: record.request.route,
+    model: report.model,
+    worker: report.workerId,
+    outcome: outcomeName(report),
+    ...(failure ? { reason: failure.reason } : {}),
+    ttftMs: report.ttftMs,
+    durationMs: report.durationMs,
+    promptTokens: report.usage?.promptTokens,
+    completionTokens: report.usage?.completionTokens,
+    finishReason: FinishReason[report.finishReason]?.toLowerCase(),
+    variant: decision.variant,
+    variantReason: decision.variantReason,
+    flags: decision.enabledFlags,
+    flagReasons: decision.flagReasons,
+    flagsRevision: String(decision.flagsRevision),
+    routingRevision: String(decision.routingRevision),
+    routingKeyHash: decision.routingKeyHash,
+    ...fingerprint(record.request),
+  };
+  if (failure?.code === 'INTERNAL') logger.error({ ...fields, err: failure.cause ?? failure }, 'request failed');
+  else logger.info(fields, 'request finished');
+}
+
+function outcomeName({ outcome }: StreamReport): string {
+  return (StreamOutcome[outcome] ?? '').toLowerCase();
+}
+
+function fingerprint({ input }: GenerationRequest): { promptLength: number; promptHash: string } {
+  const hash = createHash('sha256');
+  let promptLength = 0;
+  for (const text of input.case === 'prompt' ? [input.value] : input.value.messages.map((message) => message.content)) {
+    promptLength += text.length;
+    hash.update(text);
+  }
+  return { promptLength, promptHash: hash.digest('hex').slice(0, 16) };
+}
