@@ -11,6 +11,8 @@ export function jestConfig(name, overrides = {}) {
     displayName: name,
     testMatch: ['<rootDir>/src/**/*.spec.ts', '<rootDir>/test/**/*.spec.ts'],
     testEnvironment: 'node',
+    // Only what hangs should end by this, also where many tests share a busy machine.
+    testTimeout: 30_000,
     testEnvironmentOptions: { customExportConditions: ['@mlx-serving/source', 'node'] },
     extensionsToTreatAsEsm: ['.ts'],
     transform: { '\\.ts$': fileURLToPath(new URL('./strip-types-transformer.mjs', import.meta.url)) },

@@ -26,6 +26,12 @@ function note(what: number | string): void {
   settle();
 }
 
+/** Writes the file whole: a reader never meets it empty, as it may between a truncation and a write. */
+async function replaceFile(text: string): Promise<void> {
+  await writeFile(`${path}.new`, text);
+  await rename(`${path}.new`, path);
+}
+
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'config-file-'));
   path = join(directory, 'x.yaml');
@@ -78,10 +84,10 @@ describe('ConfigFile', () => {
   it('keeps the old value when the new one is invalid, reports it once, and takes the mended one', async () => {
     await file.load();
     file.watch();
-    await writeFile(path, 'limit: wrong\n');
+    await replaceFile('limit: wrong\n');
     expect(await outcome(1)).toContain(`${path}:1:8 limit:`);
     expect(file.value).toEqual({ limit: 1 });
-    await writeFile(path, 'limit: 4444\n');
+    await replaceFile('limit: 4444\n');
     expect(await outcome(2)).toBe(4444);
     expect(outcomes).toHaveLength(2);
   });
