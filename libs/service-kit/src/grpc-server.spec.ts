@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Client, credentials, status } from '@grpc/grpc-js';
-import { createServiceClient, Flags, type ServiceClient } from '@mlx-serving/contracts';
+import { createServiceClient, Flags, type Handlers, type ServiceClient } from '@mlx-serving/contracts';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { defineErrors, ServiceError } from './errors.ts';
@@ -9,7 +9,8 @@ import { StartupError } from './lifecycle-errors.ts';
 import { silentLogger } from './logger.ts';
 
 const errors = defineErrors({ QUEUE_FULL: { code: 'RESOURCE_EXHAUSTED', message: 'The queue is full.' } });
-const unused = (): Promise<never> => Promise.reject(new Error('not used here'));
+/** A handler for each method, for those that a test does not use. */
+const unused = Object.fromEntries(Flags.methods.map((method) => [method.localName, () => Promise.reject(new Error('not used here'))])) as unknown as Handlers<typeof Flags>;
 
 const logged: unknown[] = [];
 const logger = { ...silentLogger, error: (fields: unknown) => void logged.push(fields) } as never;
@@ -22,14 +23,11 @@ let raw: Client;
 beforeEach(async () => {
   logged.length = 0;
   server = new GrpcServer(logger).add(Flags, {
+    ...unused,
     listFlags: () => Promise.resolve({ snapshot: { revision: 3n } }),
     getFlag: () => Promise.reject(errors.QUEUE_FULL({}, { retryAfterMs: 1500 })),
     setFlag: () => Promise.reject(new Error('password=hunter2')),
     link: (call) => void call.emit('error', { code: status.UNAVAILABLE, details: 'busy' }),
-    killFlag: unused,
-    reviveFlag: unused,
-    setEmergency: unused,
-    getFlagMetrics: unused,
   });
   port = await server.start('127.0.0.1', 0);
   client = createServiceClient(Flags, `127.0.0.1:${port}`, { options: { 'grpc.max_send_message_length': -1 } });
@@ -117,12 +115,12 @@ describe('GrpcServer', () => {
     let finish: (() => void) | undefined;
     const started: string[] = [];
     const slow = new GrpcServer(silentLogger).add(Flags, {
+      ...unused,
       listFlags: () => new Promise((resolve) => {
         started.push('list');
         finish = () => resolve({ snapshot: { revision: 9n } });
       }),
       getFlag: () => new Promise(() => void started.push('get')),
-      setFlag: unused, link: () => undefined, killFlag: unused, reviveFlag: unused, setEmergency: unused, getFlagMetrics: unused,
     });
     const caller = createServiceClient(Flags, `127.0.0.1:${await slow.start('127.0.0.1', 0)}`);
     const running = caller.listFlags({});

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { create } from '@bufbuild/protobuf';
+import { create, type DescService } from '@bufbuild/protobuf';
 import { once } from 'node:events';
 import { Server, ServerCredentials, type ServerDuplexStream, type ServerWritableStream, status } from '@grpc/grpc-js';
 import {
@@ -10,6 +10,7 @@ import {
   FlagsLinkRequestSchema,
   type FlagsLinkResponse,
   FlagsLinkResponseSchema,
+  type Handlers,
   type ServiceClient,
   type StatsRequest,
   type StatsResponse,
@@ -17,8 +18,10 @@ import {
   Worker,
 } from '../index.ts';
 
-const unused = (): Promise<never> => Promise.reject(new Error('not used here'));
-const unusedFlags = { getFlag: unused, setFlag: unused, killFlag: unused, reviveFlag: unused, setEmergency: unused, getFlagMetrics: unused };
+/** A handler for each method, for those that a test does not use. */
+function unused<S extends DescService>(service: S): Handlers<S> {
+  return Object.fromEntries(service.methods.map((method) => [method.localName, () => Promise.reject(new Error('not used here'))])) as unknown as Handlers<S>;
+}
 
 let server: Server;
 let flags: ServiceClient<typeof Flags>;
@@ -38,8 +41,8 @@ beforeEach(async () => {
     paths.push(path);
     return { code: status.FAILED_PRECONDITION, details: cause instanceof Error ? cause.message : 'unknown' };
   };
-  addService(server, Flags, { ...unusedFlags, listFlags: () => behaviour.list() as never, link: (call) => behaviour.link(call) }, toGrpcError);
-  addService(server, Worker, { generate: unused, tokenize: unused, listModels: unused, drain: unused, stats: (call) => behaviour.stats(call) }, toGrpcError);
+  addService(server, Flags, { ...unused(Flags), listFlags: () => behaviour.list() as never, link: (call) => behaviour.link(call) }, toGrpcError);
+  addService(server, Worker, { ...unused(Worker), stats: (call) => behaviour.stats(call) }, toGrpcError);
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound)));
   });

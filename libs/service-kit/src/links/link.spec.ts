@@ -5,6 +5,7 @@ import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-j
 import {
   addService,
   createServiceClient,
+  type Handlers,
   Qos,
   type QosLinkRequest,
   QosLinkRequestSchema,
@@ -37,7 +38,8 @@ class Controller {
         this.#waiting.splice(0).forEach((wake) => wake());
       });
     };
-    addService(this.#server, Qos, { link, getState: () => Promise.resolve({}) }, (cause) => toGrpcError(ServiceError.from(cause)));
+    const unused = Object.fromEntries(Qos.methods.map((method) => [method.localName, () => Promise.resolve({})])) as unknown as Handlers<typeof Qos>;
+    addService(this.#server, Qos, { ...unused, link }, (cause) => toGrpcError(ServiceError.from(cause)));
     this.port = await new Promise((resolve, reject) =>
       this.#server.bindAsync(`127.0.0.1:${this.port}`, ServerCredentials.createInsecure(), (error, port) => (error ? reject(error) : resolve(port))),
     );
