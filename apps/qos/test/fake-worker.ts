@@ -20,6 +20,11 @@ export class FakeWorker {
       tokenize: unused,
       listModels: unused,
       drain: unused,
+      loadModel: unused,
+      unloadModel: unused,
+      pinModel: unused,
+      prepareKv: unused,
+      setLimits: unused,
       stats: (call) => {
         this.#calls.add(call);
         this.show(1);

@@ -69,6 +69,10 @@ export class FakeGeneration {
   }
 }
 
+const unused = (): never => {
+  throw new Error('not part of this fake');
+};
+
 /** A worker without a model: by itself it answers every request with `script`, or leaves each to the test when there is none. */
 export class FakeWorker {
   readonly generations: FakeGeneration[] = [];
@@ -94,6 +98,11 @@ export class FakeWorker {
       listModels: () => Promise.resolve({ models: this.models.map((id, index) => ({ id, contextLength: 512, loadedAt: BigInt(1_700_000_000 + index) })) }),
       stats: (call) => void call.write({ $typeName: 'mlx_serving.v1.StatsResponse', ...noStats, workerId: this.address }),
       drain: () => Promise.resolve({ remainingStreams: 0 }),
+      loadModel: unused,
+      unloadModel: unused,
+      pinModel: unused,
+      prepareKv: unused,
+      setLimits: unused,
     });
     this.port = await this.#server.start('127.0.0.1', this.port);
     return this;
@@ -137,6 +146,9 @@ const noStats = {
   cancelledRequestsTotal: 0n,
   generatedTokensTotal: 0n,
   uptimeSeconds: 1,
+  queuedTokens: 0n,
+  restarts: 0,
+  heartbeatAgeMs: 0,
   draining: false,
   pid: 1,
 } as const;
