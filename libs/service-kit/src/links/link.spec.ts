@@ -184,8 +184,16 @@ describe('Link', () => {
     link.start();
     await until(() => connections === 1);
     for (let index = 0; index < 5; index++) link.send(up(String(index)));
-    await link.close(5);
-    await controller.until(() => controller.received.length === 6);
+    const call = controller.calls[0] as Call;
+    call.once('end', () => call.end());
+    await link.close(60_000);
+    expect([controller.received.length, link.connected, link.send(up('x'))]).toEqual([6, false, false]);
+  });
+
+  it('is closed by the end of its time by a controller that does not end its side', async () => {
+    link.start();
+    await until(() => connections === 1);
+    await link.close(1);
     expect([link.connected, link.send(up('x'))]).toEqual([false, false]);
   });
 });
