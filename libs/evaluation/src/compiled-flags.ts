@@ -1,4 +1,4 @@
-import type { FlagReason } from '@mlx-serving/policy';
+import type { FlagConfig, FlagReason, SegmentDefinition, StandardErrorCode, StandardReason } from '@mlx-serving/policy';
 
 /** Who asks. Without a key a partial rollout is off (SPEC F7); an empty key is none. */
 export interface EvaluationContext {
@@ -9,6 +9,14 @@ export interface EvaluationContext {
 export interface FlagAnswer {
   readonly enabled: boolean;
   readonly reason: FlagReason;
+  /** The reason in OpenFeature's terms. */
+  readonly standardReason: StandardReason;
+  /** OpenFeature's error code; absent unless `standardReason` is ERROR. */
+  readonly errorCode?: StandardErrorCode;
+  /** Name of the variant that the key has; absent for a flag that is off or has none. */
+  readonly variant?: string;
+  /** The payload of the variant. */
+  readonly payload?: unknown;
 }
 
 export interface EmergencyState {
@@ -18,12 +26,68 @@ export interface EmergencyState {
   readonly rollbackToBaseline: boolean;
 }
 
-/** All flags of one snapshot. Its functions are total: they never throw and never wait. */
+export interface FlagInput {
+  readonly name: string;
+  /** As it holds in the environment. */
+  readonly config: FlagConfig;
+  /** Whether the kill latch holds, besides `config.killSwitch`. */
+  readonly killed: boolean;
+}
+
+export interface SegmentInput {
+  readonly name: string;
+  readonly definition: SegmentDefinition;
+}
+
+export interface CompileInput {
+  readonly flags: Iterable<FlagInput>;
+  readonly segments?: Iterable<SegmentInput> | undefined;
+  readonly emergency: EmergencyState;
+}
+
+/** What becomes different with a revision. */
+export interface FlagSetChange {
+  readonly changed?: Iterable<FlagInput> | undefined;
+  readonly removed?: Iterable<string> | undefined;
+  readonly changedSegments?: Iterable<SegmentInput> | undefined;
+  readonly removedSegments?: Iterable<string> | undefined;
+  readonly emergency?: EmergencyState | undefined;
+}
+
+/** How often a flag was on and off. */
+export interface FlagCount {
+  readonly flag: string;
+  readonly enabled: number;
+  readonly disabled: number;
+}
+
+export interface AllAnswers {
+  /** Sorted. */
+  readonly enabled: readonly string[];
+  readonly reasons: Record<string, FlagReason>;
+}
+
+/** One thing that was looked at on the way to an answer. */
+export interface ExplanationStep {
+  readonly check: 'emergency' | 'kill' | 'enabled' | 'parent' | 'requires' | 'blacklist' | 'whitelist' | 'whitelistOnly' | 'segments' | 'rule' | 'rollout' | 'variant';
+  /** What was compared with what, and how it came out. */
+  readonly detail: string;
+}
+
+/** An answer with the way to it: the steps in their order, the last of which decided. */
+export interface Explanation extends FlagAnswer {
+  readonly flag: string;
+  readonly steps: readonly ExplanationStep[];
+}
+
+/** All flags of one snapshot. Its questions are total: they never throw and never wait. */
 export interface CompiledFlags {
   /** Sorted. */
   readonly names: readonly string[];
   readonly emergency: EmergencyState;
   evaluate(name: string, context: EvaluationContext): FlagAnswer;
-  /** Every flag at once; a flag that others require, and a draw of strategy `random`, counts once. `enabled` is sorted. */
-  evaluateAll(context: EvaluationContext): { enabled: readonly string[]; reasons: Record<string, FlagReason> };
+  /** Every flag at once; a flag that others require, and a draw of strategy `random`, counts once. */
+  evaluateAll(context: EvaluationContext): AllAnswers;
+  /** The answer, and each step that led to it. A draw of strategy `random` is a new one. */
+  explain(name: string, context: EvaluationContext): Explanation;
 }

@@ -1,2 +1,15 @@
-export { compileFlags, type CompileInput, type FlagInput } from './compile-flags.ts';
-export type { CompiledFlags, EmergencyState, EvaluationContext, FlagAnswer } from './compiled-flags.ts';
+export type {
+  AllAnswers,
+  CompiledFlags,
+  CompileInput,
+  EmergencyState,
+  EvaluationContext,
+  Explanation,
+  ExplanationStep,
+  FlagAnswer,
+  FlagCount,
+  FlagInput,
+  FlagSetChange,
+  SegmentInput,
+} from './compiled-flags.ts';
+export { compileFlags, FlagSet } from './flag-set.ts';

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { bucket, bucketByFlag, bucketByKey, FINE_BUCKETS, isInRollout } from './bucket.ts';
+import { bucket, bucketByFlag, bucketByKey, createBucket, FINE_BUCKETS, isInRollout } from './bucket.ts';
 import { hash32, hash32ByCrypto } from './md5-word.ts';
 
 interface Vectors {
@@ -47,6 +47,19 @@ describe('bucketing', () => {
         if (isInRollout(fine, thousandths / 1000)) expect(isInRollout(fine, Math.min(100, (thousandths + 1) / 1000))).toBe(true);
       }),
     );
+  });
+
+  it('answers the same for a prepared seed or flag, whatever is in the texts', () => {
+    const texts = fc.oneof(fc.string({ unit: 'binary-ascii', maxLength: 40 }), fc.string({ unit: 'binary', maxLength: 40 }));
+    fc.assert(
+      fc.property(texts, texts, (key, other) => {
+        expect(createBucket('', `:${other}`)(key)).toBe(bucketByKey(key, other));
+        expect(createBucket(`${other}:`, '')(key)).toBe(bucketByFlag(other, key));
+      }),
+      { numRuns: 3_000 },
+    );
+    const prepared = createBucket('', ':seed');
+    for (let length = 0; length <= 70; length++) expect(prepared('k'.repeat(length))).toBe(bucketByKey('k'.repeat(length), 'seed'));
   });
 
   it('puts the name of a flag without a seed before the key', () => {

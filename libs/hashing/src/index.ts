@@ -1,2 +1,2 @@
-export { bucket, bucketByFlag, bucketByKey, FINE_BUCKETS, isInRollout } from './bucket.ts';
-export { hash32 } from './md5-word.ts';
+export { bucket, bucketByFlag, bucketByKey, createBucket, FINE_BUCKETS, isInRollout, rolloutLimit } from './bucket.ts';
+export { createHash32, hash32 } from './md5-word.ts';

@@ -3,6 +3,8 @@ import { hash } from 'node:crypto';
 /** Longest text that fits into one block of md5 beside its padding. */
 const ONE_BLOCK = 55;
 const block = new Int32Array(16);
+/** The same block byte by byte: md5 reads its words in little endian, as every machine does that Node.js runs on. */
+const bytes = new Uint8Array(block.buffer);
 /** The four words of md5's state between its rounds. */
 const state = new Int32Array(4);
 
@@ -11,7 +13,22 @@ const state = new Int32Array(4);
  * A short ASCII text takes a path of its own, which needs less time than the call into node:crypto.
  */
 export function hash32(text: string): number {
-  return fillBlock(text) ? firstWord() : hash32ByCrypto(text);
+  const length = text.length;
+  return length <= ONE_BLOCK && put(text, 0) ? finish(length) : hash32ByCrypto(text);
+}
+
+/** Prepares `hash32` of `before`, then a key, then `after`. */
+export function createHash32(before: string, after: string): (key: string) => number {
+  const around = before.length + after.length;
+  // A part that is not ASCII leaves no room for a key.
+  const longest = isAscii(before) && isAscii(after) ? ONE_BLOCK - around : -1;
+  return (key) => {
+    const length = key.length;
+    if (length > longest || !put(key, before.length)) return hash32ByCrypto(before + key + after);
+    put(before, 0);
+    put(after, before.length + length);
+    return finish(around + length);
+  };
 }
 
 /** The same by node:crypto, for any text. */
@@ -19,19 +36,28 @@ export function hash32ByCrypto(text: string): number {
   return Number.parseInt(hash('md5', text).slice(0, 8), 16);
 }
 
-/** @returns false when the text is too long or not ASCII */
-function fillBlock(text: string): boolean {
-  const length = text.length;
-  if (length > ONE_BLOCK) return false;
-  for (let i = 0; i < 16; i++) block[i] = 0;
-  for (let i = 0; i < length; i++) {
+function isAscii(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 127) return false;
+  return true;
+}
+
+/** @returns false when the text is not ASCII */
+function put(text: string, offset: number): boolean {
+  for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
     if (code > 127) return false;
-    block[i >> 2]! |= code << ((i & 3) << 3);
+    bytes[offset + i] = code;
   }
-  block[length >> 2]! |= 0x80 << ((length & 3) << 3);
-  block[14] = length << 3;
   return true;
+}
+
+/** Pads the text of so many bytes in the block, and hashes it. */
+function finish(length: number): number {
+  bytes[length] = 0x80;
+  for (let i = length + 1; i & 3; i++) bytes[i] = 0;
+  for (let i = (length >> 2) + 1; i < 16; i++) block[i] = 0;
+  block[14] = length << 3;
+  return firstWord();
 }
 
 /** One block of md5 over `block`, unrolled; only the first word of the digest is built. */
