@@ -151,6 +151,10 @@ async def running_worker(make_sampler=sampler_for, **settings) -> AsyncIterator[
         await app.stop(0)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="run the long counts in full, such as 10,000 aborts")
+
+
 @pytest_asyncio.fixture(scope="session")
 async def worker() -> AsyncIterator[Worker]:
     async with running_worker() as running:

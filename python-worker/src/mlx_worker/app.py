@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from mlx_worker.accelerator import AcceleratorSettings
 from mlx_worker.config import WorkerConfig
 from mlx_worker.control_service import ControlService
 from mlx_worker.engine.engine import Engine
@@ -17,6 +18,7 @@ from mlx_worker.health import Health, OperationsServer
 from mlx_worker.lifecycle import Lifecycle
 from mlx_worker.logs import Logger
 from mlx_worker.metrics import WorkerMetrics
+from mlx_worker.runtime_config import RuntimeConfig
 from mlx_worker.sampling import Sampler, SamplingOptions, sampler_for
 from mlx_worker.server import GrpcServer, WorkerServicer
 from mlx_worker.status_service import StatusService
@@ -37,10 +39,13 @@ class App:
         self.config = config
         self.logger = logger
         self.lifecycle = Lifecycle()
+        self._following: asyncio.Future[None] | None = None
         self.metrics = WorkerMetrics()
+        settings = RuntimeConfig(config.runtime_config, logger)
         self.engine = Engine(
             config.model,
             limits=limits_of(config),
+            settings=settings.accelerator,
             model_bytes=config.model_bytes,
             logger=logger,
             make_sampler=make_sampler,
@@ -50,6 +55,8 @@ class App:
         self.generation = GenerationService(
             self.engine, self._tokenization, self.lifecycle, self.metrics, logger, config.max_pending_tokens
         )
+        self.generation.accelerator = settings.accelerator
+        self._settings = settings
         status = StatusService(
             config.worker_id, self.engine, self._tokenization, self.lifecycle, self.metrics, self._not_serving
         )
@@ -66,6 +73,7 @@ class App:
         await self.server.start()
         self.engine.start()
         self.lifecycle.model = await self.engine.loaded
+        self._following = asyncio.ensure_future(self._settings.follow(self._configure))
         await self.server.set_serving(True)
         self.logger.info(
             "serving",
@@ -83,9 +91,15 @@ class App:
         self.lifecycle.stopping.set()
         await self.engine.stop()
         await self.server.stop(STOP_GRACE_SECONDS)
+        if self._following is not None:
+            self._following.cancel()
         self.operations.stop()
         self._tokenization.close()
         return remaining
+
+    async def _configure(self, settings: AcceleratorSettings) -> None:
+        self.generation.accelerator = settings
+        await self.engine.configure(settings)
 
     async def _not_serving(self) -> None:
         await self.server.set_serving(False)

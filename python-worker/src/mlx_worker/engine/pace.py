@@ -11,7 +11,7 @@ LEAST_CHUNK = 16
 # callers who come at once have their first tokens sooner; that share is earned by the gaps that were short.
 LONG_GAP_SHARE = 0.03
 LONG_GAP_FACTOR = 4.0
-MOST_LONG_GAPS = 48.0
+MOST_LONG_GAPS = 32.0
 ASSUMED_SECONDS_PER_TOKEN = 0.001
 
 

@@ -63,6 +63,8 @@ class GenerationRequest:
     stages: Stages = Stages()
     allow_speculation: bool = False
     constraint: Constraint | None = None
+    # Set by the engine: the last position is worth keeping for a repeat.
+    worth_keeping: bool = False
     arrived_at: float = field(default_factory=time.monotonic)
     tokenize_ms: float = 0.0
     begun_at: float | None = None

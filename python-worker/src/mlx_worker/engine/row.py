@@ -34,7 +34,6 @@ class Row:
     end_tokens: frozenset[int]
     tokens: list[int]
     cached_tokens: int = 0
-    worth_keeping: bool = False
     count: int = 0
     distribution: mx.array | None = None
     caches: list[Any] = field(default_factory=list)

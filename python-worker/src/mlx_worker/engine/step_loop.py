@@ -70,7 +70,6 @@ class StepLoop:
         self._logger = logger
         self._begun: dict[GenerationRequest, Begun] = {}
         self._placed: dict[GenerationRequest, int] = {}
-        self._worth_keeping: set[GenerationRequest] = set()
         self._pace = Pace(inbox.limits.decode_gap_ms / 1000, inbox.limits.prefill_chunk)
         inbox.order(settings.warm_queue.priority_by_tokens)
 
@@ -145,7 +144,6 @@ class StepLoop:
         requests = [row.request for row in rows] + list(self._begun)
         self._begun.clear()
         self._placed.clear()
-        self._worth_keeping.clear()
         self.idle.forget()
         return list(dict.fromkeys(requests))
 
@@ -161,7 +159,6 @@ class StepLoop:
     def _forget(self, request: GenerationRequest) -> None:
         self._begun.pop(request, None)
         self._placed.pop(request, None)
-        self._worth_keeping.discard(request)
 
     def _end(self, request: GenerationRequest, error: ServiceError) -> None:
         self._forget(request)
@@ -190,7 +187,7 @@ class StepLoop:
         if request.allow_speculation:
             self.speculation.allow(served.id, request.prompt)
         if self.speculation.observe(served.id, request.tenant, request.prompt):
-            self._worth_keeping.add(request)
+            request.worth_keeping = True
 
     def _give_places(self) -> None:
         while len(self._placed) < self._inbox.limits.max_batch:
@@ -328,7 +325,7 @@ class StepLoop:
     def _look_up(self, begun: Begun, job: PrefillJob) -> mx.array | None:
         request, stages = begun.request, begun.request.stages
         reads = stages.kv_prep or stages.speculation
-        worth = request in self._worth_keeping
+        worth = request.worth_keeping
         logits = job.begin(self.prefixes if reads else None, whole=stages.speculation and worth)
         if not stages.kv_prep and logits is None and job.done:
             # Speculation alone reuses whole prompts only.
@@ -361,7 +358,7 @@ class StepLoop:
         row.distribution = None
         self._send([result])
         row.caches = job.caches
-        worth = request in self._worth_keeping
+        worth = request.worth_keeping
         if request.stages.kv_prep or worth:
             job.keep(self.prefixes, logits if worth else None)
         if result.end is not None:

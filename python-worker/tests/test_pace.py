@@ -1,0 +1,54 @@
+"""Chunks of prompts that leave running streams their gap, on a simulated device."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlx_worker.engine.pace import LEAST_CHUNK, Pace
+
+
+def simulate(
+    pace: Pace, steps: int, rows: int, token_seconds: float, decode_seconds: float, waiting: int = 1
+):
+    """Gaps of `rows` streams while prompts keep coming."""
+    gaps = []
+    for _ in range(steps):
+        tokens = pace.chunk(rows, waiting)
+        seconds = tokens * token_seconds + decode_seconds
+        pace.after_step(rows, tokens, seconds)
+        gaps.append(seconds)
+    return gaps
+
+
+@given(st.floats(1e-5, 1e-3), st.floats(1e-3, 0.02), st.integers(1, 16), st.integers(1, 16))
+@settings(max_examples=100, deadline=None)
+def test_the_gap_holds_at_its_95th_percentile(token_seconds, decode_seconds, rows, waiting):
+    pace = Pace(0.05, 2048)
+    for _ in range(20):
+        pace.after_step(rows, 0, decode_seconds)
+    gaps = sorted(simulate(pace, 2000, rows, token_seconds, decode_seconds, waiting))
+    assert gaps[int(len(gaps) * 0.95)] <= 0.05
+
+
+def test_nobody_runs_so_nobody_is_kept_waiting():
+    assert Pace(0.05, 512).chunk(0, 3) == 512
+
+
+def test_prefill_always_gets_on_even_when_decode_takes_the_whole_gap():
+    pace = Pace(0.05, 512)
+    simulate(pace, 50, 16, 1e-3, 0.5, 1)
+    assert pace.chunk(16, 1) == LEAST_CHUNK
+
+
+def test_several_callers_at_once_may_use_some_longer_gaps():
+    pace = Pace(0.05, 512)
+    alone, together = pace.chunk(1, 1), pace.chunk(1, 4)
+    assert alone < together <= 4.2 * alone
+
+
+def test_idle_slices_are_as_long_as_they_may_be():
+    pace = Pace(0.05, 512)
+    for _ in range(40):
+        pace.after_step(0, 512, 0.512)
+    assert 40 <= pace.tokens_in(0.05) <= 60
