@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlx_worker.engine.tool_text import ToolCall, ToolText
+
 
 class AnswerText:
     """The text of one answer. Text that may yet become a stop string is held back until that is settled."""
 
-    def __init__(self, detokenizer: Any, stop: tuple[str, ...]) -> None:
+    def __init__(self, detokenizer: Any, stop: tuple[str, ...], tools: ToolText | None = None) -> None:
         self.stopped = False
         self._detokenizer = detokenizer
         self._stop = stop
         self._held = ""
+        self._tools = tools
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tools that the answer has called so far."""
+        return () if self._tools is None else tuple(self._tools.calls)
 
     def add(self, token: int) -> str:
         """Text that is now certain; empty inside a multi-byte character. Sets `stopped` at a stop string."""
         self._detokenizer.add_token(token)
-        return self._release(self._detokenizer.last_segment)
+        text = self._release(self._detokenizer.last_segment)
+        if self._tools is None:
+            return text
+        return self._tools.add(text) + (self._tools.finish() if self.stopped else "")
 
     def add_last(self, token: int) -> str:
         """As `add`, for a token after which there is no other: nothing is held back."""
@@ -26,6 +37,10 @@ class AnswerText:
 
     def finish(self) -> str:
         """What remains at the end of the answer."""
+        rest = self._finish()
+        return rest if self._tools is None else self._tools.add(rest) + self._tools.finish()
+
+    def _finish(self) -> str:
         self._detokenizer.finalize()
         released = self._release(self._detokenizer.last_segment)
         if self.stopped:

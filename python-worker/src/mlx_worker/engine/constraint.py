@@ -28,7 +28,8 @@ class SchemaConstraint:
     """A JSON schema. Made in any thread, then used in the engine's."""
 
     def __init__(self, tokenizer: LLTokenizer, schema: str) -> None:
-        grammar = LLMatcher.grammar_from_json_schema(schema)
+        # Else a model may write white space without end.
+        grammar = LLMatcher.grammar_from_json_schema(schema, defaults={"whitespace_flexible": False})
         self._matcher = LLMatcher(tokenizer, grammar)
         fault = self._matcher.get_error()
         if fault:

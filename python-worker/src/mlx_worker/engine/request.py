@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from mlx_worker.engine.constraint import Constraint
 from mlx_worker.engine.draw import TokenLogprobs
 from mlx_worker.engine.scheduler import Priority
 from mlx_worker.engine.token_stream import TokenStream
+from mlx_worker.engine.tool_text import ToolCall
 from mlx_worker.sampling import SamplingOptions
 
 
@@ -18,6 +20,7 @@ class EndReason(Enum):
 
     STOP = "stop"
     LENGTH = "length"
+    TOOL_CALLS = "tool calls"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Completion:
     queue_ms: float
     prefill_ms: float
     cached_tokens: int = 0
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class GenerationRequest:
     stages: Stages = Stages()
     allow_speculation: bool = False
     constraint: Constraint | None = None
+    tools: list[dict[str, Any]] = field(default_factory=list)
     # Set by the engine: the last position is worth keeping for a repeat.
     worth_keeping: bool = False
     arrived_at: float = field(default_factory=time.monotonic)

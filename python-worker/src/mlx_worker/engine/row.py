@@ -75,8 +75,10 @@ class Row:
         return StepResult(self.request, GeneratedToken(token, text, logprobs), end)
 
     def _complete(self, reason: EndReason) -> Completion:
+        calls = self.text.tool_calls
         return Completion(
-            reason=reason,
+            reason=EndReason.TOOL_CALLS if calls and reason is EndReason.STOP else reason,
+            tool_calls=calls,
             completion_tokens=self.count,
             queue_ms=self.request.queue_ms,
             prefill_ms=self.request.prefill_ms,

@@ -23,6 +23,7 @@ from mlx_worker.engine.row import Row, StepResult
 from mlx_worker.engine.served_model import ModelStore, ServedModel
 from mlx_worker.engine.speculation import Speculation
 from mlx_worker.engine.stage_statistics import StageStatistics
+from mlx_worker.engine.tool_text import ToolText
 from mlx_worker.errors import ServiceError
 from mlx_worker.logs import Logger
 from mlx_worker.sampling import Sampler, SamplingOptions
@@ -253,7 +254,9 @@ class StepLoop:
     def _row_for(self, request: GenerationRequest, served: ServedModel) -> Row:
         model = served.model
         draw = Draw(request.options, self._make_sampler(request.options), request.constraint)
-        text = AnswerText(model.tokenizer.detokenizer, request.options.stop)
+        calls_tools = request.tools and model.tokenizer.has_tool_calling
+        tools = ToolText(model.tokenizer, request.tools) if calls_tools else None
+        text = AnswerText(model.tokenizer.detokenizer, request.options.stop, tools)
         most = min(request.options.max_tokens, model.context_length - len(request.prompt))
         return Row(
             request=request,

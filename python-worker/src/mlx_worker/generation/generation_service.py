@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from mlx_worker.accelerator import AcceleratorSettings
+from mlx_worker.engine.constraint import Constraints
 from mlx_worker.engine.engine import Engine
 from mlx_worker.engine.request import Completion, EndReason, GeneratedToken, GenerationRequest
 from mlx_worker.engine.scheduler import Priority
@@ -19,8 +21,8 @@ from mlx_worker.lifecycle import Lifecycle
 from mlx_worker.logs import Logger
 from mlx_worker.metrics import Outcome, WorkerMetrics
 from mlx_worker.model import LoadedModel
-from mlx_worker.sampling import sampling_options
-from mlx_worker.tokenization import Tokenization
+from mlx_worker.sampling import MOST_BIASES, sampling_options
+from mlx_worker.tokenization import Tokenization, tools_of
 
 PRIORITIES = {
     wpb.PRIORITY_UNSPECIFIED: Priority.NORMAL,
@@ -32,6 +34,7 @@ PRIORITIES = {
 FINISH_REASONS = {
     EndReason.STOP: pb.FINISH_REASON_STOP,
     EndReason.LENGTH: pb.FINISH_REASON_LENGTH,
+    EndReason.TOOL_CALLS: pb.FINISH_REASON_TOOL_CALLS,
 }
 
 
@@ -53,6 +56,7 @@ class GenerationService:
         self._metrics = metrics
         self._logger = logger
         self._max_pending_tokens = max_pending_tokens
+        self._constraints = Constraints()
         self.accelerator = AcceleratorSettings()
 
     async def generate(
@@ -93,6 +97,7 @@ class GenerationService:
         request.allow_speculation = message.ttft_hint.allow_speculation
         request.prompt = await self._tokenization.encode(model, input_of(message))
         request.tokenize_ms = (time.monotonic() - request.arrived_at) * 1000
+        await self._constrain(message, request, model)
         position = self._engine.submit(request)
         try:
             yield accepted(position, request, model)
@@ -110,6 +115,20 @@ class GenerationService:
             yield finished(request, end)
         elif end is not None:
             raise end
+
+    async def _constrain(
+        self, message: wpb.WorkerGenerateRequest, request: GenerationRequest, model: LoadedModel
+    ) -> None:
+        """What binds the answer: tools, a bias and a schema. Raises ServiceError when they cannot be used."""
+        options = request.options
+        if any(token >= model.vocabulary for token, _ in options.logit_bias):
+            raise ServiceError("LOGIT_BIAS_INVALID", most=MOST_BIASES)
+        if message.WhichOneof("input") == "conversation":
+            request.tools = tools_of(message.conversation)
+        if options.json_schema:
+            request.constraint = await asyncio.to_thread(
+                self._constraints.for_schema, model, options.json_schema
+            )
 
     def _account(
         self,
@@ -178,7 +197,15 @@ def finished(request: GenerationRequest, completion: Completion) -> wpb.WorkerGe
     stages = [
         wpb.StageEvent(name=name, at_ms=(at - request.arrived_at) * 1000) for name, at in request.events
     ]
+    calls = [
+        pb.ToolCall(id=call.id, name=call.name, arguments_json=call.arguments_json)
+        for call in completion.tool_calls
+    ]
     event = wpb.GenerationFinished(
-        finish_reason=FINISH_REASONS[completion.reason], usage=usage, timings=timings, stages=stages
+        finish_reason=FINISH_REASONS[completion.reason],
+        usage=usage,
+        timings=timings,
+        tool_calls=calls,
+        stages=stages,
     )
     return wpb.WorkerGenerateResponse(finished=event)
