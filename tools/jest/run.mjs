@@ -10,6 +10,7 @@ const jest = createRequire(import.meta.url).resolve('jest/bin/jest');
 const report = join(root, 'reports', 'jest', `${relative(root, process.cwd())}.json`);
 mkdirSync(dirname(report), { recursive: true });
 const flags = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'];
-const options = ['--json', `--outputFile=${report}`, '--testLocationInResults=false', ...process.argv.slice(2)];
+// A test that fails may leave a handle open, and must not keep the whole run waiting.
+const options = ['--forceExit', '--json', `--outputFile=${report}`, '--testLocationInResults=false', ...process.argv.slice(2)];
 const result = spawnSync(process.execPath, [...flags, jest, ...options], { stdio: ['inherit', 'ignore', 'inherit'] });
 process.exit(result.status ?? 1);

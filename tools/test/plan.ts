@@ -40,7 +40,7 @@ function pythonLane(context: TestContext): Step[] {
 }
 
 function endToEnd(context: TestContext): Step {
-  return jestStep(context, 'e2e', 'e2e', ['--runInBand', '--forceExit']);
+  return jestStep(context, 'e2e', 'e2e', ['--runInBand']);
 }
 
 function configurationStep(context: TestContext): Step {
