@@ -9,12 +9,15 @@ export interface CommandOptions {
   readonly log: string;
 }
 
-/** Runs a command and waits for it. @returns its exit code; 1 when a signal ended it */
+/** Longest time of one command, so that one that hangs fails in place of holding everything up. */
+const LIMIT_MS = 20 * 60_000;
+
+/** Runs a command and waits for it. @returns its exit code; 1 when a signal or the limit of 20 minutes ended it */
 export function runCommand([program = '', ...args]: readonly string[], { cwd, env, log }: CommandOptions): Promise<number> {
   mkdirSync(dirname(log), { recursive: true });
   const output = openSync(log, 'a');
   return new Promise<number>((resolve, reject) => {
-    const child = spawn(program, args, { cwd, env, stdio: ['ignore', output, output] });
+    const child = spawn(program, args, { cwd, env, stdio: ['ignore', output, output], timeout: LIMIT_MS, killSignal: 'SIGKILL' });
     child.on('error', reject);
     child.on('exit', (code) => resolve(code ?? 1));
   }).finally(() => closeSync(output));
