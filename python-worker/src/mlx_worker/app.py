@@ -23,6 +23,7 @@ from mlx_worker.sampling import Sampler, SamplingOptions, sampler_for
 from mlx_worker.server import GrpcServer, WorkerServicer
 from mlx_worker.status_service import StatusService
 from mlx_worker.tokenization import Tokenization
+from mlx_worker.watchdog import Watchdog
 
 STOP_GRACE_SECONDS = 1.0
 
@@ -61,7 +62,8 @@ class App:
             config.worker_id, self.engine, self._tokenization, self.lifecycle, self.metrics, self._not_serving
         )
         control = ControlService(self.engine, self._tokenization, self.lifecycle, logger)
-        self.health = Health(self.engine, self.lifecycle)
+        self.health = Health(self.engine, self.lifecycle, config.stuck_after_ms / 1000)
+        self.watchdog = Watchdog(self.engine.seconds_in_step, config.stuck_after_ms / 1000, logger)
         self.operations = OperationsServer(
             config.host, config.metrics_port, self.health, self.metrics.registry
         )
@@ -74,6 +76,7 @@ class App:
         self.engine.start()
         self.lifecycle.model = await self.engine.loaded
         self._following = asyncio.ensure_future(self._settings.follow(self._configure))
+        self.watchdog.start()
         await self.server.set_serving(True)
         self.logger.info(
             "serving",
@@ -85,6 +88,7 @@ class App:
 
     async def stop(self, drain_seconds: float) -> int:
         """Drains, ends what is left, closes the ports. Returns how many streams were cut off."""
+        self.watchdog.stop()
         self.lifecycle.draining = True
         await self._not_serving()
         remaining = await self.lifecycle.drain(drain_seconds)

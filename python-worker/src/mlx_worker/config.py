@@ -31,6 +31,7 @@ class WorkerConfig:
     model_bytes: int = 0
     stuck_after_ms: int = 30_000
     runtime_config: str = ""
+    supervise: bool = False
     max_pending_tokens: int = 4096
     drain_timeout_ms: int = 10_000
     log_level: str = "info"
@@ -87,6 +88,9 @@ def parser_for(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("runtime-config", str, "file with the settings of the TTFT accelerator, such as config/runtime.yaml")
     add("max-pending-tokens", whole_number(16, 1_000_000), "tokens that a slow reader may leave unread")
     add("drain-timeout-ms", whole_number(0, 3_600_000), "how long a stop waits for running requests")
+    parser.add_argument(
+        "--supervise", action="store_true", help="stay in front and start the worker again when it fails"
+    )
     add("log-level", str, "least level that is logged", LOG_LEVELS)
     return parser
 

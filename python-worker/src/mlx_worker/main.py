@@ -7,11 +7,15 @@ import sys
 
 from mlx_worker.blas import ensure_blas
 from mlx_worker.config import read_config
+from mlx_worker.logs import Logger
+from mlx_worker.supervisor import supervise
 
 
 def main() -> None:
     """Reads the configuration, serves until told to stop, and exits: 0 after a stop, 1 after a fault."""
     config = read_config()
+    if config.supervise:
+        sys.exit(supervise(sys.argv[1:], Logger(config.log_level, worker_id=config.worker_id)))
     warning = ensure_blas()
     # Else gRPC's core writes lines of its own between the JSON lines.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")

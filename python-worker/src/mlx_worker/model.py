@@ -37,6 +37,12 @@ def model_id(name: str) -> str:
     return Path(name).name if Path(name).is_dir() else name
 
 
+def packaged_folder(name: str) -> Path | None:
+    """The folder of a packaged model; None when no packaged one has this name."""
+    folder = PACKAGED_MODELS / name
+    return folder if Path(name).name == name and (folder / "config.json").exists() else None
+
+
 def load_model(name: str) -> LoadedModel:
     """Loads a packaged model, a folder, or a Hugging Face name. Must run in the engine's thread.
 
@@ -48,14 +54,13 @@ def load_model(name: str) -> LoadedModel:
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
     if on_cpu:
         mx.disable_compile()
-    packaged = PACKAGED_MODELS / name
-    is_packaged = (packaged / "config.json").exists()
-    network, tokenizer, *_ = mlx_lm.load(str(packaged) if is_packaged else name)
+    packaged = packaged_folder(name)
+    network, tokenizer, *_ = mlx_lm.load(name if packaged is None else str(packaged))
     if on_cpu:
         network.set_dtype(mx.float32)
         mx.eval(network.parameters())
     return LoadedModel(
-        id=name if is_packaged else model_id(name),
+        id=model_id(name),
         network=network,
         tokenizer=tokenizer,
         context_length=context_length(network),
@@ -69,8 +74,7 @@ def load_model(name: str) -> LoadedModel:
 
 def weight_bytes_on_disk(name: str) -> int:
     """What a model's files say of its size before it is loaded; 0 when they are not here."""
-    packaged = PACKAGED_MODELS / name
-    folder = packaged if (packaged / "config.json").exists() else Path(name)
+    folder = packaged_folder(name) or Path(name)
     return sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
 
 

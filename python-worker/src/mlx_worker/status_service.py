@@ -14,13 +14,12 @@ from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
 from mlx_worker.generation.generation_service import input_of
 from mlx_worker.lifecycle import Lifecycle
 from mlx_worker.metrics import Outcome, WorkerMetrics
+from mlx_worker.supervisor import RESTARTS_VARIABLE
 from mlx_worker.tokenization import Tokenization
 
 DEFAULT_INTERVAL_MS = 1000
 LEAST_INTERVAL_MS = 100
 DEFAULT_DRAIN_MS = 10_000
-# Set by the supervisor.
-RESTARTS_VARIABLE = "MLX_SERVING_WORKER_RESTARTS"
 
 
 class StatusService:

@@ -1,0 +1,71 @@
+"""`mlx-worker --supervise`: keeps a worker running, in a process that itself loads nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from mlx_worker.logs import Logger
+
+RESTARTS_VARIABLE = "MLX_SERVING_WORKER_RESTARTS"
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 10.0
+# After so long without a fault the next restart is quick again.
+HEALTHY_AFTER_SECONDS = 60.0
+# A worker that never served has a fault that a restart does not mend, such as a port in use.
+LEAST_LIFE_SECONDS = 1.0
+MOST_EARLY_ENDS = 5
+
+
+class Supervisor:
+    """Starts the worker again whenever it ends by itself with another code than 0 or 2."""
+
+    def __init__(self, command: Sequence[str], logger: Logger) -> None:
+        self._command = list(command)
+        self._logger = logger
+        self._stopping = False
+        self._worker: subprocess.Popen[bytes] | None = None
+        self.restarts = 0
+
+    def run(self) -> int:
+        """Returns the worker's exit code once it was told to stop, or cannot be started."""
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, self._pass_on)
+        pause, early_ends = FIRST_PAUSE_SECONDS, 0
+        while True:
+            started = time.monotonic()
+            code = self._run_once()
+            if self._stopping or code in (0, 2):
+                return max(code, 0)
+            lived = time.monotonic() - started
+            early_ends = early_ends + 1 if lived < LEAST_LIFE_SECONDS else 0
+            if early_ends >= MOST_EARLY_ENDS:
+                self._logger.error("the worker keeps ending at its start", exit_code=code)
+                return code if code > 0 else 1
+            pause = FIRST_PAUSE_SECONDS if lived > HEALTHY_AFTER_SECONDS else pause
+            self.restarts += 1
+            self._logger.warn("the worker ended and is started anew", exit_code=code, restarts=self.restarts)
+            time.sleep(pause)
+            if self._stopping:
+                return 0
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def _run_once(self) -> int:
+        environment = {**os.environ, RESTARTS_VARIABLE: str(self.restarts)}
+        self._worker = subprocess.Popen(self._command, env=environment)
+        return self._worker.wait()
+
+    def _pass_on(self, number: int, frame: object) -> None:
+        self._stopping = True
+        if self._worker is not None and self._worker.poll() is None:
+            self._worker.send_signal(number)
+
+
+def supervise(arguments: Sequence[str], logger: Logger) -> int:
+    """Runs the worker with these arguments under supervision. Returns the exit code."""
+    kept = [argument for argument in arguments if argument != "--supervise"]
+    return Supervisor([sys.executable, "-m", "mlx_worker", *kept], logger).run()
