@@ -17,8 +17,9 @@ def main() -> None:
     if config.supervise:
         sys.exit(supervise(sys.argv[1:], Logger(config.log_level, worker_id=config.worker_id)))
     warning = ensure_blas()
-    # Else gRPC's core writes lines of its own between the JSON lines.
+    # Else gRPC's core and transformers write lines of their own between the JSON lines.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     # Imported late: what it imports loads MLX, which must find its BLAS already in place.
     from mlx_worker.app import serve
 
