@@ -43,7 +43,7 @@ describe('the admin service', () => {
     send({ case: 'hello', value: { replicaId: 'gateway-1', revision: 0n } });
     return new Promise((resolve) => {
       stream.on('data', ({ message }: FlagsLinkResponse) => {
-        send({ case: 'acknowledgement', value: { revision: message.value?.revision ?? 0n } });
+        send({ case: 'acknowledgement', value: { revision: message.case === 'impactQuestion' ? 0n : (message.value?.revision ?? 0n) } });
         resolve(() => {
           stream.cancel();
           client.close();
@@ -60,7 +60,7 @@ describe('the admin service', () => {
     flags = createFlags(readEnvironment(flagsEnvironment, { ...common, ...flagsPorts }), silentLogger);
     await flags.start();
     states.add(Qos, { link: () => undefined, getState: async () => ({ windowMs: 60_000, reportsTotal: 7n, recent: [{ outcome: StreamOutcome.FAILED, startedAtMs: 12n }] }) });
-    states.add(Canary, { link: () => undefined, getState: async () => ({ routingTable: { revision: 3n, rolloutPercentage: 12.5 }, linkedGateways: ['gateway-1'] }) });
+    states.add(Canary, { link: () => undefined, getState: async () => ({ routingTable: { revision: 3n, rolloutPercentage: 12.5 }, linkedGateways: ['gateway-1'] }), control: async () => ({}), plan: async () => ({}) });
     const statesAddress = `127.0.0.1:${await states.start('127.0.0.1', 0)}`;
     const addresses = { MLX_SERVING_FLAGS_ADDRESS: `127.0.0.1:${flags.ports.grpc}`, MLX_SERVING_QOS_ADDRESS: statesAddress, MLX_SERVING_CANARY_ADDRESS: statesAddress };
     const adminPorts = { MLX_SERVING_ADMIN_HTTP_PORT: '0', MLX_SERVING_ADMIN_OPERATIONS_PORT: '0' };

@@ -1,17 +1,33 @@
 import { join } from 'node:path';
 import type { FlagsLinkRequest, FlagsLinkResponse } from '@mlx-serving/contracts';
 import { type App, assertBindable, createRedis, type Logger, OperationsServer, ReplicaRegistry } from '@mlx-serving/service-kit';
-import type { FlagsConfig } from './config.ts';
+import { TokenService } from './access/token-service.ts';
+import { ApprovalService } from './approval/approval-service.ts';
+import { ProductionRules } from './approval/production-rules.ts';
+import { AuditService } from './audit/audit-service.ts';
+import { HistoryService } from './audit/history-service.ts';
+import { type FlagsConfig, replicaIdOf } from './config.ts';
 import { FlagsFile } from './file/flags-file.ts';
+import { FlagWriter } from './flags/flag-writer.ts';
 import { FlagsService } from './flags/flags-service.ts';
 import { createHealth } from './health.ts';
-import { createFlagsMetrics, showLiveFlags } from './metrics.ts';
+import { ImpactService } from './impact/impact-service.ts';
+import { KillJournal } from './kill/kill-journal.ts';
+import { KillService } from './kill/kill-service.ts';
+import { createFlagsMetrics, type FlagsMetrics, MetricNames, showLiveFlags } from './metrics.ts';
+import { FlagPeers } from './peers/flag-peers.ts';
+import { RolloutDriver } from './rollout/rollout-driver.ts';
+import { RolloutService } from './rollout/rollout-service.ts';
+import { ImportService } from './segments/import-service.ts';
+import { SegmentsService } from './segments/segments-service.ts';
 import { createServer } from './server.ts';
 import { changeDirective } from './snapshot/flag-messages.ts';
+import { KeptState } from './snapshot/kept-state.ts';
 import { LiveFlags } from './snapshot/live-flags.ts';
 import { SnapshotRefresher } from './snapshot/snapshot-refresher.ts';
-import type { FlagStore } from './store/flag-store.ts';
+import { StaleService } from './stale/stale-service.ts';
 import { RedisFlagStore } from './store/redis-flag-store.ts';
+import { SettleService } from './store-loss/settle-service.ts';
 import { DecisionCounter } from './usage/decision-counter.ts';
 
 export interface FlagsApp extends App {
@@ -23,16 +39,82 @@ export interface FlagsApp extends App {
 /** Composes the flag service. Nothing is opened before `start`. */
 export function createApp(config: FlagsConfig, logger: Logger): FlagsApp {
   assertBindable(config.host, config.trustedNetwork);
-  const store = createStore(config, logger);
   const metrics = createFlagsMetrics();
+  const names = new MetricNames(metrics.registry);
+  const core = createCore(config, metrics, logger);
+  const features = createFeatures(config, core, logger);
+  const { store, live, refresher, replicas, peers, counter, kept } = core;
+  const { kills, driver } = features;
+  const file = new FlagsFile({
+    ...{ path: join(config.configDirectory, 'feature-flags.yaml'), store, live, writer: core.writer, segments: features.segments, logger },
+    onTaken: ({ observability }) => names.use(observability),
+    onRefused: () => metrics.refusedFiles.inc(),
+    onWrite: () => metrics.writes.inc({ kind: 'file' }),
+  });
+  core.follow(async () => {
+    kept.save();
+    await kills.flush();
+    await file.applyPending();
+  });
+  const settling = new SettleService({ store, live, refresher, kills, logger, onAccepted: () => file.applyPending(true) });
+  const onLinks = (count: number): void => metrics.linkedReplicas.set(count);
+  const server = createServer(logger, { ...core, ...features, settling, environment: config.environment, logger, onLinks });
+  const health = createHealth({ live, refresher, replicas, kills });
+  const showState = (): void => {
+    metrics.journalledKills.set(kills.journalled.length);
+    metrics.storeLost.set(refresher.lost ? 1 : 0);
+  };
+  const operations = new OperationsServer({ host: config.host, port: config.operationsPort, registry: names.showing(showState), health });
+  const ports = { grpc: 0, operations: 0 };
+  return {
+    ports,
+    async start() {
+      await kept.restore();
+      await kills.restore();
+      ports.operations = await operations.start();
+      ports.grpc = await server.start(config.host, config.grpcPort);
+      refresher.start();
+      peers.start();
+      counter.start();
+      driver.start();
+      await file.start();
+    },
+    async stop() {
+      refresher.stop();
+      peers.stop();
+      file.stop();
+      await driver.stop();
+      replicas.close();
+      await server.stop();
+      await counter.stop();
+      await store.stop();
+      await kept.write();
+      await operations.stop();
+    },
+    reload: () => file.reload(),
+  };
+}
+
+/** What holds the flags, here and in the store, and how they get out to the gateways. */
+function createCore(config: FlagsConfig, metrics: FlagsMetrics, logger: Logger) {
+  const id = replicaIdOf(config);
+  const store = new RedisFlagStore({
+    redis: createRedis(config.redisUrl, logger, 'flags'),
+    // One connection for commands and one that listens.
+    subscriber: createRedis(config.redisUrl, logger, 'flags-changes'),
+    prefix: config.redisPrefix,
+    logger,
+  });
   const replicas = new ReplicaRegistry<FlagsLinkRequest, FlagsLinkResponse>();
   const live = new LiveFlags({
     onChange: (change) => {
       replicas.broadcast(changeDirective(live, change));
       showLiveFlags(metrics, live);
+      kept.save();
     },
     onUndecodable: (name, problem) => logger.error({ flag: name, problem }, 'an entry in redis cannot be read; the last good value of this flag stays in force'),
   });
+  const kept = new KeptState(join(config.stateDirectory, 'snapshots', `${id}-store.json`), live, logger);
   const counter = new DecisionCounter({
     store,
     logger,
@@ -42,50 +124,38 @@ export function createApp(config: FlagsConfig, logger: Logger): FlagsApp {
       metrics.decisions.inc({ feature, enabled: 'false' }, Number(disabled));
     },
   });
+  const peers = new FlagPeers({ id, store, live, replicas });
+  let onLoaded = async (): Promise<void> => undefined;
   const refresher = new SnapshotRefresher({
     ...{ store, live, logger, refreshMs: config.refreshMs, revisionCheckMs: config.revisionCheckMs },
     onStoreError: () => metrics.storeErrors.inc(),
-    onLoaded: (reset) => void file.applyPending(reset),
+    onLoaded: () => void onLoaded(),
+    onPeerMessage: (text) => peers.receive(text),
   });
   const { acknowledgeWithinMs } = config;
-  const service = new FlagsService({ store, live, refresher, replicas, counter, logger, acknowledgeWithinMs, onWrite: (kind) => metrics.writes.inc({ kind }) });
-  const file = new FlagsFile({
-    ...{ path: join(config.configDirectory, 'feature-flags.yaml'), store, live, service, logger },
-    onRefused: () => metrics.refusedFiles.inc(),
-    onWrite: () => metrics.writes.inc({ kind: 'file' }),
-  });
-  const server = createServer(logger, service, { live, replicas, counter, logger, onLinks: (count) => metrics.linkedReplicas.set(count) });
-  const health = createHealth(live, refresher, replicas);
-  const operations = new OperationsServer({ host: config.host, port: config.operationsPort, registry: metrics.registry, health });
-  const ports = { grpc: 0, operations: 0 };
-  return {
-    ports,
-    async start() {
-      ports.operations = await operations.start();
-      ports.grpc = await server.start(config.host, config.grpcPort);
-      refresher.start();
-      counter.start();
-      await file.start();
-    },
-    async stop() {
-      refresher.stop();
-      file.stop();
-      replicas.close();
-      await server.stop();
-      await counter.stop();
-      await store.stop();
-      await operations.stop();
-    },
-    reload: () => file.reload(),
-  };
+  const writer = new FlagWriter({ store, live, refresher, replicas, peers, logger, acknowledgeWithinMs, onWrite: (kind) => metrics.writes.inc({ kind }) });
+  const follow = (work: () => Promise<void>): void => void (onLoaded = work);
+  return { id, store, replicas, live, kept, counter, peers, refresher, writer, follow };
 }
 
-/** One connection for commands and one that listens. */
-function createStore(config: FlagsConfig, logger: Logger): FlagStore {
-  return new RedisFlagStore({
-    redis: createRedis(config.redisUrl, logger, 'flags'),
-    subscriber: createRedis(config.redisUrl, logger, 'flags-changes'),
-    prefix: config.redisPrefix,
-    logger,
-  });
+/** What operators can do. */
+function createFeatures(config: FlagsConfig, core: ReturnType<typeof createCore>, logger: Logger) {
+  const { id, store, live, writer, refresher, counter, replicas } = core;
+  const rules = new ProductionRules(config.environment, config.approvalStep);
+  const approvals = new ApprovalService(live, writer);
+  const service = new FlagsService({ store, live, writer, counter, rules, approvals });
+  const audit = new AuditService(store, live);
+  const segments = new SegmentsService(live, writer, rules);
+  const journal = new KillJournal(join(config.stateDirectory, 'journal', `${id}-kills.jsonl`), logger);
+  const rollouts = new RolloutService({ live, writer, flags: service, rules, approvals });
+  return {
+    ...{ service, flags: service, approvals, audit, segments, rollouts },
+    kills: new KillService({ store, live, refresher, writer, journal, logger }),
+    history: new HistoryService(audit, service),
+    imports: new ImportService(live, service, segments),
+    tokens: new TokenService(live, writer),
+    impact: new ImpactService(live, replicas, writer),
+    stale: new StaleService(store, live, audit),
+    driver: new RolloutDriver({ id, store, live, flags: service, rollouts, tickMs: config.rolloutTickMs, guard: async () => null, logger }),
+  };
 }

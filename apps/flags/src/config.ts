@@ -1,4 +1,6 @@
+import { hostname } from 'node:os';
 import { z } from 'zod';
+import { DEFAULT_ENVIRONMENT, environmentName } from '@mlx-serving/policy';
 import { commonEnvironment, type EnvironmentValues, port, positiveInteger, text } from '@mlx-serving/service-kit';
 
 /** Every environment variable of the flag service. */
@@ -29,6 +31,34 @@ export const environment = {
     schema: positiveInteger,
     help: 'How often, in milliseconds, the revision is compared with Redis, which makes up for a lost announcement.',
   },
+  replicaId: {
+    name: 'MLX_SERVING_REPLICA_ID',
+    schema: z.string().regex(/^[\w.-]{1,128}$/, 'must be 1 to 128 letters, digits, dots, _ and -').optional(),
+    help: 'How the other flag services on the same Redis know this one. Default: flags-<hostname>-<gRPC port>.',
+  },
+  environment: {
+    name: 'MLX_SERVING_ENV',
+    default: DEFAULT_ENVIRONMENT,
+    schema: environmentName,
+    help: 'In production a change needs a reason, and a large one a second person.',
+  },
+  approvalStep: {
+    name: 'MLX_SERVING_FLAGS_APPROVAL_STEP',
+    default: '25',
+    schema: z.coerce.number().min(0).max(100),
+    help: 'Percentage points by which one person may raise a rollout in production.',
+  },
+  rolloutTickMs: {
+    name: 'MLX_SERVING_FLAGS_ROLLOUT_TICK_MS',
+    default: '1000',
+    schema: positiveInteger,
+    help: 'How often, in milliseconds, rollouts are looked at.',
+  },
 } as const;
 
 export type FlagsConfig = EnvironmentValues<typeof environment>;
+
+/** The id by which the other flag services know this one, and under which it keeps its state. */
+export function replicaIdOf(config: Pick<FlagsConfig, 'replicaId' | 'grpcPort'>): string {
+  return config.replicaId ?? `flags-${hostname()}-${config.grpcPort}`;
+}

@@ -21,7 +21,7 @@ export class FakeGateway {
     this.#stream.on('end', () => this.#wake());
     this.#stream.on('data', (message: FlagsLinkResponse) => {
       this.received.push(message);
-      const revision = message.message.value?.revision;
+      const revision = message.message.case === 'impactQuestion' ? undefined : message.message.value?.revision;
       if (this.acknowledges && revision !== undefined) this.send({ case: 'acknowledgement', value: { revision } });
       this.#wake();
     });

@@ -42,6 +42,7 @@ export class RunningFlags {
       MLX_SERVING_FLAGS_GRPC_PORT: '0',
       MLX_SERVING_FLAGS_OPERATIONS_PORT: '0',
       MLX_SERVING_CONFIG_DIR: this.folder,
+      MLX_SERVING_STATE_DIR: join(this.folder, 'state'),
       MLX_SERVING_FLAGS_REFRESH_MS: '100',
       MLX_SERVING_FLAGS_REVISION_CHECK_MS: '50',
       REDIS_URL: this.#redisUrl,

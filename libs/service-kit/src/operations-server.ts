@@ -12,6 +12,9 @@ export interface Health {
   readonly details?: () => Record<string, unknown>;
 }
 
+/** Where /metrics comes from. */
+export type MetricsSource = Pick<Registry, 'metrics' | 'contentType'>;
+
 /** The answer of /health/ready: 200 when every check holds, else 503 and what is missing. */
 export function readiness(health: Health): { status: number; body: Record<string, unknown> } {
   const checks = Object.fromEntries(Object.entries(health.checks).map(([name, check]) => [name, check() ?? 'ok']));
@@ -20,7 +23,7 @@ export function readiness(health: Health): { status: number; body: Record<string
 }
 
 /** Answers GET /metrics, /health/live and /health/ready; returns false for any other path. */
-export async function answerOperations(path: string, response: ServerResponse, registry: Registry, health: Health): Promise<boolean> {
+export async function answerOperations(path: string, response: ServerResponse, registry: MetricsSource, health: Health): Promise<boolean> {
   if (path === '/metrics') {
     const text = await registry.metrics();
     response.writeHead(200, { 'content-type': registry.contentType }).end(text);
@@ -44,7 +47,7 @@ export class OperationsServer {
   readonly #host: string;
   readonly #port: number;
 
-  constructor(options: { host: string; port: number; registry: Registry; health: Health }) {
+  constructor(options: { host: string; port: number; registry: MetricsSource; health: Health }) {
     this.#host = options.host;
     this.#port = options.port;
     this.#server = createServer((request, response) => {

@@ -7,6 +7,7 @@ import {
   CanaryLinkResponseSchema,
   Flags,
   type FlagsLinkRequest,
+  type Handlers,
   type FlagsLinkResponse,
   FlagsLinkResponseSchema,
   type FlagSnapshotSchema,
@@ -108,7 +109,8 @@ export class FakeFlags extends FakeController<FlagsLinkRequest, FlagsLinkRespons
 
   protected serve(server: GrpcServer, link: (call: ServerDuplexStream<FlagsLinkRequest, FlagsLinkResponse>) => void): GrpcServer {
     const none = () => Promise.reject(new ServiceError('UNIMPLEMENTED', 'FAKE', 'The fake has only the link.'));
-    return server.add(Flags, { link, listFlags: none, getFlag: none, setFlag: none, killFlag: none, reviveFlag: none, setEmergency: none, getFlagMetrics: none });
+    const others = Object.fromEntries(Flags.methods.map(({ localName }) => [localName, none]));
+    return server.add(Flags, { ...others, link } as unknown as Handlers<typeof Flags>);
   }
 }
 

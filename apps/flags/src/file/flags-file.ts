@@ -1,17 +1,21 @@
 import { createHash } from 'node:crypto';
-import { checkFeatureFlagsFile, type FeatureFlagsFile, featureFlagsFile, flagsOfFile } from '@mlx-serving/policy';
+import { checkFeatureFlagsFile, type FeatureFlagsFile, featureFlagsFile, flagsOfFile, segmentsOfFile } from '@mlx-serving/policy';
 import { ConfigFile, type Logger } from '@mlx-serving/service-kit';
-import type { FlagsService } from '../flags/flags-service.ts';
+import type { FlagWriter } from '../flags/flag-writer.ts';
+import type { SegmentsService } from '../segments/segments-service.ts';
 import { mergeDefinition } from '../snapshot/decode-definition.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
-import { EMERGENCY_NAME, type FlagStore } from '../store/flag-store.ts';
+import { type Authorship, EMERGENCY_NAME, type FlagStore } from '../store/flag-store.ts';
 
 export interface FlagsFileOptions {
   readonly path: string;
   readonly store: FlagStore;
   readonly live: LiveFlags;
-  readonly service: FlagsService;
+  readonly writer: FlagWriter;
+  readonly segments: SegmentsService;
   readonly logger: Logger;
+  /** Called with each file that is taken over. */
+  readonly onTaken: (file: FeatureFlagsFile) => void;
   readonly onRefused: () => void;
   readonly onWrite: () => void;
 }
@@ -63,6 +67,7 @@ export class FlagsFile {
 
   #take(value: FeatureFlagsFile): Promise<void> {
     this.#latest = value;
+    this.#options.onTaken(value);
     this.#pending = true;
     return this.applyPending();
   }
@@ -74,31 +79,31 @@ export class FlagsFile {
     this.#pending = false;
     try {
       const names = await this.#write(file);
-      if (names.length > 0) logger.info({ file: path, actor: this.#actor, flags: names }, 'flags of the file applied');
+      if (names.length > 0) logger.info({ file: path, flags: names }, 'flags of the file applied');
     } catch (error) {
       this.#pending = true;
       logger.warn({ file: path, problem: error instanceof Error ? error.message : String(error) }, 'the file waits for the flag store');
     }
   }
 
-  get #actor(): string {
-    return `file:${this.#options.path}`;
+  get #author(): Authorship {
+    return { actor: `file:${this.#options.path}`, reason: 'changed in the configuration file', action: 'file', atMs: Date.now() };
   }
 
   /** @returns the names of the flags that were written */
   async #write(file: FeatureFlagsFile): Promise<string[]> {
-    const { store, service, live, onWrite } = this.#options;
+    const { store, writer, live, onWrite } = this.#options;
     const applied = await store.fileDigests();
-    const names: string[] = [];
+    const names = await this.#writeSegments(file, applied);
     const flags = flagsOfFile(file);
     for (const [name, config] of flags) {
       const fileDigest = digestOf(ownEntry(file, name, flags));
       if (applied.get(name) === fileDigest) continue;
       const build = () => {
         const base = live.storedText(name);
-        return { name, text: mergeDefinition(base, config, false), base, fileDigest };
+        return { name, text: mergeDefinition(base, config, false), base, fileDigest, ...this.#author };
       };
-      if ((await service.write(name, build)).outcome === 'unchanged') continue;
+      if ((await writer.write(name, build)).outcome === 'unchanged') continue;
       names.push(name);
       onWrite();
     }
@@ -107,18 +112,31 @@ export class FlagsFile {
     return names;
   }
 
+  async #writeSegments(file: FeatureFlagsFile, applied: ReadonlyMap<string, string>): Promise<string[]> {
+    const names: string[] = [];
+    for (const [name, definition] of segmentsOfFile(file)) {
+      const digest = digestOf(definition);
+      if (applied.get(`segments:${name}`) === digest) continue;
+      const { actor, reason } = this.#author;
+      await this.#options.segments.set(name, JSON.stringify(definition), { actor, reason }, digest);
+      names.push(`segment ${name}`);
+    }
+    return names;
+  }
+
   /** A switch that is true latches the emergency; one that is false never lifts it. */
   async #latchEmergency(switches: FeatureFlagsFile['emergency'], fileDigest: string): Promise<void> {
-    const { store, service } = this.#options;
+    const { store, writer } = this.#options;
+    const { actor, atMs } = this.#author;
     const result = await store.setEmergency({
       killSwitch: switches.kill_switch || undefined,
       rollbackToBaseline: switches.rollback_to_baseline || undefined,
-      actor: this.#actor,
+      actor,
       reason: 'emergency in the configuration file',
-      atMs: Date.now(),
+      atMs,
       fileDigest,
     });
-    if ('state' in result) await service.putInForce(result);
+    if ('state' in result) await writer.putInForce(result);
   }
 }
 

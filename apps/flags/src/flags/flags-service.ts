@@ -1,42 +1,34 @@
-import type { Logger, PropagationProof } from '@mlx-serving/service-kit';
+import type { FlagConfig } from '@mlx-serving/policy';
+import type { ApprovalService } from '../approval/approval-service.ts';
+import type { ProductionRules } from '../approval/production-rules.ts';
 import { errors } from '../errors.ts';
-import type { FlagReplicas } from '../link/link-handler.ts';
-import { mergeDefinition } from '../snapshot/decode-definition.ts';
+import { decodeDefinition, mergeDefinition } from '../snapshot/decode-definition.ts';
 import type { LiveFlag, LiveFlags } from '../snapshot/live-flags.ts';
-import type { SnapshotRefresher } from '../snapshot/snapshot-refresher.ts';
-import type { DecisionTotals, EmergencyRecord, EmergencyWrite, FlagStore, SetFlagWrite, WriteResult } from '../store/flag-store.ts';
+import type { DecisionTotals, FlagStore } from '../store/flag-store.ts';
 import type { DecisionCounter } from '../usage/decision-counter.ts';
-import { checkAmongOthers, readDefinition } from './check-definition.ts';
+import { assertNotRequired, checkAmongOthers, readDefinition } from './check-definition.ts';
+import type { Change, Outcome } from './flag-change.ts';
+import type { FlagWriter } from './flag-writer.ts';
+import { mergePatch } from './merge-patch.ts';
 
 export interface FlagsServiceOptions {
   readonly store: FlagStore;
   readonly live: LiveFlags;
-  readonly refresher: SnapshotRefresher;
-  readonly replicas: FlagReplicas;
+  readonly writer: FlagWriter;
   readonly counter: DecisionCounter;
-  readonly logger: Logger;
-  /** Longest wait for the acknowledgements of a change, in milliseconds. */
-  readonly acknowledgeWithinMs: number;
-  readonly onWrite: (kind: WriteKind) => void;
+  readonly rules: ProductionRules;
+  readonly approvals: ApprovalService;
 }
 
-export type WriteKind = 'set' | 'kill' | 'revive' | 'emergency';
-
-export interface Change {
-  readonly actor: string;
-  readonly reason: string;
+export interface FlagWrite extends Change {
+  readonly ifRevision?: bigint | undefined;
+  /** How the audit trail calls it. Default: set. */
+  readonly action?: string;
+  /** A second person has approved it. */
+  readonly approved?: boolean;
 }
 
-export interface Proof extends PropagationProof {
-  readonly revision: bigint;
-}
-
-type Written = Extract<WriteResult, { state: unknown }>;
-
-/** How often a write is repeated when another tool changes the flag meanwhile. */
-const ATTEMPTS = 3;
-
-/** What operators do to flags: each change is stored, put in force here, sent to every link, and proved (SPEC F19). */
+/** What operators do to the definitions of flags. A kill stays, whatever a definition says. */
 export class FlagsService {
   readonly #options: FlagsServiceOptions;
 
@@ -45,48 +37,52 @@ export class FlagsService {
   }
 
   get(name: string): LiveFlag {
-    this.#assertLoaded();
+    this.#options.writer.assertLoaded();
     const flag = this.#options.live.get(name);
     if (!flag) throw errors.FLAG_NOT_FOUND({ name });
     return flag;
   }
 
-  /** Writes a definition. A kill stays, whatever the definition says. */
-  async set(name: string, definition: string, change: Change & { ifRevision?: bigint | undefined }): Promise<{ flag: LiveFlag; proof: Proof }> {
-    this.#assertLoaded();
-    const startedAt = performance.now();
+  async set(name: string, definition: string, change: FlagWrite): Promise<Outcome> {
+    const { live, writer } = this.#options;
+    writer.assertWritable();
     const { config, speaksOfKillSwitch } = readDefinition(name, definition);
-    const written = await this.write(name, () => {
-      const { live } = this.#options;
-      checkAmongOthers(name, config, live.flags);
-      const base = live.storedText(name);
-      return { name, text: mergeDefinition(base, config, speaksOfKillSwitch), base, ifRevision: change.ifRevision };
+    checkAmongOthers(name, config, live);
+    return this.#write(name, change, config, definition, () => mergeDefinition(live.storedText(name), config, speaksOfKillSwitch));
+  }
+
+  /** Changes some fields, as RFC 7396 has it; null removes one. */
+  async patch(name: string, patch: string, change: FlagWrite): Promise<Outcome> {
+    const { live } = this.#options;
+    const merged = (): { config: FlagConfig; text: string } => {
+      const decoded = decodeDefinition(live.storedText(name) ?? this.get(name).text);
+      const stored = 'value' in decoded ? decoded.value.body : (JSON.parse(this.get(name).text) as Record<string, unknown>);
+      const body = JSON.stringify(mergePatch(stored, readObject(patch)));
+      const { config } = readDefinition(name, body);
+      return { config, text: JSON.stringify({ ...(JSON.parse(body) as object), ...config }) };
+    };
+    this.#options.writer.assertWritable();
+    this.get(name);
+    const { config, text } = merged();
+    checkAmongOthers(name, config, live);
+    return this.#write(name, { action: 'patch', ...change }, config, text, () => merged().text);
+  }
+
+  async delete(name: string, change: FlagWrite): Promise<Outcome> {
+    const { live, writer, rules, approvals } = this.#options;
+    writer.assertWritable();
+    const flag = this.get(name);
+    assertNotRequired(name, live.flags);
+    rules.assertReason(change);
+    if (!change.approved && rules.isProduction) {
+      return { pending: await approvals.ask({ ...change, action: 'delete', flag: name, after: '', revision: flag.revision, why: 'A deletion in production needs a second person.' }) };
+    }
+    const startedAt = performance.now();
+    const written = await writer.delete(name, () => {
+      assertNotRequired(name, live.flags);
+      return { name, base: live.storedText(name) ?? '', ifRevision: change.ifRevision, actor: change.actor, reason: change.reason, atMs: Date.now() };
     });
-    const proof = await this.#prove('set', written, startedAt, { name, ...change });
-    return { flag: this.get(name), proof };
-  }
-
-  async kill(name: string, { actor, reason }: Change): Promise<Proof> {
-    this.#assertLoaded();
-    const startedAt = performance.now();
-    const written = this.#assertWritten(name, await this.#options.store.killFlag(name, { actor, reason, atMs: Date.now() }));
-    return this.#prove('kill', written, startedAt, { name, actor, reason });
-  }
-
-  async revive(name: string, change: Change): Promise<Proof> {
-    this.#assertLoaded();
-    const startedAt = performance.now();
-    const written = this.#assertWritten(name, await this.#options.store.reviveFlag(name));
-    return this.#prove('revive', written, startedAt, { name, ...change });
-  }
-
-  async setEmergency(write: Omit<EmergencyWrite, 'atMs' | 'fileDigest'>): Promise<{ emergency: EmergencyRecord; proof: Proof }> {
-    this.#assertLoaded();
-    if (write.killSwitch === undefined && write.rollbackToBaseline === undefined) throw errors.EMERGENCY_EMPTY();
-    const startedAt = performance.now();
-    const written = this.#assertWritten('', await this.#options.store.setEmergency({ ...write, atMs: Date.now() }));
-    const proof = await this.#prove('emergency', written, startedAt, { ...write });
-    return { emergency: this.#options.live.emergency, proof };
+    return { flag: undefined, proof: await writer.prove('delete', written.state.revision, startedAt, { name, ...change }) };
   }
 
   async decisions(name: string): Promise<DecisionTotals> {
@@ -96,51 +92,32 @@ export class FlagsService {
     return { enabled: stored.enabled + waiting.enabled, disabled: stored.disabled + waiting.disabled };
   }
 
-  /**
-   * Writes a flag and puts it in force here. When the store holds another text than was known, reads it again and repeats.
-   * @param build makes the write from what is in force now
-   */
-  async write(name: string, build: () => SetFlagWrite): Promise<Written> {
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const result = await this.#options.store.setFlag(build());
-      if (result.outcome !== 'stale') {
-        const written = this.#assertWritten(name, result);
-        await this.putInForce(written);
-        return written;
-      }
-      await this.#options.refresher.reload();
+  async #write(name: string, change: FlagWrite, config: FlagConfig, asked: string, textNow: () => string): Promise<Outcome> {
+    const { live, writer, rules, approvals } = this.#options;
+    const former = live.get(name);
+    rules.assertReason(change);
+    const why = change.approved ? undefined : rules.whyApproval(former?.config, config);
+    if (why !== undefined) {
+      if (change.ifRevision !== undefined && change.ifRevision !== former?.revision) throw errors.REVISION_MISMATCH({ name, actual: String(former?.revision ?? 0n) });
+      return { pending: await approvals.ask({ ...change, action: 'set', flag: name, after: asked, revision: former?.revision ?? 0n, why }) };
     }
-    throw errors.WRITE_CONTENDED({ name });
+    const startedAt = performance.now();
+    const { actor, reason, ifRevision, action = 'set' } = change;
+    const written = await writer.write(name, () => {
+      checkAmongOthers(name, config, live);
+      return { name, text: textNow(), base: live.storedText(name), ifRevision, actor, reason, action, atMs: Date.now() };
+    });
+    const proof = await writer.prove('set', written.state.revision, startedAt, { name, actor, reason });
+    return { flag: this.get(name), proof };
   }
+}
 
-  /** Takes over the answer of a write at once, without waiting for the store's announcement. */
-  async putInForce({ outcome, state, names }: Written): Promise<void> {
-    const { live, refresher } = this.#options;
-    const isNext = outcome === 'written' && live.apply(state, names, names.length === 0);
-    if (!isNext && state.revision > live.revision) await refresher.reload();
+function readObject(text: string): Record<string, unknown> {
+  try {
+    const value = JSON.parse(text) as unknown;
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  } catch {
+    // Said below.
   }
-
-  async #prove(kind: WriteKind, written: Written, startedAt: number, what: Record<string, unknown>): Promise<Proof> {
-    const { replicas, logger, acknowledgeWithinMs, onWrite } = this.#options;
-    await this.putInForce(written);
-    onWrite(kind);
-    const { revision } = written.state;
-    const proof = await replicas.propagation(revision, startedAt, acknowledgeWithinMs);
-    const { ifRevision: _, ...loggable } = what;
-    logger.info({ ...loggable, kind, outcome: written.outcome, revision: String(revision), acknowledged: proof.acknowledged.length, missing: proof.missing }, 'flags changed');
-    return { revision, ...proof };
-  }
-
-  #assertWritten(name: string, result: WriteResult): Written {
-    if (result.outcome === 'not-found') throw errors.FLAG_NOT_FOUND({ name });
-    if (result.outcome === 'stale') throw errors.WRITE_CONTENDED({ name });
-    if (result.outcome === 'revision-mismatch') {
-      throw errors.REVISION_MISMATCH({ name, actual: String(result.revision) });
-    }
-    return result;
-  }
-
-  #assertLoaded(): void {
-    if (this.#options.live.takenAtMs === undefined) throw errors.NOT_LOADED();
-  }
+  throw errors.FLAG_INVALID({ problem: 'The patch is not a JSON object.' }, { param: 'patch_json' });
 }

@@ -3,6 +3,8 @@ import type { FlagsHello, FlagsLinkRequest, FlagsLinkResponse } from '@mlx-servi
 import type { Logger, ReplicaRegistry } from '@mlx-serving/service-kit';
 import { errors } from '../errors.ts';
 import { snapshotDirective } from '../snapshot/flag-messages.ts';
+import type { ImpactService } from '../impact/impact-service.ts';
+import type { FlagPeers } from '../peers/flag-peers.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
 import type { DecisionCounter } from '../usage/decision-counter.ts';
 
@@ -15,6 +17,8 @@ export interface LinkHandlerOptions {
   readonly live: LiveFlags;
   readonly replicas: FlagReplicas;
   readonly counter: DecisionCounter;
+  readonly peers: Pick<FlagPeers, 'announce' | 'acknowledged'>;
+  readonly impact: Pick<ImpactService, 'answer'>;
   readonly logger: Logger;
   /** Called with the number of linked gateways whenever it may have changed. */
   readonly onLinks: (count: number) => void;
@@ -24,7 +28,7 @@ export interface LinkHandlerOptions {
  * The server's end of a gateway's link: a hello is answered with everything, each change follows as a delta.
  * A gateway that links before the first read of the store gets everything as soon as there is something.
  */
-export function createLinkHandler({ live, replicas, counter, logger, onLinks }: LinkHandlerOptions): (call: FlagsLink) => Promise<void> {
+export function createLinkHandler({ live, replicas, counter, peers, impact, logger, onLinks }: LinkHandlerOptions): (call: FlagsLink) => Promise<void> {
   const sendAll = (call: FlagsLink): void => {
     if (live.takenAtMs !== undefined) call.write(snapshotDirective(live));
   };
@@ -38,13 +42,17 @@ export function createLinkHandler({ live, replicas, counter, logger, onLinks }: 
         replicas.add(replicaId, call);
         logger.info({ replica: replicaId, linked: replicas.ids.length }, 'a gateway linked');
         onLinks(replicas.ids.length);
+        peers.announce();
         sendAll(call);
       };
       call.on('data', ({ message }: FlagsLinkRequest) => {
         if (replicaId === undefined) {
           if (message.case === 'hello') greet(message.value);
           else reject(errors.REPLICA_ID_MISSING());
-        } else if (message.case === 'acknowledgement') replicas.acknowledge(replicaId, message.value.revision);
+        } else if (message.case === 'acknowledgement') {
+          replicas.acknowledge(replicaId, message.value.revision);
+          peers.acknowledged(replicaId, message.value.revision);
+        } else if (message.case === 'impactAnswer') impact.answer(replicaId, message.value);
         else if (message.case === 'resync') sendAll(call);
         else if (message.case === 'decisionCounts') message.value.counts.forEach(({ flag, enabled, disabled }) => counter.add(flag, { enabled, disabled }));
       });
@@ -54,6 +62,7 @@ export function createLinkHandler({ live, replicas, counter, logger, onLinks }: 
         if (replicaId === undefined) return;
         logger.info({ replica: replicaId, linked: replicas.ids.length }, 'a link of a gateway ended');
         onLinks(replicas.ids.length);
+        peers.announce();
       });
     });
 }

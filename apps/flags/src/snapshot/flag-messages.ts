@@ -1,11 +1,16 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { type EmergencySchema, type FlagSchema, type FlagsLinkResponse, FlagsLinkResponseSchema, type FlagSnapshotSchema } from '@mlx-serving/contracts';
+import { type EmergencySchema, type FlagSchema, type FlagsLinkResponse, FlagsLinkResponseSchema, type FlagSnapshotSchema, type SegmentSchema } from '@mlx-serving/contracts';
 import type { EmergencyRecord } from '../store/flag-store.ts';
 import type { LiveChange, LiveFlag, LiveFlags } from './live-flags.ts';
+import type { LiveSegment } from './live-segments.ts';
 
-export function toFlagMessage({ name, text, revision, kill }: LiveFlag): MessageInitShape<typeof FlagSchema> {
+export function toFlagMessage({ name, text, revision, kill }: Omit<LiveFlag, 'config'>): MessageInitShape<typeof FlagSchema> {
   const flag = { name, definitionJson: text, revision };
   return kill ? { ...flag, kill: { actor: kill.actor, reason: kill.reason, atMs: BigInt(kill.atMs) } } : flag;
+}
+
+export function toSegmentMessage({ name, text, revision }: LiveSegment): MessageInitShape<typeof SegmentSchema> {
+  return { name, definitionJson: text, revision };
 }
 
 export function toEmergencyMessage({ killSwitch, rollbackToBaseline, actor, reason, atMs }: EmergencyRecord): MessageInitShape<typeof EmergencySchema> {
@@ -13,7 +18,13 @@ export function toEmergencyMessage({ killSwitch, rollbackToBaseline, actor, reas
 }
 
 export function toSnapshotMessage(live: LiveFlags): MessageInitShape<typeof FlagSnapshotSchema> {
-  return { revision: live.revision, flags: live.flags.map(toFlagMessage), emergency: toEmergencyMessage(live.emergency), takenAtMs: BigInt(live.takenAtMs ?? 0) };
+  return {
+    revision: live.revision,
+    flags: live.flags.map(toFlagMessage),
+    emergency: toEmergencyMessage(live.emergency),
+    takenAtMs: BigInt(live.takenAtMs ?? 0),
+    segments: live.segments.map(toSegmentMessage),
+  };
 }
 
 export function snapshotDirective(live: LiveFlags): FlagsLinkResponse {
@@ -22,8 +33,8 @@ export function snapshotDirective(live: LiveFlags): FlagsLinkResponse {
 
 /** The message for every link: what changed, or everything when there is nothing to build upon. */
 export function changeDirective(live: LiveFlags, change: LiveChange): FlagsLinkResponse {
-  const { baseRevision, revision, changed, removed, emergency } = change;
+  const { baseRevision, revision, changed, removed, emergency, changedSegments, removedSegments } = change;
   if (baseRevision === undefined) return snapshotDirective(live);
-  const delta = { baseRevision, revision, changed: changed.map(toFlagMessage), removed: [...removed] };
+  const delta = { baseRevision, revision, changed: changed.map(toFlagMessage), removed: [...removed], changedSegments: changedSegments.map(toSegmentMessage), removedSegments: [...removedSegments] };
   return create(FlagsLinkResponseSchema, { message: { case: 'delta', value: emergency ? { ...delta, emergency: toEmergencyMessage(emergency) } : delta } });
 }

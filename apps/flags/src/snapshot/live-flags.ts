@@ -1,6 +1,8 @@
 import type { FlagConfig } from '@mlx-serving/policy';
-import { type EmergencyRecord, type KillRecord, NO_EMERGENCY, type PartialState, type StoredFlag, type StoredState } from '../store/flag-store.ts';
+import { type AuditHead, type EmergencyRecord, type KillRecord, NO_AUDIT, NO_EMERGENCY, type PartialState, type Records, type StoredFlag, type StoredState } from '../store/flag-store.ts';
 import { decodeStoredFlag } from './decode-definition.ts';
+import { type LiveSegment, LiveSegments } from './live-segments.ts';
+import { RevisionLog } from './revision-log.ts';
 
 /** One flag in force: the last definition that could be read, and its kill. */
 export interface LiveFlag {
@@ -18,6 +20,8 @@ export interface LiveChange {
   readonly changed: readonly LiveFlag[];
   readonly removed: readonly string[];
   readonly emergency: EmergencyRecord | undefined;
+  readonly changedSegments: readonly LiveSegment[];
+  readonly removedSegments: readonly string[];
 }
 
 export interface LiveFlagsOptions {
@@ -27,16 +31,31 @@ export interface LiveFlagsOptions {
   readonly now?: () => number;
 }
 
-/** The flags in force in this process: every read is answered from here, never from the store. */
+const NO_RECORDS: Records = { segments: new Map(), tokens: new Map(), pending: new Map(), rollouts: new Map() };
+
+/**
+ * The flags in force in this process: every read is answered from here, never from the store.
+ * A kill that the store does not have yet is latched on top of it, so the revision that is sent to the gateways may be
+ * ahead of the store's until the kill is written.
+ */
 export class LiveFlags {
   readonly #options: LiveFlagsOptions;
   readonly #now: () => number;
   readonly #flags = new Map<string, LiveFlag>();
+  readonly #segments = new LiveSegments();
   /** The text of each flag in the store, also of one that cannot be read. */
   readonly #storedTexts = new Map<string, string>();
   readonly #undecodable = new Map<string, string>();
-  #revision = 0n;
+  readonly #kills = new Map<string, KillRecord>();
+  readonly #latched = new Map<string, KillRecord>();
+  readonly #revisions = new RevisionLog();
   #emergency = NO_EMERGENCY;
+  #latchedEmergency: EmergencyRecord | undefined;
+  #revision = 0n;
+  #storeRevision = 0n;
+  #epoch = '';
+  #auditHead = NO_AUDIT;
+  #records = NO_RECORDS;
   #takenAtMs: number | undefined;
 
   constructor(options: LiveFlagsOptions) {
@@ -44,12 +63,37 @@ export class LiveFlags {
     this.#now = options.now ?? Date.now;
   }
 
+  /** The revision that is sent to gateways. */
   get revision(): bigint {
     return this.#revision;
   }
 
+  /** The revision of the store that is in force here. */
+  get storeRevision(): bigint {
+    return this.#storeRevision;
+  }
+
+  /** Names the life of the store that this comes from; empty before the first read. */
+  get epoch(): string {
+    return this.#epoch;
+  }
+
+  get auditHead(): AuditHead {
+    return this.#auditHead;
+  }
+
+  get records(): Records {
+    return this.#records;
+  }
+
+  get segments(): readonly LiveSegment[] {
+    return this.#segments.all;
+  }
+
   get emergency(): EmergencyRecord {
-    return this.#emergency;
+    const latched = this.#latchedEmergency;
+    if (!latched) return this.#emergency;
+    return { ...latched, killSwitch: latched.killSwitch || this.#emergency.killSwitch, rollbackToBaseline: latched.rollbackToBaseline || this.#emergency.rollbackToBaseline };
   }
 
   /** Unix time in milliseconds of the last read of the store; undefined before the first. */
@@ -60,6 +104,11 @@ export class LiveFlags {
   /** Sorted by name. */
   get flags(): LiveFlag[] {
     return [...this.#flags.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** Every kill that is known, also of flags that are not there. */
+  get kills(): ReadonlyMap<string, KillRecord> {
+    return new Map([...this.#kills, ...this.#latched]);
   }
 
   /** Problems of entries that cannot be read, by name. */
@@ -75,13 +124,25 @@ export class LiveFlags {
     return this.#storedTexts.get(name);
   }
 
+  /** What the store is at least at when a gateway has acknowledged a revision. */
+  storeRevisionOf(revision: bigint): bigint {
+    return this.#revisions.storeRevisionOf(revision);
+  }
+
   /** Takes over everything. A state that is older than what is in force is dropped. */
-  replace(state: StoredState): void {
+  replace(state: StoredState, takenAtMs = this.#now()): void {
     const first = this.#takenAtMs === undefined;
-    this.touch();
-    if (!first && state.revision <= this.#revision) return;
+    this.#takenAtMs = takenAtMs;
+    if (!first && state.epoch === this.#epoch && state.revision < this.#storeRevision) return;
+    this.#records = state.records;
+    this.#auditHead = state.auditHead;
+    if (!first && state.epoch === this.#epoch && state.revision === this.#storeRevision) return;
+    this.#epoch = state.epoch;
+    this.#kills.clear();
+    for (const [name, kill] of state.kills) this.#kills.set(name, kill);
     const gone = [...this.#storedTexts.keys()].filter((name) => !state.flags.has(name));
-    this.#commit(first ? undefined : this.#revision, state, [...state.flags.keys(), ...gone], state.emergency);
+    const segments = this.#segments.replace(state.records.segments);
+    this.#commit(first ? undefined : this.#revision, state, [...state.flags.keys(), ...gone], state.emergency, segments);
   }
 
   /**
@@ -90,11 +151,42 @@ export class LiveFlags {
    */
   apply(state: PartialState, names: readonly string[], emergencyToo: boolean): boolean {
     if (this.#takenAtMs === undefined) return false;
-    if (state.revision <= this.#revision) return true;
-    if (state.revision !== this.#revision + 1n) return false;
+    if (state.revision <= this.#storeRevision) return true;
+    if (state.revision !== this.#storeRevision + 1n) return false;
     this.touch();
-    this.#commit(this.#revision, state, names, emergencyToo ? state.emergency : undefined);
+    for (const name of names) {
+      const kill = state.flags.get(name)?.kill;
+      if (kill) this.#kills.set(name, kill);
+      else if (state.flags.has(name)) this.#kills.delete(name);
+    }
+    this.#commit(this.#revision, state, names, emergencyToo ? state.emergency : undefined, { changed: [], removed: [] });
     return true;
+  }
+
+  /** Kills a flag here and on every linked gateway, whatever the store says, until it is released. */
+  latch(name: string, kill: KillRecord): void {
+    this.#latched.set(name, kill);
+    const flag = this.#flags.get(name);
+    if (!flag || flag.kill) return;
+    const killed = { ...flag, kill };
+    this.#flags.set(name, killed);
+    this.#announceLatch([killed], undefined);
+  }
+
+  latchEmergency(record: EmergencyRecord): void {
+    const former = this.#latchedEmergency;
+    this.#latchedEmergency = {
+      ...record,
+      killSwitch: record.killSwitch || (former?.killSwitch ?? false),
+      rollbackToBaseline: record.rollbackToBaseline || (former?.rollbackToBaseline ?? false),
+    };
+    this.#announceLatch([], this.emergency);
+  }
+
+  /** The store has these kills now, and its state was taken over. */
+  release(names: readonly string[], emergencyToo: boolean): void {
+    for (const name of names) this.#latched.delete(name);
+    if (emergencyToo) this.#latchedEmergency = undefined;
   }
 
   /** Notes that the store was read and that nothing had changed. */
@@ -102,7 +194,25 @@ export class LiveFlags {
     this.#takenAtMs = this.#now();
   }
 
-  #commit(baseRevision: bigint | undefined, state: PartialState, names: readonly string[], emergency: EmergencyRecord | undefined): void {
+  #announceLatch(changed: LiveFlag[], emergency: EmergencyRecord | undefined): void {
+    const baseRevision = this.#revision;
+    this.#advance(this.#storeRevision);
+    this.#options.onChange({ baseRevision, revision: this.#revision, changed, removed: [], emergency, changedSegments: [], removedSegments: [] });
+  }
+
+  #advance(storeRevision: bigint): void {
+    this.#storeRevision = storeRevision;
+    this.#revision = storeRevision > this.#revision ? storeRevision : this.#revision + 1n;
+    this.#revisions.note(this.#revision, storeRevision);
+  }
+
+  #commit(
+    baseRevision: bigint | undefined,
+    state: PartialState,
+    names: readonly string[],
+    emergency: EmergencyRecord | undefined,
+    segments: { changed: readonly LiveSegment[]; removed: readonly string[] },
+  ): void {
     const changed: LiveFlag[] = [];
     const removed: string[] = [];
     for (const name of names) {
@@ -114,10 +224,15 @@ export class LiveFlags {
         if (flag) changed.push(flag);
       }
     }
-    this.#revision = state.revision;
-    const emergencyChanged = emergency !== undefined && JSON.stringify(emergency) !== JSON.stringify(this.#emergency);
-    if (emergencyChanged) this.#emergency = emergency;
-    this.#options.onChange({ baseRevision, revision: state.revision, changed, removed, emergency: emergencyChanged ? emergency : undefined });
+    const before = JSON.stringify(this.emergency);
+    if (baseRevision === undefined) this.#revision = state.revision - 1n;
+    this.#advance(state.revision);
+    if (emergency) this.#emergency = emergency;
+    const emergencyChanged = JSON.stringify(this.emergency) !== before;
+    this.#options.onChange({
+      ...{ baseRevision, revision: this.#revision, changed, removed, emergency: emergencyChanged ? this.emergency : undefined },
+      ...{ changedSegments: segments.changed, removedSegments: segments.removed },
+    });
   }
 
   #forget(name: string): boolean {
@@ -131,7 +246,7 @@ export class LiveFlags {
     const former = this.#flags.get(name);
     const definition = this.#definition(name, stored.text, former);
     if (!definition) return undefined;
-    const flag: LiveFlag = { name, ...definition, revision: stored.revision, kill: stored.kill };
+    const flag: LiveFlag = { name, ...definition, revision: stored.revision, kill: stored.kill ?? this.#latched.get(name) };
     if (former && former.text === flag.text && former.revision === flag.revision && JSON.stringify(former.kill) === JSON.stringify(flag.kill)) return undefined;
     this.#flags.set(name, flag);
     return flag;

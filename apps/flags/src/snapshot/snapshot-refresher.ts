@@ -1,5 +1,5 @@
 import type { Logger } from '@mlx-serving/service-kit';
-import type { FlagChange, FlagStore } from '../store/flag-store.ts';
+import type { FlagChange, FlagStore, StoredState } from '../store/flag-store.ts';
 import type { LiveFlags } from './live-flags.ts';
 
 export interface SnapshotRefresherOptions {
@@ -11,8 +11,9 @@ export interface SnapshotRefresherOptions {
   /** How often revisions are compared, in milliseconds: a message that got lost is made up for no later. */
   readonly revisionCheckMs: number;
   readonly onStoreError: () => void;
-  /** Called after each full read. `reset` says that the store had lost what was known here. */
-  readonly onLoaded: (reset: boolean) => void;
+  /** Called after each full read whose state was taken over. */
+  readonly onLoaded: () => void;
+  readonly onPeerMessage: (text: string) => void;
 }
 
 /** Keeps the flags in force up to date with the store, off the path of any request (SPEC F11). */
@@ -21,7 +22,8 @@ export class SnapshotRefresher {
   #current: Promise<void> = Promise.resolve();
   #queued: Promise<void> | undefined;
   #timers: NodeJS.Timeout[] = [];
-  #problem = '';
+  #problem = 'not read since the start';
+  #lost: StoredState | undefined;
 
   constructor(options: SnapshotRefresherOptions) {
     this.#options = options;
@@ -32,9 +34,14 @@ export class SnapshotRefresher {
     return this.#problem;
   }
 
+  /** What a store holds that has lost what is known here; undefined as long as all is well. */
+  get lost(): StoredState | undefined {
+    return this.#lost;
+  }
+
   start(): void {
-    const { store, refreshMs, revisionCheckMs } = this.#options;
-    store.start({ onChange: (change) => void this.#follow(change), onConnected: () => void this.reload().catch(() => undefined) });
+    const { store, refreshMs, revisionCheckMs, onPeerMessage } = this.#options;
+    store.start({ onChange: (change) => void this.#follow(change), onConnected: () => void this.reload().catch(() => undefined), onPeerMessage });
     this.#timers = [
       setInterval(() => void this.reload().catch(() => undefined), refreshMs).unref(),
       setInterval(() => void this.#compareRevisions(), revisionCheckMs).unref(),
@@ -60,23 +67,34 @@ export class SnapshotRefresher {
   async #load(): Promise<void> {
     const { store, live, logger, onLoaded } = this.#options;
     try {
-      const state = await store.load(live.revision);
-      if (state.reset) logger.error({ revision: String(state.revision) }, 'redis has lost a revision that was known here: it was emptied or put back');
+      const state = await store.load({ revision: live.storeRevision, epoch: live.epoch });
+      if (state.lost) return this.#refuse(state);
       live.replace(state);
-      if (this.#problem) logger.info('the flag store can be read again');
+      if (this.#lost) logger.info({ revision: String(state.revision) }, 'it is decided what holds after the loss of the flag store');
+      else if (this.#problem) logger.info('the flag store can be read');
       this.#problem = '';
-      onLoaded(state.reset);
+      this.#lost = undefined;
+      onLoaded();
     } catch (error) {
       this.#failed(error);
       throw error;
     }
   }
 
+  /** An empty store is not "all flags deleted": what is known here stays in force until an operator decides (SPEC F14). */
+  #refuse(state: StoredState): void {
+    const { live, logger } = this.#options;
+    const isNews = this.#lost === undefined;
+    this.#lost = state;
+    this.#problem = `redis has lost data: it is at revision ${state.revision} with ${state.flags.size} flags, and revision ${live.storeRevision} with ${live.flags.length} flags was known; an operator must accept or reseed it`;
+    if (isNews) logger.error({ problem: this.#problem }, 'the flags that were known stay in force');
+  }
+
   async #follow(change: FlagChange): Promise<void> {
     const { store, live } = this.#options;
-    if (change.revision <= live.revision) return;
+    if (change.revision <= live.storeRevision && !this.#lost && !change.records) return;
     try {
-      const next = change.revision === live.revision + 1n;
+      const next = change.revision === live.storeRevision + 1n && !change.records && !this.#lost;
       const state = next ? await store.read(change.names) : undefined;
       // Only the very revision that was announced is known to have touched these names alone.
       if (state && (state.revision !== change.revision || !live.apply(state, change.names, change.emergency))) await this.reload();
@@ -89,7 +107,7 @@ export class SnapshotRefresher {
   async #compareRevisions(): Promise<void> {
     const { store, live } = this.#options;
     try {
-      if (live.takenAtMs === undefined || (await store.revision()) !== live.revision) await this.reload();
+      if (live.takenAtMs === undefined || this.#problem !== '' || (await store.revision()) !== live.storeRevision) await this.reload();
     } catch (error) {
       this.#failed(error);
     }
@@ -98,7 +116,7 @@ export class SnapshotRefresher {
   #failed(error: unknown): void {
     this.#options.onStoreError();
     const problem = error instanceof Error ? error.message : String(error);
-    if (problem === this.#problem) return;
+    if (problem === this.#problem || this.#lost) return;
     this.#problem = problem;
     this.#options.logger.warn({ problem }, 'the flag store cannot be read; the last known flags stay in force, trying again');
   }

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import type { FlagChange, FlagStore, WriteResult } from './flag-store.ts';
+import { problemOf, readEntry } from '../audit/audit-entry.ts';
+import type { FlagChange, FlagStore, StoredAuditEntry, WriteResult } from './flag-store.ts';
 
 /** A store under test, and what another tool does behind its back. */
 export interface StoreUnderTest {
@@ -17,7 +18,7 @@ function revisionOf(result: WriteResult): bigint {
   return result.state.revision;
 }
 
-/** What every flag store does. Runs over the fake one and over Redis. */
+/** What every flag store does. */
 export function flagStoreContract(name: string, create: () => Promise<StoreUnderTest>): void {
   describe(`the ${name} flag store`, () => {
     let under: StoreUnderTest;
@@ -32,13 +33,13 @@ export function flagStoreContract(name: string, create: () => Promise<StoreUnder
       wake = () => undefined;
       let connections = 0;
       await new Promise<void>((resolve) => {
-        const enough = name === 'Redis' ? 2 : 1;
         store.start({
           onChange: (change) => {
             changes.push(change);
             wake();
           },
-          onConnected: () => ++connections === enough && resolve(),
+          onConnected: () => void (++connections === 2 && resolve()),
+          onPeerMessage: () => undefined,
         });
       });
     });
@@ -51,101 +52,151 @@ export function flagStoreContract(name: string, create: () => Promise<StoreUnder
     };
 
     it('starts empty, without emergency, at revision 0', async () => {
-      expect(await store.load(0n)).toMatchObject({ revision: 0n, reset: false, flags: new Map(), emergency: { killSwitch: false, rollbackToBaseline: false } });
+      expect(await store.load({ revision: 0n, epoch: '' })).toMatchObject({ revision: 0n, lost: false, flags: new Map(), emergency: { killSwitch: false, rollbackToBaseline: false } });
     });
 
     it('raises the revision by one with each write, gives it to the flag, and announces it', async () => {
-      const first = await store.setFlag({ name: 'a', text: '{"enabled":true}', base: undefined });
-      const second = await store.setFlag({ name: 'b', text: '{}', base: undefined });
+      const first = await store.setFlag({ ...kill, name: 'a', text: '{"enabled":true}', base: undefined });
+      const second = await store.setFlag({ ...kill, name: 'b', text: '{}', base: undefined });
       expect([revisionOf(first), revisionOf(second)]).toEqual([1n, 2n]);
-      expect(await changeAt(2n)).toEqual({ revision: 2n, names: ['b'], emergency: false });
-      const state = await store.load(2n);
+      expect(await changeAt(2n)).toEqual({ revision: 2n, names: ['b'], emergency: false, records: false });
+      const state = await store.load({ revision: 2n, epoch: '' });
       expect(state.flags.get('a')).toEqual({ text: '{"enabled":true}', revision: 1n, kill: undefined });
       expect(state.revision).toBe(2n);
     });
 
     it('refuses a write that was built on another text, or on none, and changes nothing', async () => {
-      await store.setFlag({ name: 'a', text: '1', base: undefined });
-      expect(await store.setFlag({ name: 'a', text: '2', base: undefined })).toEqual({ outcome: 'stale' });
-      expect(await store.setFlag({ name: 'a', text: '2', base: 'other' })).toEqual({ outcome: 'stale' });
-      expect(await store.setFlag({ name: 'new', text: '2', base: '1' })).toEqual({ outcome: 'stale' });
+      await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined });
+      expect(await store.setFlag({ ...kill, name: 'a', text: '2', base: undefined })).toEqual({ outcome: 'stale' });
+      expect(await store.setFlag({ ...kill, name: 'a', text: '2', base: 'other' })).toEqual({ outcome: 'stale' });
+      expect(await store.setFlag({ ...kill, name: 'new', text: '2', base: '1' })).toEqual({ outcome: 'stale' });
       expect(await store.revision()).toBe(1n);
     });
 
     it('refuses a write for a revision that the flag is not at', async () => {
-      await store.setFlag({ name: 'a', text: '1', base: undefined });
-      expect(await store.setFlag({ name: 'a', text: '2', base: '1', ifRevision: 7n })).toEqual({ outcome: 'revision-mismatch', revision: 1n });
-      expect((await store.setFlag({ name: 'a', text: '2', base: '1', ifRevision: 1n })).outcome).toBe('written');
+      await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined });
+      expect(await store.setFlag({ ...kill, name: 'a', text: '2', base: '1', ifRevision: 7n })).toEqual({ outcome: 'revision-mismatch', revision: 1n });
+      expect((await store.setFlag({ ...kill, name: 'a', text: '2', base: '1', ifRevision: 1n })).outcome).toBe('written');
     });
 
     it('does not raise the revision for the same text', async () => {
-      await store.setFlag({ name: 'a', text: '1', base: undefined });
-      expect((await store.setFlag({ name: 'a', text: '1', base: '1' })).outcome).toBe('unchanged');
+      await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined });
+      expect((await store.setFlag({ ...kill, name: 'a', text: '1', base: '1' })).outcome).toBe('unchanged');
       expect(await store.revision()).toBe(1n);
     });
 
     it('keeps a kill through writes of the flag, its deletion and its return, until a revive', async () => {
-      await store.setFlag({ name: 'a', text: '1', base: undefined });
+      await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined });
       const killed = await store.killFlag('a', kill);
       expect(killed).toMatchObject({ outcome: 'written', names: ['a'] });
       expect(killed.outcome === 'written' && killed.state.flags.get('a')).toEqual({ text: '1', revision: 2n, kill });
-      await store.setFlag({ name: 'a', text: '{"killSwitch":false}', base: '1' });
+      await store.setFlag({ ...kill, name: 'a', text: '{"killSwitch":false}', base: '1' });
       await under.hdel('a');
-      await store.load(3n);
+      await store.load({ revision: 3n, epoch: '' });
       await under.hset('a', '{"killSwitch":false}');
-      expect((await store.load(4n)).flags.get('a')?.kill).toEqual(kill);
-      expect((await store.reviveFlag('a')).outcome).toBe('written');
-      expect((await store.load(6n)).flags.get('a')?.kill).toBeUndefined();
+      expect((await store.load({ revision: 4n, epoch: '' })).flags.get('a')?.kill).toEqual(kill);
+      expect((await store.reviveFlag('a', kill)).outcome).toBe('written');
+      expect((await store.load({ revision: 6n, epoch: '' })).flags.get('a')?.kill).toBeUndefined();
     });
 
     it('keeps the first kill when a second one comes, and lets a revive of a living flag be', async () => {
-      await store.setFlag({ name: 'a', text: '1', base: undefined });
+      await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined });
       await store.killFlag('a', kill);
       expect((await store.killFlag('a', { ...kill, actor: 'bob' })).outcome).toBe('unchanged');
       expect((await store.read(['a'])).flags.get('a')?.kill?.actor).toBe('alice');
-      await store.reviveFlag('a');
-      expect((await store.reviveFlag('a')).outcome).toBe('unchanged');
+      await store.reviveFlag('a', kill);
+      expect((await store.reviveFlag('a', kill)).outcome).toBe('unchanged');
     });
 
     it('does not know what to kill or revive when there is no such flag', async () => {
       expect(await store.killFlag('a', kill)).toEqual({ outcome: 'not-found' });
-      expect(await store.reviveFlag('a')).toEqual({ outcome: 'not-found' });
+      expect(await store.reviveFlag('a', kill)).toEqual({ outcome: 'not-found' });
     });
 
     it('sets each emergency switch alone, and announces it', async () => {
       await store.setEmergency({ ...kill, killSwitch: true });
       const written = await store.setEmergency({ ...kill, actor: 'bob', rollbackToBaseline: true });
       expect(written).toMatchObject({ outcome: 'written', state: { revision: 2n, emergency: { killSwitch: true, rollbackToBaseline: true, actor: 'bob', atMs: kill.atMs } } });
-      expect(await changeAt(2n)).toEqual({ revision: 2n, names: [], emergency: true });
+      expect(await changeAt(2n)).toEqual({ revision: 2n, names: [], emergency: true, records: false });
       expect((await store.setEmergency({ ...kill, killSwitch: true })).outcome).toBe('unchanged');
-      expect((await store.load(2n)).emergency).toMatchObject({ killSwitch: true, rollbackToBaseline: true });
+      expect((await store.load({ revision: 2n, epoch: '' })).emergency).toMatchObject({ killSwitch: true, rollbackToBaseline: true });
     });
 
     it('gives what another tool wrote, changed or deleted one new revision, once', async () => {
-      await store.setFlag({ name: 'a', text: '1', base: undefined });
+      await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined });
       await under.hset('a', '2');
       await under.hset('b', '3');
-      const adopted = await store.load(1n);
+      const adopted = await store.load({ revision: 1n, epoch: '' });
       expect(adopted.revision).toBe(2n);
       expect([adopted.flags.get('a')?.revision, adopted.flags.get('b')?.revision]).toEqual([2n, 2n]);
       const change = await changeAt(2n);
       expect([...(change?.names ?? [])].sort()).toEqual(['a', 'b']);
-      expect((await store.load(2n)).revision).toBe(2n);
+      expect((await store.load({ revision: 2n, epoch: '' })).revision).toBe(2n);
       await under.hdel('a');
-      const removed = await store.load(2n);
+      const removed = await store.load({ revision: 2n, epoch: '' });
       expect([removed.revision, [...removed.flags.keys()]]).toEqual([3n, ['b']]);
     });
 
-    it('never falls below a revision that is known, also when it was emptied', async () => {
+    it('says that it has lost data when it was emptied, changes nothing then, and takes no write, until that is settled', async () => {
+      await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined });
+      const known = await store.load({ revision: 1n, epoch: '' });
+      expect(known.epoch).not.toBe('');
       await under.empty();
-      expect(await store.load(41n)).toMatchObject({ revision: 42n, reset: true });
-      expect(await store.load(42n)).toMatchObject({ revision: 42n, reset: false });
+      await under.hset('raw', '1');
+      expect(await store.load(known)).toMatchObject({ lost: true, revision: 0n });
+      await expect(store.setFlag({ ...kill, name: 'b', text: '1', base: undefined })).rejects.toMatchObject({ reason: 'STORE_LOST' });
+      await expect(store.killFlag('raw', kill)).rejects.toMatchObject({ reason: 'STORE_LOST' });
+      await store.settle({ ...kill, known, summary: 'settled' });
+      const settled = await store.load(known);
+      expect(settled).toMatchObject({ lost: false, revision: 3n });
+      expect([...settled.flags.keys()]).toEqual(['raw']);
+      expect(settled.epoch).not.toBe(known.epoch);
+    });
+
+    it('says that it has lost data when its revision falls below the one that is known', async () => {
+      const { epoch } = await store.load({ revision: 0n, epoch: '' });
+      expect(await store.load({ revision: 41n, epoch })).toMatchObject({ lost: true, revision: 0n });
+    });
+
+    it('appends every change to a chain of hashes, with the text before and after it (F22)', async () => {
+      await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined });
+      await under.hset('a', 'é2');
+      await store.setFlag({ ...kill, name: 'a', text: '3', base: 'é2', action: 'import' });
+      await store.killFlag('a', kill);
+      await store.setEmergency({ ...kill, killSwitch: true });
+      await store.putRecord({ ...kill, kind: 'tokens', id: 't', text: 'secret hash', shown: 'a token' });
+      await under.hdel('a');
+      await store.load({ revision: 0n, epoch: '' });
+      const entries: StoredAuditEntry[] = [];
+      for await (const batch of store.auditTrail()) entries.push(...batch);
+      let previous = '';
+      for (const entry of entries) {
+        expect(problemOf(entry, previous)).toBeUndefined();
+        previous = entry.hash;
+      }
+      expect(entries.map((entry) => readEntry(entry)).map((entry) => [entry?.action, entry?.flag, entry?.before, entry?.after])).toEqual([
+        ['set', 'a', undefined, '1'],
+        ['external', 'a', '1', 'é2'],
+        ['import', 'a', 'é2', '3'],
+        ['kill', 'a', undefined, JSON.stringify(kill)],
+        ['emergency', '', undefined, expect.stringContaining('"killSwitch":true')],
+        ['tokens.set', 't', undefined, 'a token'],
+        ['external', 'a', '3', undefined],
+      ]);
+      expect(await store.auditHead()).toEqual({ count: 7, hash: previous });
+      expect((await store.newestAudit(undefined, 2)).map(({ id }) => id)).toEqual([entries[6]?.id, entries[5]?.id]);
+    });
+
+    it('gives a lease to one owner at a time', async () => {
+      expect(await store.takeLease('one', 60_000)).toBe(true);
+      expect(await store.takeLease('two', 60_000)).toBe(false);
+      expect(await store.takeLease('one', 60_000)).toBe(true);
     });
 
     it('remembers what was applied from the file, and does nothing the second time', async () => {
-      await store.setFlag({ name: 'a', text: '1', base: undefined, fileDigest: 'x' });
-      await store.setFlag({ name: 'a', text: '2', base: '1' });
-      expect(await store.setFlag({ name: 'a', text: '1', base: '2', fileDigest: 'x' })).toMatchObject({ outcome: 'unchanged' });
+      await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined, fileDigest: 'x' });
+      await store.setFlag({ ...kill, name: 'a', text: '2', base: '1' });
+      expect(await store.setFlag({ ...kill, name: 'a', text: '1', base: '2', fileDigest: 'x' })).toMatchObject({ outcome: 'unchanged' });
       await store.setEmergency({ ...kill, killSwitch: true, fileDigest: 'e' });
       await store.setEmergency({ ...kill, killSwitch: false });
       expect(await store.setEmergency({ ...kill, killSwitch: true, fileDigest: 'e' })).toMatchObject({ outcome: 'unchanged', state: { emergency: { killSwitch: false } } });
@@ -154,7 +205,7 @@ export function flagStoreContract(name: string, create: () => Promise<StoreUnder
     });
 
     it('reads some flags, and leaves out those that are not there', async () => {
-      await store.setFlag({ name: 'a', text: '1', base: undefined });
+      await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined });
       const state = await store.read(['a', 'b']);
       expect([state.revision, [...state.flags.keys()]]).toEqual([1n, ['a']]);
       expect((await store.read([])).flags.size).toBe(0);

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createRedis, silentLogger } from '@mlx-serving/service-kit';
 import { type RedisProcess, startRedis } from '@mlx-serving/testing';
-import { FakeFlagStore } from './fake-flag-store.ts';
 import { flagStoreContract } from './flag-store.contract.ts';
 import { RedisFlagStore } from './redis-flag-store.ts';
 
@@ -10,17 +9,6 @@ beforeAll(async () => {
   server = await startRedis();
 });
 afterAll(() => server.dispose());
-
-flagStoreContract('fake', async () => {
-  const store = new FakeFlagStore();
-  return {
-    store,
-    hset: async (name, text) => void store.texts.set(name, text),
-    hdel: async (name) => void store.texts.delete(name),
-    empty: async () => store.texts.clear(),
-    dispose: () => store.stop(),
-  };
-});
 
 function redisStore(prefix: string): RedisFlagStore {
   const connect = () => createRedis(server.url, silentLogger, 'flags');

@@ -11,6 +11,12 @@ export interface EmergencyRecord extends KillRecord {
   readonly rollbackToBaseline: boolean;
 }
 
+/** Who writes, why, when, and how the audit trail calls it. */
+export interface Authorship extends KillRecord {
+  /** Default: the name of the write, such as `set` or `kill`. */
+  readonly action?: string;
+}
+
 /** One flag as the store holds it. The text is whatever was written there, by whichever tool. */
 export interface StoredFlag {
   readonly text: string;
@@ -18,16 +24,39 @@ export interface StoredFlag {
   readonly kill: KillRecord | undefined;
 }
 
-export interface StoredState {
+/** Kinds of what the store holds beside the flags, each by an id. */
+export type RecordKind = 'segments' | 'tokens' | 'pending' | 'rollouts';
+export type Records = Readonly<Record<RecordKind, ReadonlyMap<string, string>>>;
+
+/** Where the audit trail ends: how many entries, and the hash of the last. */
+export interface AuditHead {
+  readonly count: number;
+  readonly hash: string;
+}
+
+/** What a caller knows of the store. */
+export interface KnownStore {
   readonly revision: bigint;
-  readonly flags: ReadonlyMap<string, StoredFlag>;
-  readonly emergency: EmergencyRecord;
-  /** True when the store had lost a revision that was known here: it was emptied, or put back to an old state. */
-  readonly reset: boolean;
+  /** Names the life of a store; empty when none is known. */
+  readonly epoch: string;
 }
 
 /** Some flags, and the revision at which they were read. A name without a flag is not in the map. */
-export type PartialState = Omit<StoredState, 'reset'>;
+export interface PartialState {
+  readonly revision: bigint;
+  readonly flags: ReadonlyMap<string, StoredFlag>;
+  readonly emergency: EmergencyRecord;
+}
+
+export interface StoredState extends PartialState {
+  /** Kills of all names, also of flags that are not there. */
+  readonly kills: ReadonlyMap<string, KillRecord>;
+  readonly records: Records;
+  readonly epoch: string;
+  readonly auditHead: AuditHead;
+  /** True when the store has lost what is known here: it was emptied, or put back to an old state. Nothing was changed in it then. */
+  readonly lost: boolean;
+}
 
 /** What one write did: the revision after it, and what it touched as it is now. */
 export type WriteResult =
@@ -37,7 +66,7 @@ export type WriteResult =
   | { readonly outcome: 'revision-mismatch'; readonly revision: bigint }
   | { readonly outcome: 'not-found' };
 
-export interface SetFlagWrite {
+export interface SetFlagWrite extends Authorship {
   readonly name: string;
   readonly text: string;
   /** The text that is replaced; undefined for a new flag. */
@@ -47,16 +76,58 @@ export interface SetFlagWrite {
   readonly fileDigest?: string;
 }
 
-export interface EmergencyWrite extends KillRecord {
+export interface DeleteFlagWrite extends Authorship {
+  readonly name: string;
+  readonly base: string;
+  readonly ifRevision?: bigint | undefined;
+}
+
+export interface EmergencyWrite extends Authorship {
   readonly killSwitch?: boolean | undefined;
   readonly rollbackToBaseline?: boolean | undefined;
   readonly fileDigest?: string;
+}
+
+export interface RecordWrite extends Authorship {
+  readonly kind: RecordKind;
+  readonly id: string;
+  /** Undefined removes it. */
+  readonly text: string | undefined;
+  /** The text that is replaced: undefined when there must be none, absent when it does not matter. */
+  readonly base?: { readonly text: string | undefined };
+  /** What the audit trail shows; undefined for a removal. Absent: the text. */
+  readonly shown?: string;
+  /** No entry in the audit trail, and no revision. */
+  readonly quiet?: boolean;
+  readonly fileDigest?: string;
+}
+
+export interface RecordResult {
+  readonly outcome: 'written' | 'unchanged' | 'stale';
+  readonly revision: bigint;
+}
+
+export interface SettleWrite extends Authorship {
+  readonly known: KnownStore;
+  readonly summary: string;
+}
+
+/** One entry of the audit trail as it is stored. `entry` is the text that is hashed together with nothing else. */
+export interface StoredAuditEntry {
+  /** `<revision>-<place within the revision>`. */
+  readonly id: string;
+  readonly entry: string;
+  readonly hash: string;
+  readonly before: string | undefined;
+  readonly after: string | undefined;
 }
 
 export interface FlagChange {
   readonly revision: bigint;
   readonly names: readonly string[];
   readonly emergency: boolean;
+  /** Segments, tokens, pending changes or rollouts changed. */
+  readonly records: boolean;
 }
 
 export interface DecisionTotals {
@@ -64,27 +135,51 @@ export interface DecisionTotals {
   readonly disabled: bigint;
 }
 
+export interface StoreListeners {
+  readonly onChange: (change: FlagChange) => void;
+  readonly onConnected: () => void;
+  /** What another flag service said to all of them. */
+  readonly onPeerMessage: (text: string) => void;
+}
+
 /**
- * Where flags, kills and the emergency live. Every write is one atomic step that raises the revision by one.
- * Every function rejects with STORE_UNREACHABLE when the store does not answer.
+ * Where flags, kills and the emergency live. Every write is one atomic step that raises the revision by one and appends
+ * to the audit trail. Every function rejects with STORE_UNREACHABLE when the store does not answer,
+ * every write with STORE_LOST when it is not the store that was loaded.
  */
 export interface FlagStore {
   /** Connects in the background. `onConnected` runs after each connection, `onChange` for each change that any replica makes. */
-  start(listeners: { onChange: (change: FlagChange) => void; onConnected: () => void }): void;
+  start(listeners: StoreListeners): void;
   stop(): Promise<void>;
-  /**
-   * Reads everything, and first gives a revision to what other tools wrote, changed or deleted.
-   * @param known the revision known here; the store's never falls below it
-   */
-  load(known: bigint): Promise<StoredState>;
+  /** Reads everything, and first gives a revision and an audit entry to what other tools wrote, changed or deleted. */
+  load(known: KnownStore): Promise<StoredState>;
   read(names: readonly string[]): Promise<PartialState>;
   revision(): Promise<bigint>;
   setFlag(write: SetFlagWrite): Promise<WriteResult>;
-  /** A latch: a second kill changes nothing. */
-  killFlag(name: string, kill: KillRecord): Promise<WriteResult>;
-  reviveFlag(name: string): Promise<WriteResult>;
+  deleteFlag(write: DeleteFlagWrite): Promise<WriteResult>;
+  /**
+   * A latch: a second kill changes nothing.
+   * @param always also when there is no such flag, should it come
+   */
+  killFlag(name: string, kill: Authorship, always?: boolean): Promise<WriteResult>;
+  reviveFlag(name: string, author: Authorship): Promise<WriteResult>;
   /** Absent switches keep their values. */
   setEmergency(write: EmergencyWrite): Promise<WriteResult>;
+  putRecord(write: RecordWrite): Promise<RecordResult>;
+  /** Begins a new life of the store after a loss, which every replica that knows the former one follows. */
+  settle(write: SettleWrite): Promise<bigint>;
+  /** Lets writes through to a store that has lost data, until the next load that is well. */
+  writeDespiteLoss(): void;
+  raiseRevision(atLeast: bigint): Promise<void>;
+  /** Entries from the oldest on, in batches. */
+  auditTrail(range?: { after?: string; upToRevision?: bigint }): AsyncGenerator<StoredAuditEntry[]>;
+  /** Entries before one of them, the newest first. */
+  newestAudit(beforeId: string | undefined, count: number): Promise<StoredAuditEntry[]>;
+  auditHead(): Promise<AuditHead>;
+  /** Only one owner has the lease at a time; the owner renews it by asking again. */
+  takeLease(owner: string, ttlMs: number): Promise<boolean>;
+  /** Says something to every flag service on this store, this one included. Never rejects. */
+  tellPeers(text: string): void;
   /** Digests of what was last applied from the configuration file, by flag name. */
   fileDigests(): Promise<ReadonlyMap<string, string>>;
   addDecisions(counts: ReadonlyMap<string, DecisionTotals>): Promise<void>;
@@ -95,3 +190,4 @@ export interface FlagStore {
 export const EMERGENCY_NAME = 'emergency';
 
 export const NO_EMERGENCY: EmergencyRecord = Object.freeze({ killSwitch: false, rollbackToBaseline: false, actor: '', reason: '', atMs: 0 });
+export const NO_AUDIT: AuditHead = Object.freeze({ count: 0, hash: '' });

@@ -1,20 +1,30 @@
+import { createHash, randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { type Logger, ServiceError } from '@mlx-serving/service-kit';
 import { errors } from '../errors.ts';
 import type {
+  AuditHead,
+  Authorship,
   DecisionTotals,
+  DeleteFlagWrite,
   EmergencyWrite,
-  FlagChange,
   FlagStore,
   KillRecord,
+  KnownStore,
   PartialState,
+  RecordKind,
+  RecordResult,
+  RecordWrite,
   SetFlagWrite,
+  SettleWrite,
+  StoredAuditEntry,
   StoredFlag,
   StoredState,
+  StoreListeners,
   WriteResult,
 } from './flag-store.ts';
-import { readChange, readEmergency, readKill, toFields } from './redis-records.ts';
-import { type ScriptName, scripts } from './redis-scripts.ts';
+import { readAuditEntry, readAuditHead, readChange, readEmergency, readKill, toFields } from './redis-records.ts';
+import { KEY_PARTS, RECORD_KINDS, type ScriptName, scripts } from './redis-scripts.ts';
 
 export interface RedisFlagStoreOptions {
   readonly redis: Redis;
@@ -26,6 +36,9 @@ export interface RedisFlagStoreOptions {
 
 type Answer = (string | null)[];
 
+/** Entries of the audit trail that are read at once. */
+const AUDIT_BATCH = 500;
+
 /** The flags in Redis (SPEC F10): the hash `feature_flags`, and beside it what must not be overwritten with it. */
 export class RedisFlagStore implements FlagStore {
   readonly #redis: Redis;
@@ -33,6 +46,9 @@ export class RedisFlagStore implements FlagStore {
   readonly #logger: Logger;
   readonly #prefix: string;
   readonly #flags: string;
+  readonly #peers: string;
+  /** The life of the store that writes are meant for. */
+  #epoch = '';
   readonly #keys: readonly string[];
 
   constructor({ redis, subscriber, prefix, logger }: RedisFlagStoreOptions) {
@@ -41,20 +57,22 @@ export class RedisFlagStore implements FlagStore {
     this.#logger = logger;
     this.#prefix = prefix;
     this.#flags = `${prefix}feature_flags`;
-    this.#keys = [this.#flags, ...['kills', 'emergency', 'revision', 'revisions', 'digests', 'file'].map((part) => `${this.#flags}:${part}`)];
+    this.#peers = `${this.#flags}:peers`;
+    this.#keys = [this.#flags, ...KEY_PARTS.map((part) => `${this.#flags}:${part}`)];
     for (const [name, lua] of Object.entries(scripts)) redis.defineCommand(name, { numberOfKeys: this.#keys.length, lua });
   }
 
-  start({ onChange, onConnected }: { onChange: (change: FlagChange) => void; onConnected: () => void }): void {
+  start({ onChange, onConnected, onPeerMessage }: StoreListeners): void {
     this.#redis.on('ready', onConnected);
-    this.#subscriber.on('message', (_channel, text) => {
+    this.#subscriber.on('message', (channel, text) => {
+      if (channel === this.#peers) return onPeerMessage(text);
       const change = readChange(text);
       if (change) onChange(change);
       else this.#logger.warn({ length: text.length }, 'a message on the channel of changes cannot be read');
     });
     this.#subscriber.on('ready', () => {
       // What was published while nobody listened is caught by the load that follows.
-      this.#subscriber.subscribe(`${this.#flags}:changes`).then(onConnected, (error: unknown) => this.#logger.warn({ err: error }, 'cannot listen for changes'));
+      this.#subscriber.subscribe(`${this.#flags}:changes`, this.#peers).then(onConnected, (error: unknown) => this.#logger.warn({ err: error }, 'cannot listen for changes'));
     });
     for (const connection of [this.#redis, this.#subscriber]) connection.connect().catch(() => undefined);
   }
@@ -64,13 +82,21 @@ export class RedisFlagStore implements FlagStore {
     this.#subscriber.disconnect();
   }
 
-  async load(known: bigint): Promise<StoredState> {
-    const [reset, revision, texts, revisions, kills, emergency] = (await this.#run('load', [String(known)])) as [string, string, ...string[][]];
+  async load(known: KnownStore): Promise<StoredState> {
+    const argv = ['', '', String(Date.now()), 'external', '', String(known.revision), known.epoch, randomBytes(8).toString('hex')];
+    const [lost, revision, epoch, texts, revisions, killTexts, emergency, head, ...records] = (await this.#run('load', argv)) as [string, string, string, ...string[][]];
+    if (lost === '0') this.#epoch = epoch;
     const flags = new Map<string, StoredFlag>();
+    const kills = new Map<string, KillRecord>([...toFields(killTexts)].map(([name, text]) => [name, readKill(text)!]));
     const revisionOf = toFields(revisions);
-    const killOf = toFields(kills);
-    for (const [name, text] of toFields(texts)) flags.set(name, { text, revision: BigInt(revisionOf.get(name) ?? 0), kill: readKill(killOf.get(name)) });
-    return { revision: BigInt(revision), flags, emergency: readEmergency(toFields(emergency)), reset: reset === '1' };
+    for (const [name, text] of toFields(texts)) flags.set(name, { text, revision: BigInt(revisionOf.get(name) ?? 0), kill: kills.get(name) });
+    const recordsOf = (kind: RecordKind): Map<string, string> => toFields(records[RECORD_KINDS.indexOf(kind)]);
+    return {
+      ...{ lost: lost === '1', revision: BigInt(revision), epoch, flags, kills },
+      emergency: readEmergency(toFields(emergency)),
+      auditHead: readAuditHead(head),
+      records: { segments: recordsOf('segments'), tokens: recordsOf('tokens'), pending: recordsOf('pending'), rollouts: recordsOf('rollouts') },
+    };
   }
 
   async read(names: readonly string[]): Promise<PartialState> {
@@ -95,24 +121,80 @@ export class RedisFlagStore implements FlagStore {
     return BigInt((await this.#attempt(() => this.#redis.get(`${this.#flags}:revision`))) ?? 0);
   }
 
-  async setFlag({ name, text, base, ifRevision, fileDigest }: SetFlagWrite): Promise<WriteResult> {
-    const wanted = ifRevision === undefined ? '' : String(ifRevision);
-    return this.#write('setFlag', name, [name, text, base ?? '', base === undefined ? '0' : '1', wanted, fileDigest ?? '']);
+  async setFlag(write: SetFlagWrite): Promise<WriteResult> {
+    const { name, text, base, ifRevision, fileDigest } = write;
+    return this.#write('setFlag', name, [...this.#author(write, 'set'), name, text, sha256(text), base ?? '', base === undefined ? '0' : '1', revisionText(ifRevision), fileDigest ?? '']);
   }
 
-  killFlag(name: string, kill: KillRecord): Promise<WriteResult> {
-    return this.#write('killFlag', name, [name, JSON.stringify({ actor: kill.actor, reason: kill.reason, atMs: kill.atMs })]);
+  async deleteFlag(write: DeleteFlagWrite): Promise<WriteResult> {
+    return this.#write('deleteFlag', write.name, [...this.#author(write, 'delete'), write.name, write.base, revisionText(write.ifRevision)]);
   }
 
-  reviveFlag(name: string): Promise<WriteResult> {
-    return this.#write('reviveFlag', name, [name]);
+  killFlag(name: string, kill: Authorship, always = false): Promise<WriteResult> {
+    const text = JSON.stringify({ actor: kill.actor, reason: kill.reason, atMs: kill.atMs });
+    return this.#write('killFlag', name, [...this.#author(kill, 'kill'), name, text, always ? '1' : '0']);
+  }
+
+  reviveFlag(name: string, by: Authorship): Promise<WriteResult> {
+    return this.#write('reviveFlag', name, [...this.#author(by, 'revive'), name]);
   }
 
   async setEmergency(write: EmergencyWrite): Promise<WriteResult> {
     const asText = (value: boolean | undefined): string => (value === undefined ? '' : value ? '1' : '0');
-    const argv = [asText(write.killSwitch), asText(write.rollbackToBaseline), write.actor, write.reason, String(write.atMs), write.fileDigest ?? ''];
+    const argv = [...this.#author(write, 'emergency'), asText(write.killSwitch), asText(write.rollbackToBaseline), write.fileDigest ?? ''];
     const [outcome, revision, fields] = (await this.#run('setEmergency', argv)) as ['written' | 'unchanged', string, string[]];
     return { outcome, names: [], state: { revision: BigInt(revision), flags: new Map(), emergency: readEmergency(toFields(fields)) } };
+  }
+
+  async putRecord(write: RecordWrite): Promise<RecordResult> {
+    const { kind, id, text = '', base, quiet, fileDigest = '' } = write;
+    const shown = text === '' ? '' : (write.shown ?? text);
+    const argv = [...this.#author(write, `${kind}.${text === '' ? 'remove' : 'set'}`), kind, id, text, base ? (base.text ?? '') : '*', quiet ? '1' : '0', shown, shown && sha256(shown), fileDigest];
+    const [outcome, revision] = (await this.#run('putRecord', argv)) as [RecordResult['outcome'], string];
+    return { outcome, revision: BigInt(revision) };
+  }
+
+  async settle(write: SettleWrite): Promise<bigint> {
+    const { known, summary } = write;
+    this.#epoch = '';
+    const [revision] = await this.#run('settle', [...this.#author(write, 'store.accept'), known.epoch, randomBytes(8).toString('hex'), String(known.revision), summary]);
+    return BigInt(revision as string);
+  }
+
+  writeDespiteLoss(): void {
+    this.#epoch = '';
+  }
+
+  async raiseRevision(atLeast: bigint): Promise<void> {
+    await this.#run('raiseRevision', ['', '', '0', '', '', String(atLeast)]);
+  }
+
+  async *auditTrail({ after, upToRevision }: { after?: string; upToRevision?: bigint } = {}): AsyncGenerator<StoredAuditEntry[]> {
+    const end = upToRevision === undefined ? '+' : String(upToRevision);
+    for (let start = after === undefined ? '-' : `(${after}`; ; ) {
+      const found = await this.#attempt(() => this.#redis.xrange(`${this.#flags}:audit`, start, end, 'COUNT', AUDIT_BATCH));
+      if (found.length > 0) yield found.map(readAuditEntry);
+      if (found.length < AUDIT_BATCH) return;
+      start = `(${found.at(-1)![0]}`;
+    }
+  }
+
+  async newestAudit(beforeId: string | undefined, count: number): Promise<StoredAuditEntry[]> {
+    const newest = beforeId === undefined ? '+' : `(${beforeId}`;
+    return (await this.#attempt(() => this.#redis.xrevrange(`${this.#flags}:audit`, newest, '-', 'COUNT', count))).map(readAuditEntry);
+  }
+
+  async auditHead(): Promise<AuditHead> {
+    return readAuditHead(await this.#attempt(() => this.#redis.hmget(`${this.#flags}:audit-head`, 'count', 'hash')));
+  }
+
+  async takeLease(owner: string, ttlMs: number): Promise<boolean> {
+    const lua = "local owner = redis.call('GET', KEYS[1]) if owner and owner ~= ARGV[1] then return 0 end redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1";
+    return (await this.#attempt(() => this.#redis.eval(lua, 1, `${this.#flags}:lease`, owner, ttlMs))) === 1;
+  }
+
+  tellPeers(text: string): void {
+    if (this.#redis.status === 'ready') this.#redis.publish(this.#peers, text).catch(() => undefined);
   }
 
   async fileDigests(): Promise<ReadonlyMap<string, string>> {
@@ -144,9 +226,16 @@ export class RedisFlagStore implements FlagStore {
     return { outcome, names: [name], state: { revision: BigInt(revision ?? 0), flags, emergency: readEmergency(new Map()) } };
   }
 
-  #run(script: ScriptName, argv: string[]): Promise<unknown> {
-    const commands = this.#redis as unknown as Record<ScriptName, (...args: string[]) => Promise<unknown>>;
-    return this.#attempt(() => commands[script](...this.#keys, ...argv));
+  #author({ actor, reason, atMs, action }: Authorship, usual: string): string[] {
+    return [actor, reason, String(atMs), action ?? usual, this.#epoch];
+  }
+
+  /** @throws STORE_LOST when the store is not the one that is known here */
+  async #run(script: ScriptName, argv: string[]): Promise<unknown[]> {
+    const commands = this.#redis as unknown as Record<ScriptName, (...args: string[]) => Promise<unknown[]>>;
+    const answer = await this.#attempt(() => commands[script](...this.#keys, ...argv));
+    if (answer[0] === 'lost') throw errors.STORE_LOST();
+    return answer;
   }
 
   /** A command that waited in the client's queue would be carried out long after its caller was told that it failed. */
@@ -164,4 +253,12 @@ export class RedisFlagStore implements FlagStore {
     if (error instanceof Error && error.name === 'ReplyError' && !cannotServe.test(error.message)) return ServiceError.from(error);
     return errors.STORE_UNREACHABLE({}, { cause: error });
   }
+}
+
+function revisionText(revision: bigint | undefined): string {
+  return revision === undefined ? '' : String(revision);
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
 }

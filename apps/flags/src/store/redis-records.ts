@@ -1,10 +1,11 @@
 import { z } from 'zod';
-import { type EmergencyRecord, type FlagChange, type KillRecord, NO_EMERGENCY } from './flag-store.ts';
+import { type AuditHead, type EmergencyRecord, type FlagChange, type KillRecord, NO_EMERGENCY, type StoredAuditEntry } from './flag-store.ts';
 
 const killRecord = z.object({ actor: z.string().catch(''), reason: z.string().catch(''), atMs: z.int().catch(0) });
 const flagChange = z.object({
   revision: z.string().regex(/^\d{1,18}$/).transform(BigInt),
   emergency: z.boolean(),
+  records: z.boolean().default(false),
   names: z.array(z.string()),
 });
 
@@ -30,6 +31,16 @@ export function readEmergency(fields: ReadonlyMap<string, string>): EmergencyRec
 export function readChange(text: string): FlagChange | undefined {
   const parsed = flagChange.safeParse(parseJson(text));
   return parsed.success ? parsed.data : undefined;
+}
+
+/** One entry of the stream as Redis answers it. */
+export function readAuditEntry([id, list]: [string, string[]]): StoredAuditEntry {
+  const fields = toFields(list);
+  return { id, entry: fields.get('entry') ?? '', hash: fields.get('hash') ?? '', before: fields.get('before'), after: fields.get('after') };
+}
+
+export function readAuditHead(list: readonly (string | null)[] | undefined): AuditHead {
+  return { count: Number(list?.[0] ?? 0), hash: list?.[1] ?? '' };
 }
 
 /** A flat list of names and values, as Lua hands a hash over. */

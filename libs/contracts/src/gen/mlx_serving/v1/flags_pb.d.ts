@@ -2,7 +2,7 @@
 // @generated from file mlx_serving/v1/flags.proto (package mlx_serving.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
@@ -272,6 +272,12 @@ export declare type FlagsLinkRequest = Message<"mlx_serving.v1.FlagsLinkRequest"
      */
     value: FlagsResync;
     case: "resync";
+  } | {
+    /**
+     * @generated from field: mlx_serving.v1.ImpactAnswer impact_answer = 5;
+     */
+    value: ImpactAnswer;
+    case: "impactAnswer";
   } | { case: undefined; value?: undefined };
 };
 
@@ -395,6 +401,12 @@ export declare type FlagsLinkResponse = Message<"mlx_serving.v1.FlagsLinkRespons
      */
     value: FlagDelta;
     case: "delta";
+  } | {
+    /**
+     * @generated from field: mlx_serving.v1.ImpactQuestion impact_question = 3;
+     */
+    value: ImpactQuestion;
+    case: "impactQuestion";
   } | { case: undefined; value?: undefined };
 };
 
@@ -403,6 +415,92 @@ export declare type FlagsLinkResponse = Message<"mlx_serving.v1.FlagsLinkRespons
  * Use `create(FlagsLinkResponseSchema)` to create a new message.
  */
 export declare const FlagsLinkResponseSchema: GenMessage<FlagsLinkResponse>;
+
+/**
+ * Asks a gateway what a draft would change for its recent contexts, which never leave it.
+ *
+ * @generated from message mlx_serving.v1.ImpactQuestion
+ */
+export declare type ImpactQuestion = Message<"mlx_serving.v1.ImpactQuestion"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: string flag = 2;
+   */
+  flag: string;
+
+  /**
+   * The draft as JSON text.
+   *
+   * @generated from field: string definition_json = 3;
+   */
+  definitionJson: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.ImpactQuestion.
+ * Use `create(ImpactQuestionSchema)` to create a new message.
+ */
+export declare const ImpactQuestionSchema: GenMessage<ImpactQuestion>;
+
+/**
+ * @generated from message mlx_serving.v1.ImpactAnswer
+ */
+export declare type ImpactAnswer = Message<"mlx_serving.v1.ImpactAnswer"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: mlx_serving.v1.Impact impact = 2;
+   */
+  impact?: Impact | undefined;
+};
+
+/**
+ * Describes the message mlx_serving.v1.ImpactAnswer.
+ * Use `create(ImpactAnswerSchema)` to create a new message.
+ */
+export declare const ImpactAnswerSchema: GenMessage<ImpactAnswer>;
+
+/**
+ * What a draft changes among recent contexts.
+ *
+ * @generated from message mlx_serving.v1.Impact
+ */
+export declare type Impact = Message<"mlx_serving.v1.Impact"> & {
+  /**
+   * @generated from field: uint64 contexts = 1;
+   */
+  contexts: bigint;
+
+  /**
+   * @generated from field: uint64 turned_on = 2;
+   */
+  turnedOn: bigint;
+
+  /**
+   * @generated from field: uint64 turned_off = 3;
+   */
+  turnedOff: bigint;
+
+  /**
+   * Contexts for which the flag is on with the draft.
+   *
+   * @generated from field: uint64 on_after = 4;
+   */
+  onAfter: bigint;
+};
+
+/**
+ * Describes the message mlx_serving.v1.Impact.
+ * Use `create(ImpactSchema)` to create a new message.
+ */
+export declare const ImpactSchema: GenMessage<Impact>;
 
 /**
  * One replica that applied a revision, and how long after the write.
@@ -449,6 +547,13 @@ export declare type Propagation = Message<"mlx_serving.v1.Propagation"> & {
    * @generated from field: repeated string missing = 3;
    */
   missing: string[];
+
+  /**
+   * False: the store could not be reached; the change holds, is journalled on disk, and is written when the store returns.
+   *
+   * @generated from field: optional bool durable = 4;
+   */
+  durable?: boolean | undefined;
 };
 
 /**
@@ -568,6 +673,13 @@ export declare type SetFlagResponse = Message<"mlx_serving.v1.SetFlagResponse"> 
    * @generated from field: mlx_serving.v1.Propagation propagation = 2;
    */
   propagation?: Propagation | undefined;
+
+  /**
+   * Present when nothing was written: the change waits for a second person.
+   *
+   * @generated from field: mlx_serving.v1.PendingChange pending = 3;
+   */
+  pending?: PendingChange | undefined;
 };
 
 /**
@@ -752,6 +864,1444 @@ export declare type GetFlagMetricsResponse = Message<"mlx_serving.v1.GetFlagMetr
 export declare const GetFlagMetricsResponseSchema: GenMessage<GetFlagMetricsResponse>;
 
 /**
+ * @generated from message mlx_serving.v1.PatchFlagRequest
+ */
+export declare type PatchFlagRequest = Message<"mlx_serving.v1.PatchFlagRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * JSON merge patch (RFC 7396) of the definition.
+   *
+   * @generated from field: string patch_json = 2;
+   */
+  patchJson: string;
+
+  /**
+   * @generated from field: optional uint64 if_revision = 3;
+   */
+  ifRevision?: bigint | undefined;
+
+  /**
+   * @generated from field: string actor = 4;
+   */
+  actor: string;
+
+  /**
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.PatchFlagRequest.
+ * Use `create(PatchFlagRequestSchema)` to create a new message.
+ */
+export declare const PatchFlagRequestSchema: GenMessage<PatchFlagRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.PatchFlagResponse
+ */
+export declare type PatchFlagResponse = Message<"mlx_serving.v1.PatchFlagResponse"> & {
+  /**
+   * @generated from field: mlx_serving.v1.Flag flag = 1;
+   */
+  flag?: Flag | undefined;
+
+  /**
+   * @generated from field: mlx_serving.v1.Propagation propagation = 2;
+   */
+  propagation?: Propagation | undefined;
+
+  /**
+   * @generated from field: mlx_serving.v1.PendingChange pending = 3;
+   */
+  pending?: PendingChange | undefined;
+};
+
+/**
+ * Describes the message mlx_serving.v1.PatchFlagResponse.
+ * Use `create(PatchFlagResponseSchema)` to create a new message.
+ */
+export declare const PatchFlagResponseSchema: GenMessage<PatchFlagResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.DeleteFlagRequest
+ */
+export declare type DeleteFlagRequest = Message<"mlx_serving.v1.DeleteFlagRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: optional uint64 if_revision = 2;
+   */
+  ifRevision?: bigint | undefined;
+
+  /**
+   * @generated from field: string actor = 3;
+   */
+  actor: string;
+
+  /**
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.DeleteFlagRequest.
+ * Use `create(DeleteFlagRequestSchema)` to create a new message.
+ */
+export declare const DeleteFlagRequestSchema: GenMessage<DeleteFlagRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.DeleteFlagResponse
+ */
+export declare type DeleteFlagResponse = Message<"mlx_serving.v1.DeleteFlagResponse"> & {
+  /**
+   * @generated from field: mlx_serving.v1.Propagation propagation = 1;
+   */
+  propagation?: Propagation | undefined;
+
+  /**
+   * @generated from field: mlx_serving.v1.PendingChange pending = 2;
+   */
+  pending?: PendingChange | undefined;
+};
+
+/**
+ * Describes the message mlx_serving.v1.DeleteFlagResponse.
+ * Use `create(DeleteFlagResponseSchema)` to create a new message.
+ */
+export declare const DeleteFlagResponseSchema: GenMessage<DeleteFlagResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.RevertFlagRequest
+ */
+export declare type RevertFlagRequest = Message<"mlx_serving.v1.RevertFlagRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: uint64 revision = 2;
+   */
+  revision: bigint;
+
+  /**
+   * @generated from field: string actor = 3;
+   */
+  actor: string;
+
+  /**
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.RevertFlagRequest.
+ * Use `create(RevertFlagRequestSchema)` to create a new message.
+ */
+export declare const RevertFlagRequestSchema: GenMessage<RevertFlagRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.RevertFlagResponse
+ */
+export declare type RevertFlagResponse = Message<"mlx_serving.v1.RevertFlagResponse"> & {
+  /**
+   * @generated from field: mlx_serving.v1.Flag flag = 1;
+   */
+  flag?: Flag | undefined;
+
+  /**
+   * @generated from field: mlx_serving.v1.Propagation propagation = 2;
+   */
+  propagation?: Propagation | undefined;
+
+  /**
+   * @generated from field: mlx_serving.v1.PendingChange pending = 3;
+   */
+  pending?: PendingChange | undefined;
+};
+
+/**
+ * Describes the message mlx_serving.v1.RevertFlagResponse.
+ * Use `create(RevertFlagResponseSchema)` to create a new message.
+ */
+export declare const RevertFlagResponseSchema: GenMessage<RevertFlagResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.ImportFlagsRequest
+ */
+export declare type ImportFlagsRequest = Message<"mlx_serving.v1.ImportFlagsRequest"> & {
+  /**
+   * {"flags": {name: definition}, "segments": {name: definition}} as JSON text.
+   *
+   * @generated from field: string document_json = 1;
+   */
+  documentJson: string;
+
+  /**
+   * Says what would be done, and does nothing.
+   *
+   * @generated from field: bool dry_run = 2;
+   */
+  dryRun: boolean;
+
+  /**
+   * @generated from field: string actor = 3;
+   */
+  actor: string;
+
+  /**
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.ImportFlagsRequest.
+ * Use `create(ImportFlagsRequestSchema)` to create a new message.
+ */
+export declare const ImportFlagsRequestSchema: GenMessage<ImportFlagsRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.ImportFlagsResponse
+ */
+export declare type ImportFlagsResponse = Message<"mlx_serving.v1.ImportFlagsResponse"> & {
+  /**
+   * @generated from field: repeated mlx_serving.v1.ImportResult results = 1;
+   */
+  results: ImportResult[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.ImportFlagsResponse.
+ * Use `create(ImportFlagsResponseSchema)` to create a new message.
+ */
+export declare const ImportFlagsResponseSchema: GenMessage<ImportFlagsResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.ImportResult
+ */
+export declare type ImportResult = Message<"mlx_serving.v1.ImportResult"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * created, updated, unchanged, pending or failed.
+   *
+   * @generated from field: string outcome = 2;
+   */
+  outcome: string;
+
+  /**
+   * Why it failed.
+   *
+   * @generated from field: string problem = 3;
+   */
+  problem: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.ImportResult.
+ * Use `create(ImportResultSchema)` to create a new message.
+ */
+export declare const ImportResultSchema: GenMessage<ImportResult>;
+
+/**
+ * @generated from message mlx_serving.v1.SetSegmentRequest
+ */
+export declare type SetSegmentRequest = Message<"mlx_serving.v1.SetSegmentRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string definition_json = 2;
+   */
+  definitionJson: string;
+
+  /**
+   * @generated from field: string actor = 3;
+   */
+  actor: string;
+
+  /**
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.SetSegmentRequest.
+ * Use `create(SetSegmentRequestSchema)` to create a new message.
+ */
+export declare const SetSegmentRequestSchema: GenMessage<SetSegmentRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.SetSegmentResponse
+ */
+export declare type SetSegmentResponse = Message<"mlx_serving.v1.SetSegmentResponse"> & {
+  /**
+   * @generated from field: mlx_serving.v1.Segment segment = 1;
+   */
+  segment?: Segment | undefined;
+
+  /**
+   * @generated from field: mlx_serving.v1.Propagation propagation = 2;
+   */
+  propagation?: Propagation | undefined;
+};
+
+/**
+ * Describes the message mlx_serving.v1.SetSegmentResponse.
+ * Use `create(SetSegmentResponseSchema)` to create a new message.
+ */
+export declare const SetSegmentResponseSchema: GenMessage<SetSegmentResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.DeleteSegmentRequest
+ */
+export declare type DeleteSegmentRequest = Message<"mlx_serving.v1.DeleteSegmentRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+
+  /**
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.DeleteSegmentRequest.
+ * Use `create(DeleteSegmentRequestSchema)` to create a new message.
+ */
+export declare const DeleteSegmentRequestSchema: GenMessage<DeleteSegmentRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.DeleteSegmentResponse
+ */
+export declare type DeleteSegmentResponse = Message<"mlx_serving.v1.DeleteSegmentResponse"> & {
+  /**
+   * @generated from field: mlx_serving.v1.Propagation propagation = 1;
+   */
+  propagation?: Propagation | undefined;
+};
+
+/**
+ * Describes the message mlx_serving.v1.DeleteSegmentResponse.
+ * Use `create(DeleteSegmentResponseSchema)` to create a new message.
+ */
+export declare const DeleteSegmentResponseSchema: GenMessage<DeleteSegmentResponse>;
+
+/**
+ * One change. Each entry holds the hash of the one before it.
+ *
+ * @generated from message mlx_serving.v1.AuditEntry
+ */
+export declare type AuditEntry = Message<"mlx_serving.v1.AuditEntry"> & {
+  /**
+   * @generated from field: uint64 revision = 1;
+   */
+  revision: bigint;
+
+  /**
+   * Unix time in milliseconds.
+   *
+   * @generated from field: int64 at_ms = 2;
+   */
+  atMs: bigint;
+
+  /**
+   * @generated from field: string actor = 3;
+   */
+  actor: string;
+
+  /**
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * set, file, external, delete, kill, revive, emergency, segment.set and so on.
+   *
+   * @generated from field: string action = 5;
+   */
+  action: string;
+
+  /**
+   * The flag, or what else was changed.
+   *
+   * @generated from field: string flag = 6;
+   */
+  flag: string;
+
+  /**
+   * Text before and after the change; absent when there was none.
+   *
+   * @generated from field: optional string before = 7;
+   */
+  before?: string | undefined;
+
+  /**
+   * @generated from field: optional string after = 8;
+   */
+  after?: string | undefined;
+
+  /**
+   * @generated from field: string previous_hash = 9;
+   */
+  previousHash: string;
+
+  /**
+   * @generated from field: string hash = 10;
+   */
+  hash: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.AuditEntry.
+ * Use `create(AuditEntrySchema)` to create a new message.
+ */
+export declare const AuditEntrySchema: GenMessage<AuditEntry>;
+
+/**
+ * @generated from message mlx_serving.v1.ListAuditRequest
+ */
+export declare type ListAuditRequest = Message<"mlx_serving.v1.ListAuditRequest"> & {
+  /**
+   * Each condition that is given must hold.
+   *
+   * @generated from field: string flag = 1;
+   */
+  flag: string;
+
+  /**
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+
+  /**
+   * @generated from field: string action = 3;
+   */
+  action: string;
+
+  /**
+   * Found in the reason, the actor, the flag or the texts, whatever the case.
+   *
+   * @generated from field: string text = 4;
+   */
+  text: string;
+
+  /**
+   * @generated from field: int64 since_ms = 5;
+   */
+  sinceMs: bigint;
+
+  /**
+   * @generated from field: int64 until_ms = 6;
+   */
+  untilMs: bigint;
+
+  /**
+   * Only entries before this revision: to read on. 0 for the newest.
+   *
+   * @generated from field: uint64 before_revision = 7;
+   */
+  beforeRevision: bigint;
+
+  /**
+   * Default 100, at most 1000.
+   *
+   * @generated from field: uint32 limit = 8;
+   */
+  limit: number;
+};
+
+/**
+ * Describes the message mlx_serving.v1.ListAuditRequest.
+ * Use `create(ListAuditRequestSchema)` to create a new message.
+ */
+export declare const ListAuditRequestSchema: GenMessage<ListAuditRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.ListAuditResponse
+ */
+export declare type ListAuditResponse = Message<"mlx_serving.v1.ListAuditResponse"> & {
+  /**
+   * @generated from field: repeated mlx_serving.v1.AuditEntry entries = 1;
+   */
+  entries: AuditEntry[];
+
+  /**
+   * Set when there may be more: the before_revision to read on with.
+   *
+   * @generated from field: optional uint64 next_before_revision = 2;
+   */
+  nextBeforeRevision?: bigint | undefined;
+};
+
+/**
+ * Describes the message mlx_serving.v1.ListAuditResponse.
+ * Use `create(ListAuditResponseSchema)` to create a new message.
+ */
+export declare const ListAuditResponseSchema: GenMessage<ListAuditResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.VerifyAuditRequest
+ */
+export declare type VerifyAuditRequest = Message<"mlx_serving.v1.VerifyAuditRequest"> & {
+};
+
+/**
+ * Describes the message mlx_serving.v1.VerifyAuditRequest.
+ * Use `create(VerifyAuditRequestSchema)` to create a new message.
+ */
+export declare const VerifyAuditRequestSchema: GenMessage<VerifyAuditRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.VerifyAuditResponse
+ */
+export declare type VerifyAuditResponse = Message<"mlx_serving.v1.VerifyAuditResponse"> & {
+  /**
+   * @generated from field: bool intact = 1;
+   */
+  intact: boolean;
+
+  /**
+   * @generated from field: uint64 entries = 2;
+   */
+  entries: bigint;
+
+  /**
+   * @generated from field: string head_hash = 3;
+   */
+  headHash: string;
+
+  /**
+   * @generated from field: repeated string problems = 4;
+   */
+  problems: string[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.VerifyAuditResponse.
+ * Use `create(VerifyAuditResponseSchema)` to create a new message.
+ */
+export declare const VerifyAuditResponseSchema: GenMessage<VerifyAuditResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.GetFlagsAtRequest
+ */
+export declare type GetFlagsAtRequest = Message<"mlx_serving.v1.GetFlagsAtRequest"> & {
+  /**
+   * @generated from oneof mlx_serving.v1.GetFlagsAtRequest.moment
+   */
+  moment: {
+    /**
+     * @generated from field: uint64 revision = 1;
+     */
+    value: bigint;
+    case: "revision";
+  } | {
+    /**
+     * Unix time in milliseconds.
+     *
+     * @generated from field: int64 at_ms = 2;
+     */
+    value: bigint;
+    case: "atMs";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * When a name is given, only this flag is in the answer.
+   *
+   * @generated from field: string name = 3;
+   */
+  name: string;
+
+  /**
+   * The flag is evaluated for this context when a name is given.
+   *
+   * @generated from field: optional string key = 4;
+   */
+  key?: string | undefined;
+
+  /**
+   * Attributes as a JSON object.
+   *
+   * @generated from field: string attributes_json = 5;
+   */
+  attributesJson: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.GetFlagsAtRequest.
+ * Use `create(GetFlagsAtRequestSchema)` to create a new message.
+ */
+export declare const GetFlagsAtRequestSchema: GenMessage<GetFlagsAtRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.GetFlagsAtResponse
+ */
+export declare type GetFlagsAtResponse = Message<"mlx_serving.v1.GetFlagsAtResponse"> & {
+  /**
+   * @generated from field: mlx_serving.v1.FlagSnapshot snapshot = 1;
+   */
+  snapshot?: FlagSnapshot | undefined;
+
+  /**
+   * Present when a name was given.
+   *
+   * @generated from field: optional bool enabled = 2;
+   */
+  enabled?: boolean | undefined;
+
+  /**
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.GetFlagsAtResponse.
+ * Use `create(GetFlagsAtResponseSchema)` to create a new message.
+ */
+export declare const GetFlagsAtResponseSchema: GenMessage<GetFlagsAtResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.GetStoreStateRequest
+ */
+export declare type GetStoreStateRequest = Message<"mlx_serving.v1.GetStoreStateRequest"> & {
+};
+
+/**
+ * Describes the message mlx_serving.v1.GetStoreStateRequest.
+ * Use `create(GetStoreStateRequestSchema)` to create a new message.
+ */
+export declare const GetStoreStateRequestSchema: GenMessage<GetStoreStateRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.GetStoreStateResponse
+ */
+export declare type GetStoreStateResponse = Message<"mlx_serving.v1.GetStoreStateResponse"> & {
+  /**
+   * @generated from field: bool reachable = 1;
+   */
+  reachable: boolean;
+
+  /**
+   * Why the last read failed.
+   *
+   * @generated from field: string problem = 2;
+   */
+  problem: string;
+
+  /**
+   * The store lost what was known here; nothing of it is taken over until an operator decides.
+   *
+   * @generated from field: bool lost = 3;
+   */
+  lost: boolean;
+
+  /**
+   * @generated from field: uint64 store_revision = 4;
+   */
+  storeRevision: bigint;
+
+  /**
+   * @generated from field: uint32 store_flags = 5;
+   */
+  storeFlags: number;
+
+  /**
+   * @generated from field: uint64 known_revision = 6;
+   */
+  knownRevision: bigint;
+
+  /**
+   * @generated from field: uint32 known_flags = 7;
+   */
+  knownFlags: number;
+
+  /**
+   * Kills on disk that are not in the store yet, by flag.
+   *
+   * @generated from field: repeated string journalled = 8;
+   */
+  journalled: string[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.GetStoreStateResponse.
+ * Use `create(GetStoreStateResponseSchema)` to create a new message.
+ */
+export declare const GetStoreStateResponseSchema: GenMessage<GetStoreStateResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.SettleStoreRequest
+ */
+export declare type SettleStoreRequest = Message<"mlx_serving.v1.SettleStoreRequest"> & {
+  /**
+   * @generated from field: mlx_serving.v1.StoreDecision decision = 1;
+   */
+  decision: StoreDecision;
+
+  /**
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+
+  /**
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.SettleStoreRequest.
+ * Use `create(SettleStoreRequestSchema)` to create a new message.
+ */
+export declare const SettleStoreRequestSchema: GenMessage<SettleStoreRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.SettleStoreResponse
+ */
+export declare type SettleStoreResponse = Message<"mlx_serving.v1.SettleStoreResponse"> & {
+  /**
+   * @generated from field: uint64 revision = 1;
+   */
+  revision: bigint;
+};
+
+/**
+ * Describes the message mlx_serving.v1.SettleStoreResponse.
+ * Use `create(SettleStoreResponseSchema)` to create a new message.
+ */
+export declare const SettleStoreResponseSchema: GenMessage<SettleStoreResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.AccessToken
+ */
+export declare type AccessToken = Message<"mlx_serving.v1.AccessToken"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Who uses it; the actor of every change made with it.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * viewer, operator or admin.
+   *
+   * @generated from field: string role = 3;
+   */
+  role: string;
+
+  /**
+   * @generated from field: int64 created_at_ms = 4;
+   */
+  createdAtMs: bigint;
+
+  /**
+   * @generated from field: string created_by = 5;
+   */
+  createdBy: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.AccessToken.
+ * Use `create(AccessTokenSchema)` to create a new message.
+ */
+export declare const AccessTokenSchema: GenMessage<AccessToken>;
+
+/**
+ * @generated from message mlx_serving.v1.CreateTokenRequest
+ */
+export declare type CreateTokenRequest = Message<"mlx_serving.v1.CreateTokenRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string role = 2;
+   */
+  role: string;
+
+  /**
+   * @generated from field: string actor = 3;
+   */
+  actor: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.CreateTokenRequest.
+ * Use `create(CreateTokenRequestSchema)` to create a new message.
+ */
+export declare const CreateTokenRequestSchema: GenMessage<CreateTokenRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.CreateTokenResponse
+ */
+export declare type CreateTokenResponse = Message<"mlx_serving.v1.CreateTokenResponse"> & {
+  /**
+   * @generated from field: mlx_serving.v1.AccessToken token = 1;
+   */
+  token?: AccessToken | undefined;
+
+  /**
+   * @generated from field: string secret = 2;
+   */
+  secret: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.CreateTokenResponse.
+ * Use `create(CreateTokenResponseSchema)` to create a new message.
+ */
+export declare const CreateTokenResponseSchema: GenMessage<CreateTokenResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.ListTokensRequest
+ */
+export declare type ListTokensRequest = Message<"mlx_serving.v1.ListTokensRequest"> & {
+};
+
+/**
+ * Describes the message mlx_serving.v1.ListTokensRequest.
+ * Use `create(ListTokensRequestSchema)` to create a new message.
+ */
+export declare const ListTokensRequestSchema: GenMessage<ListTokensRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.ListTokensResponse
+ */
+export declare type ListTokensResponse = Message<"mlx_serving.v1.ListTokensResponse"> & {
+  /**
+   * @generated from field: repeated mlx_serving.v1.AccessToken tokens = 1;
+   */
+  tokens: AccessToken[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.ListTokensResponse.
+ * Use `create(ListTokensResponseSchema)` to create a new message.
+ */
+export declare const ListTokensResponseSchema: GenMessage<ListTokensResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.RevokeTokenRequest
+ */
+export declare type RevokeTokenRequest = Message<"mlx_serving.v1.RevokeTokenRequest"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.RevokeTokenRequest.
+ * Use `create(RevokeTokenRequestSchema)` to create a new message.
+ */
+export declare const RevokeTokenRequestSchema: GenMessage<RevokeTokenRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.RevokeTokenResponse
+ */
+export declare type RevokeTokenResponse = Message<"mlx_serving.v1.RevokeTokenResponse"> & {
+};
+
+/**
+ * Describes the message mlx_serving.v1.RevokeTokenResponse.
+ * Use `create(RevokeTokenResponseSchema)` to create a new message.
+ */
+export declare const RevokeTokenResponseSchema: GenMessage<RevokeTokenResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.AuthenticateTokenRequest
+ */
+export declare type AuthenticateTokenRequest = Message<"mlx_serving.v1.AuthenticateTokenRequest"> & {
+  /**
+   * SHA-256 of the secret, in hexadecimal.
+   *
+   * @generated from field: string secret_hash = 1;
+   */
+  secretHash: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.AuthenticateTokenRequest.
+ * Use `create(AuthenticateTokenRequestSchema)` to create a new message.
+ */
+export declare const AuthenticateTokenRequestSchema: GenMessage<AuthenticateTokenRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.AuthenticateTokenResponse
+ */
+export declare type AuthenticateTokenResponse = Message<"mlx_serving.v1.AuthenticateTokenResponse"> & {
+  /**
+   * @generated from field: mlx_serving.v1.AccessToken token = 1;
+   */
+  token?: AccessToken | undefined;
+};
+
+/**
+ * Describes the message mlx_serving.v1.AuthenticateTokenResponse.
+ * Use `create(AuthenticateTokenResponseSchema)` to create a new message.
+ */
+export declare const AuthenticateTokenResponseSchema: GenMessage<AuthenticateTokenResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.PendingChange
+ */
+export declare type PendingChange = Message<"mlx_serving.v1.PendingChange"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * set, delete or rollout.
+   *
+   * @generated from field: string action = 2;
+   */
+  action: string;
+
+  /**
+   * @generated from field: string flag = 3;
+   */
+  flag: string;
+
+  /**
+   * What would be written.
+   *
+   * @generated from field: string after = 4;
+   */
+  after: string;
+
+  /**
+   * @generated from field: string requested_by = 5;
+   */
+  requestedBy: string;
+
+  /**
+   * @generated from field: string reason = 6;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: int64 at_ms = 7;
+   */
+  atMs: bigint;
+
+  /**
+   * Why it needs a second person.
+   *
+   * @generated from field: string why = 8;
+   */
+  why: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.PendingChange.
+ * Use `create(PendingChangeSchema)` to create a new message.
+ */
+export declare const PendingChangeSchema: GenMessage<PendingChange>;
+
+/**
+ * @generated from message mlx_serving.v1.ListPendingChangesRequest
+ */
+export declare type ListPendingChangesRequest = Message<"mlx_serving.v1.ListPendingChangesRequest"> & {
+};
+
+/**
+ * Describes the message mlx_serving.v1.ListPendingChangesRequest.
+ * Use `create(ListPendingChangesRequestSchema)` to create a new message.
+ */
+export declare const ListPendingChangesRequestSchema: GenMessage<ListPendingChangesRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.ListPendingChangesResponse
+ */
+export declare type ListPendingChangesResponse = Message<"mlx_serving.v1.ListPendingChangesResponse"> & {
+  /**
+   * @generated from field: repeated mlx_serving.v1.PendingChange changes = 1;
+   */
+  changes: PendingChange[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.ListPendingChangesResponse.
+ * Use `create(ListPendingChangesResponseSchema)` to create a new message.
+ */
+export declare const ListPendingChangesResponseSchema: GenMessage<ListPendingChangesResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.DecidePendingChangeRequest
+ */
+export declare type DecidePendingChangeRequest = Message<"mlx_serving.v1.DecidePendingChangeRequest"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: bool approve = 2;
+   */
+  approve: boolean;
+
+  /**
+   * @generated from field: string actor = 3;
+   */
+  actor: string;
+
+  /**
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.DecidePendingChangeRequest.
+ * Use `create(DecidePendingChangeRequestSchema)` to create a new message.
+ */
+export declare const DecidePendingChangeRequestSchema: GenMessage<DecidePendingChangeRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.DecidePendingChangeResponse
+ */
+export declare type DecidePendingChangeResponse = Message<"mlx_serving.v1.DecidePendingChangeResponse"> & {
+  /**
+   * @generated from field: mlx_serving.v1.Propagation propagation = 1;
+   */
+  propagation?: Propagation | undefined;
+};
+
+/**
+ * Describes the message mlx_serving.v1.DecidePendingChangeResponse.
+ * Use `create(DecidePendingChangeResponseSchema)` to create a new message.
+ */
+export declare const DecidePendingChangeResponseSchema: GenMessage<DecidePendingChangeResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.RolloutStage
+ */
+export declare type RolloutStage = Message<"mlx_serving.v1.RolloutStage"> & {
+  /**
+   * @generated from field: double percentage = 1;
+   */
+  percentage: number;
+
+  /**
+   * How long the stage lasts before the next one.
+   *
+   * @generated from field: uint64 wait_ms = 2;
+   */
+  waitMs: bigint;
+};
+
+/**
+ * Describes the message mlx_serving.v1.RolloutStage.
+ * Use `create(RolloutStageSchema)` to create a new message.
+ */
+export declare const RolloutStageSchema: GenMessage<RolloutStage>;
+
+/**
+ * @generated from message mlx_serving.v1.Rollout
+ */
+export declare type Rollout = Message<"mlx_serving.v1.Rollout"> & {
+  /**
+   * @generated from field: string flag = 1;
+   */
+  flag: string;
+
+  /**
+   * @generated from field: repeated mlx_serving.v1.RolloutStage stages = 2;
+   */
+  stages: RolloutStage[];
+
+  /**
+   * Index of the stage in force.
+   *
+   * @generated from field: uint32 stage = 3;
+   */
+  stage: number;
+
+  /**
+   * running, paused, done, aborted or stopped.
+   *
+   * @generated from field: string state = 4;
+   */
+  state: string;
+
+  /**
+   * Why it is in this state.
+   *
+   * @generated from field: string note = 5;
+   */
+  note: string;
+
+  /**
+   * Unix time in milliseconds of the next stage, while it runs.
+   *
+   * @generated from field: int64 next_at_ms = 6;
+   */
+  nextAtMs: bigint;
+
+  /**
+   * @generated from field: string actor = 7;
+   */
+  actor: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.Rollout.
+ * Use `create(RolloutSchema)` to create a new message.
+ */
+export declare const RolloutSchema: GenMessage<Rollout>;
+
+/**
+ * @generated from message mlx_serving.v1.StartRolloutRequest
+ */
+export declare type StartRolloutRequest = Message<"mlx_serving.v1.StartRolloutRequest"> & {
+  /**
+   * @generated from field: string flag = 1;
+   */
+  flag: string;
+
+  /**
+   * seeds or gradual; or stages of one's own.
+   *
+   * @generated from field: string preset = 2;
+   */
+  preset: string;
+
+  /**
+   * @generated from field: repeated mlx_serving.v1.RolloutStage stages = 3;
+   */
+  stages: RolloutStage[];
+
+  /**
+   * @generated from field: string actor = 4;
+   */
+  actor: string;
+
+  /**
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.StartRolloutRequest.
+ * Use `create(StartRolloutRequestSchema)` to create a new message.
+ */
+export declare const StartRolloutRequestSchema: GenMessage<StartRolloutRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.StartRolloutResponse
+ */
+export declare type StartRolloutResponse = Message<"mlx_serving.v1.StartRolloutResponse"> & {
+  /**
+   * @generated from field: mlx_serving.v1.Rollout rollout = 1;
+   */
+  rollout?: Rollout | undefined;
+
+  /**
+   * @generated from field: mlx_serving.v1.PendingChange pending = 2;
+   */
+  pending?: PendingChange | undefined;
+};
+
+/**
+ * Describes the message mlx_serving.v1.StartRolloutResponse.
+ * Use `create(StartRolloutResponseSchema)` to create a new message.
+ */
+export declare const StartRolloutResponseSchema: GenMessage<StartRolloutResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.ControlRolloutRequest
+ */
+export declare type ControlRolloutRequest = Message<"mlx_serving.v1.ControlRolloutRequest"> & {
+  /**
+   * @generated from field: string flag = 1;
+   */
+  flag: string;
+
+  /**
+   * @generated from field: mlx_serving.v1.RolloutAction action = 2;
+   */
+  action: RolloutAction;
+
+  /**
+   * @generated from field: string actor = 3;
+   */
+  actor: string;
+
+  /**
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.ControlRolloutRequest.
+ * Use `create(ControlRolloutRequestSchema)` to create a new message.
+ */
+export declare const ControlRolloutRequestSchema: GenMessage<ControlRolloutRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.ControlRolloutResponse
+ */
+export declare type ControlRolloutResponse = Message<"mlx_serving.v1.ControlRolloutResponse"> & {
+  /**
+   * @generated from field: mlx_serving.v1.Rollout rollout = 1;
+   */
+  rollout?: Rollout | undefined;
+};
+
+/**
+ * Describes the message mlx_serving.v1.ControlRolloutResponse.
+ * Use `create(ControlRolloutResponseSchema)` to create a new message.
+ */
+export declare const ControlRolloutResponseSchema: GenMessage<ControlRolloutResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.ListRolloutsRequest
+ */
+export declare type ListRolloutsRequest = Message<"mlx_serving.v1.ListRolloutsRequest"> & {
+};
+
+/**
+ * Describes the message mlx_serving.v1.ListRolloutsRequest.
+ * Use `create(ListRolloutsRequestSchema)` to create a new message.
+ */
+export declare const ListRolloutsRequestSchema: GenMessage<ListRolloutsRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.ListRolloutsResponse
+ */
+export declare type ListRolloutsResponse = Message<"mlx_serving.v1.ListRolloutsResponse"> & {
+  /**
+   * @generated from field: repeated mlx_serving.v1.Rollout rollouts = 1;
+   */
+  rollouts: Rollout[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.ListRolloutsResponse.
+ * Use `create(ListRolloutsResponseSchema)` to create a new message.
+ */
+export declare const ListRolloutsResponseSchema: GenMessage<ListRolloutsResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.PreviewFlagRequest
+ */
+export declare type PreviewFlagRequest = Message<"mlx_serving.v1.PreviewFlagRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string definition_json = 2;
+   */
+  definitionJson: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.PreviewFlagRequest.
+ * Use `create(PreviewFlagRequestSchema)` to create a new message.
+ */
+export declare const PreviewFlagRequestSchema: GenMessage<PreviewFlagRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.PreviewFlagResponse
+ */
+export declare type PreviewFlagResponse = Message<"mlx_serving.v1.PreviewFlagResponse"> & {
+  /**
+   * @generated from field: mlx_serving.v1.Impact impact = 1;
+   */
+  impact?: Impact | undefined;
+
+  /**
+   * Gateways that answered, and those that did not.
+   *
+   * @generated from field: repeated string answered = 2;
+   */
+  answered: string[];
+
+  /**
+   * @generated from field: repeated string missing = 3;
+   */
+  missing: string[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.PreviewFlagResponse.
+ * Use `create(PreviewFlagResponseSchema)` to create a new message.
+ */
+export declare const PreviewFlagResponseSchema: GenMessage<PreviewFlagResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.ListStaleFlagsRequest
+ */
+export declare type ListStaleFlagsRequest = Message<"mlx_serving.v1.ListStaleFlagsRequest"> & {
+  /**
+   * How long a flag must have been as it is; 0 for two weeks.
+   *
+   * @generated from field: uint64 stable_ms = 1;
+   */
+  stableMs: bigint;
+};
+
+/**
+ * Describes the message mlx_serving.v1.ListStaleFlagsRequest.
+ * Use `create(ListStaleFlagsRequestSchema)` to create a new message.
+ */
+export declare const ListStaleFlagsRequestSchema: GenMessage<ListStaleFlagsRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.ListStaleFlagsResponse
+ */
+export declare type ListStaleFlagsResponse = Message<"mlx_serving.v1.ListStaleFlagsResponse"> & {
+  /**
+   * @generated from field: repeated mlx_serving.v1.StaleFlag flags = 1;
+   */
+  flags: StaleFlag[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.ListStaleFlagsResponse.
+ * Use `create(ListStaleFlagsResponseSchema)` to create a new message.
+ */
+export declare const ListStaleFlagsResponseSchema: GenMessage<ListStaleFlagsResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.StaleFlag
+ */
+export declare type StaleFlag = Message<"mlx_serving.v1.StaleFlag"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * rolled-out or never-evaluated.
+   *
+   * @generated from field: string why = 2;
+   */
+  why: string;
+
+  /**
+   * Unix time in milliseconds of the last change.
+   *
+   * @generated from field: int64 since_ms = 3;
+   */
+  sinceMs: bigint;
+
+  /**
+   * @generated from field: uint64 decisions = 4;
+   */
+  decisions: bigint;
+};
+
+/**
+ * Describes the message mlx_serving.v1.StaleFlag.
+ * Use `create(StaleFlagSchema)` to create a new message.
+ */
+export declare const StaleFlagSchema: GenMessage<StaleFlag>;
+
+/**
+ * @generated from enum mlx_serving.v1.StoreDecision
+ */
+export enum StoreDecision {
+  /**
+   * @generated from enum value: STORE_DECISION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * What the store holds now is right. Kills that are known here are written to it again.
+   *
+   * @generated from enum value: STORE_DECISION_ACCEPT = 1;
+   */
+  ACCEPT = 1,
+
+  /**
+   * What is in force here is written to the store.
+   *
+   * @generated from enum value: STORE_DECISION_RESEED = 2;
+   */
+  RESEED = 2,
+}
+
+/**
+ * Describes the enum mlx_serving.v1.StoreDecision.
+ */
+export declare const StoreDecisionSchema: GenEnum<StoreDecision>;
+
+/**
+ * @generated from enum mlx_serving.v1.RolloutAction
+ */
+export enum RolloutAction {
+  /**
+   * @generated from enum value: ROLLOUT_ACTION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * @generated from enum value: ROLLOUT_ACTION_PAUSE = 1;
+   */
+  PAUSE = 1,
+
+  /**
+   * @generated from enum value: ROLLOUT_ACTION_RESUME = 2;
+   */
+  RESUME = 2,
+
+  /**
+   * Ends it; the percentage goes back to where it was before the start.
+   *
+   * @generated from enum value: ROLLOUT_ACTION_ABORT = 3;
+   */
+  ABORT = 3,
+}
+
+/**
+ * Describes the enum mlx_serving.v1.RolloutAction.
+ */
+export declare const RolloutActionSchema: GenEnum<RolloutAction>;
+
+/**
  * Feature flags on Redis: snapshots for gateways, changes for operators.
  *
  * @generated from service mlx_serving.v1.Flags
@@ -832,6 +2382,212 @@ export declare const Flags: GenService<{
     methodKind: "unary";
     input: typeof GetFlagMetricsRequestSchema;
     output: typeof GetFlagMetricsResponseSchema;
+  },
+  /**
+   * Changes some fields of a definition (JSON merge patch); the rest stays. Errors as SetFlag.
+   *
+   * @generated from rpc mlx_serving.v1.Flags.PatchFlag
+   */
+  patchFlag: {
+    methodKind: "unary";
+    input: typeof PatchFlagRequestSchema;
+    output: typeof PatchFlagResponseSchema;
+  },
+  /**
+   * Removes a flag. Its kill stays, should the flag come back.
+   *
+   * @generated from rpc mlx_serving.v1.Flags.DeleteFlag
+   */
+  deleteFlag: {
+    methodKind: "unary";
+    input: typeof DeleteFlagRequestSchema;
+    output: typeof DeleteFlagResponseSchema;
+  },
+  /**
+   * Writes the definition that a flag had at a revision. Never clears a kill.
+   *
+   * @generated from rpc mlx_serving.v1.Flags.RevertFlag
+   */
+  revertFlag: {
+    methodKind: "unary";
+    input: typeof RevertFlagRequestSchema;
+    output: typeof RevertFlagResponseSchema;
+  },
+  /**
+   * Writes flags and segments that were exported. Never clears a kill.
+   *
+   * @generated from rpc mlx_serving.v1.Flags.ImportFlags
+   */
+  importFlags: {
+    methodKind: "unary";
+    input: typeof ImportFlagsRequestSchema;
+    output: typeof ImportFlagsResponseSchema;
+  },
+  /**
+   * @generated from rpc mlx_serving.v1.Flags.SetSegment
+   */
+  setSegment: {
+    methodKind: "unary";
+    input: typeof SetSegmentRequestSchema;
+    output: typeof SetSegmentResponseSchema;
+  },
+  /**
+   * @generated from rpc mlx_serving.v1.Flags.DeleteSegment
+   */
+  deleteSegment: {
+    methodKind: "unary";
+    input: typeof DeleteSegmentRequestSchema;
+    output: typeof DeleteSegmentResponseSchema;
+  },
+  /**
+   * Entries of the audit trail, newest first.
+   *
+   * @generated from rpc mlx_serving.v1.Flags.ListAudit
+   */
+  listAudit: {
+    methodKind: "unary";
+    input: typeof ListAuditRequestSchema;
+    output: typeof ListAuditResponseSchema;
+  },
+  /**
+   * Reads the whole trail and says whether an entry was edited, removed or moved.
+   *
+   * @generated from rpc mlx_serving.v1.Flags.VerifyAudit
+   */
+  verifyAudit: {
+    methodKind: "unary";
+    input: typeof VerifyAuditRequestSchema;
+    output: typeof VerifyAuditResponseSchema;
+  },
+  /**
+   * The flags as they were at a revision or a time, and how one of them answered then.
+   *
+   * @generated from rpc mlx_serving.v1.Flags.GetFlagsAt
+   */
+  getFlagsAt: {
+    methodKind: "unary";
+    input: typeof GetFlagsAtRequestSchema;
+    output: typeof GetFlagsAtResponseSchema;
+  },
+  /**
+   * What is known about the store: whether it was emptied or put back, and what waits to be written.
+   *
+   * @generated from rpc mlx_serving.v1.Flags.GetStoreState
+   */
+  getStoreState: {
+    methodKind: "unary";
+    input: typeof GetStoreStateRequestSchema;
+    output: typeof GetStoreStateResponseSchema;
+  },
+  /**
+   * Decides what holds after the store lost data.
+   *
+   * @generated from rpc mlx_serving.v1.Flags.SettleStore
+   */
+  settleStore: {
+    methodKind: "unary";
+    input: typeof SettleStoreRequestSchema;
+    output: typeof SettleStoreResponseSchema;
+  },
+  /**
+   * Who may use the admin interface. The secret is in the answer, and nowhere else.
+   *
+   * @generated from rpc mlx_serving.v1.Flags.CreateToken
+   */
+  createToken: {
+    methodKind: "unary";
+    input: typeof CreateTokenRequestSchema;
+    output: typeof CreateTokenResponseSchema;
+  },
+  /**
+   * @generated from rpc mlx_serving.v1.Flags.ListTokens
+   */
+  listTokens: {
+    methodKind: "unary";
+    input: typeof ListTokensRequestSchema;
+    output: typeof ListTokensResponseSchema;
+  },
+  /**
+   * @generated from rpc mlx_serving.v1.Flags.RevokeToken
+   */
+  revokeToken: {
+    methodKind: "unary";
+    input: typeof RevokeTokenRequestSchema;
+    output: typeof RevokeTokenResponseSchema;
+  },
+  /**
+   * NOT_FOUND: no such token.
+   *
+   * @generated from rpc mlx_serving.v1.Flags.AuthenticateToken
+   */
+  authenticateToken: {
+    methodKind: "unary";
+    input: typeof AuthenticateTokenRequestSchema;
+    output: typeof AuthenticateTokenResponseSchema;
+  },
+  /**
+   * Changes that wait for a second person.
+   *
+   * @generated from rpc mlx_serving.v1.Flags.ListPendingChanges
+   */
+  listPendingChanges: {
+    methodKind: "unary";
+    input: typeof ListPendingChangesRequestSchema;
+    output: typeof ListPendingChangesResponseSchema;
+  },
+  /**
+   * @generated from rpc mlx_serving.v1.Flags.DecidePendingChange
+   */
+  decidePendingChange: {
+    methodKind: "unary";
+    input: typeof DecidePendingChangeRequestSchema;
+    output: typeof DecidePendingChangeResponseSchema;
+  },
+  /**
+   * Raises a flag's percentage in stages, with a wait between.
+   *
+   * @generated from rpc mlx_serving.v1.Flags.StartRollout
+   */
+  startRollout: {
+    methodKind: "unary";
+    input: typeof StartRolloutRequestSchema;
+    output: typeof StartRolloutResponseSchema;
+  },
+  /**
+   * @generated from rpc mlx_serving.v1.Flags.ControlRollout
+   */
+  controlRollout: {
+    methodKind: "unary";
+    input: typeof ControlRolloutRequestSchema;
+    output: typeof ControlRolloutResponseSchema;
+  },
+  /**
+   * @generated from rpc mlx_serving.v1.Flags.ListRollouts
+   */
+  listRollouts: {
+    methodKind: "unary";
+    input: typeof ListRolloutsRequestSchema;
+    output: typeof ListRolloutsResponseSchema;
+  },
+  /**
+   * How many of the recent contexts of all linked gateways a draft would turn on and off.
+   *
+   * @generated from rpc mlx_serving.v1.Flags.PreviewFlag
+   */
+  previewFlag: {
+    methodKind: "unary";
+    input: typeof PreviewFlagRequestSchema;
+    output: typeof PreviewFlagResponseSchema;
+  },
+  /**
+   * Flags that seem to be done with.
+   *
+   * @generated from rpc mlx_serving.v1.Flags.ListStaleFlags
+   */
+  listStaleFlags: {
+    methodKind: "unary";
+    input: typeof ListStaleFlagsRequestSchema;
+    output: typeof ListStaleFlagsResponseSchema;
   },
 }>;
 

@@ -2,13 +2,13 @@
 // @generated from file mlx_serving/v1/flags.proto (package mlx_serving.v1, syntax proto3)
 /* eslint-disable */
 
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 
 /**
  * Describes the file mlx_serving/v1/flags.proto.
  */
 export const file_mlx_serving_v1_flags = /*@__PURE__*/
-  fileDesc("ChptbHhfc2VydmluZy92MS9mbGFncy5wcm90bxIObWx4X3NlcnZpbmcudjEiYwoERmxhZxIMCgRuYW1lGAEgASgJEhcKD2RlZmluaXRpb25fanNvbhgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBBIiCgRraWxsGAQgASgLMhQubWx4X3NlcnZpbmcudjEuS2lsbCI0CgRLaWxsEg0KBWFjdG9yGAEgASgJEg4KBnJlYXNvbhgCIAEoCRINCgVhdF9tcxgDIAEoAyJsCglFbWVyZ2VuY3kSEwoLa2lsbF9zd2l0Y2gYASABKAgSHAoUcm9sbGJhY2tfdG9fYmFzZWxpbmUYAiABKAgSDQoFYWN0b3IYAyABKAkSDgoGcmVhc29uGAQgASgJEg0KBWF0X21zGAUgASgDIrMBCgxGbGFnU25hcHNob3QSEAoIcmV2aXNpb24YASABKAQSIwoFZmxhZ3MYAiADKAsyFC5tbHhfc2VydmluZy52MS5GbGFnEiwKCWVtZXJnZW5jeRgDIAEoCzIZLm1seF9zZXJ2aW5nLnYxLkVtZXJnZW5jeRITCgt0YWtlbl9hdF9tcxgEIAEoAxIpCghzZWdtZW50cxgFIAMoCzIXLm1seF9zZXJ2aW5nLnYxLlNlZ21lbnQiQgoHU2VnbWVudBIMCgRuYW1lGAEgASgJEhcKD2RlZmluaXRpb25fanNvbhgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBCLnAQoJRmxhZ0RlbHRhEhUKDWJhc2VfcmV2aXNpb24YASABKAQSEAoIcmV2aXNpb24YAiABKAQSJQoHY2hhbmdlZBgDIAMoCzIULm1seF9zZXJ2aW5nLnYxLkZsYWcSDwoHcmVtb3ZlZBgEIAMoCRIsCgllbWVyZ2VuY3kYBSABKAsyGS5tbHhfc2VydmluZy52MS5FbWVyZ2VuY3kSMQoQY2hhbmdlZF9zZWdtZW50cxgGIAMoCzIXLm1seF9zZXJ2aW5nLnYxLlNlZ21lbnQSGAoQcmVtb3ZlZF9zZWdtZW50cxgHIAMoCSL1AQoQRmxhZ3NMaW5rUmVxdWVzdBIrCgVoZWxsbxgBIAEoCzIaLm1seF9zZXJ2aW5nLnYxLkZsYWdzSGVsbG9IABI/Cg9hY2tub3dsZWRnZW1lbnQYAiABKAsyJC5tbHhfc2VydmluZy52MS5GbGFnc0Fja25vd2xlZGdlbWVudEgAEjkKD2RlY2lzaW9uX2NvdW50cxgDIAEoCzIeLm1seF9zZXJ2aW5nLnYxLkRlY2lzaW9uQ291bnRzSAASLQoGcmVzeW5jGAQgASgLMhsubWx4X3NlcnZpbmcudjEuRmxhZ3NSZXN5bmNIAEIJCgdtZXNzYWdlIjIKCkZsYWdzSGVsbG8SEgoKcmVwbGljYV9pZBgBIAEoCRIQCghyZXZpc2lvbhgCIAEoBCIoChRGbGFnc0Fja25vd2xlZGdlbWVudBIQCghyZXZpc2lvbhgBIAEoBCINCgtGbGFnc1Jlc3luYyI/Cg5EZWNpc2lvbkNvdW50cxItCgZjb3VudHMYASADKAsyHS5tbHhfc2VydmluZy52MS5EZWNpc2lvbkNvdW50IkAKDURlY2lzaW9uQ291bnQSDAoEZmxhZxgBIAEoCRIPCgdlbmFibGVkGAIgASgEEhAKCGRpc2FibGVkGAMgASgEInwKEUZsYWdzTGlua1Jlc3BvbnNlEjAKCHNuYXBzaG90GAEgASgLMhwubWx4X3NlcnZpbmcudjEuRmxhZ1NuYXBzaG90SAASKgoFZGVsdGEYAiABKAsyGS5tbHhfc2VydmluZy52MS5GbGFnRGVsdGFIAEIJCgdtZXNzYWdlIkIKFlJlcGxpY2FBY2tub3dsZWRnZW1lbnQSEgoKcmVwbGljYV9pZBgBIAEoCRIUCgxtaWxsaXNlY29uZHMYAiABKAEibgoLUHJvcGFnYXRpb24SEAoIcmV2aXNpb24YASABKAQSPAoMYWNrbm93bGVkZ2VkGAIgAygLMiYubWx4X3NlcnZpbmcudjEuUmVwbGljYUFja25vd2xlZGdlbWVudBIPCgdtaXNzaW5nGAMgAygJIhIKEExpc3RGbGFnc1JlcXVlc3QiQwoRTGlzdEZsYWdzUmVzcG9uc2USLgoIc25hcHNob3QYASABKAsyHC5tbHhfc2VydmluZy52MS5GbGFnU25hcHNob3QiHgoOR2V0RmxhZ1JlcXVlc3QSDAoEbmFtZRgBIAEoCSI1Cg9HZXRGbGFnUmVzcG9uc2USIgoEZmxhZxgBIAEoCzIULm1seF9zZXJ2aW5nLnYxLkZsYWcigAEKDlNldEZsYWdSZXF1ZXN0EgwKBG5hbWUYASABKAkSFwoPZGVmaW5pdGlvbl9qc29uGAIgASgJEhgKC2lmX3JldmlzaW9uGAMgASgESACIAQESDQoFYWN0b3IYBCABKAkSDgoGcmVhc29uGAUgASgJQg4KDF9pZl9yZXZpc2lvbiJnCg9TZXRGbGFnUmVzcG9uc2USIgoEZmxhZxgBIAEoCzIULm1seF9zZXJ2aW5nLnYxLkZsYWcSMAoLcHJvcGFnYXRpb24YAiABKAsyGy5tbHhfc2VydmluZy52MS5Qcm9wYWdhdGlvbiI+Cg9LaWxsRmxhZ1JlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgVhY3RvchgCIAEoCRIOCgZyZWFzb24YAyABKAkiRAoQS2lsbEZsYWdSZXNwb25zZRIwCgtwcm9wYWdhdGlvbhgBIAEoCzIbLm1seF9zZXJ2aW5nLnYxLlByb3BhZ2F0aW9uIkAKEVJldml2ZUZsYWdSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFYWN0b3IYAiABKAkSDgoGcmVhc29uGAMgASgJIkYKElJldml2ZUZsYWdSZXNwb25zZRIwCgtwcm9wYWdhdGlvbhgBIAEoCzIbLm1seF9zZXJ2aW5nLnYxLlByb3BhZ2F0aW9uIpoBChNTZXRFbWVyZ2VuY3lSZXF1ZXN0EhgKC2tpbGxfc3dpdGNoGAEgASgISACIAQESIQoUcm9sbGJhY2tfdG9fYmFzZWxpbmUYAiABKAhIAYgBARINCgVhY3RvchgDIAEoCRIOCgZyZWFzb24YBCABKAlCDgoMX2tpbGxfc3dpdGNoQhcKFV9yb2xsYmFja190b19iYXNlbGluZSJ2ChRTZXRFbWVyZ2VuY3lSZXNwb25zZRIsCgllbWVyZ2VuY3kYASABKAsyGS5tbHhfc2VydmluZy52MS5FbWVyZ2VuY3kSMAoLcHJvcGFnYXRpb24YAiABKAsyGy5tbHhfc2VydmluZy52MS5Qcm9wYWdhdGlvbiIlChVHZXRGbGFnTWV0cmljc1JlcXVlc3QSDAoEbmFtZRgBIAEoCSI7ChZHZXRGbGFnTWV0cmljc1Jlc3BvbnNlEg8KB2VuYWJsZWQYASABKAQSEAoIZGlzYWJsZWQYAiABKAQyogUKBUZsYWdzEk8KBExpbmsSIC5tbHhfc2VydmluZy52MS5GbGFnc0xpbmtSZXF1ZXN0GiEubWx4X3NlcnZpbmcudjEuRmxhZ3NMaW5rUmVzcG9uc2UoATABElAKCUxpc3RGbGFncxIgLm1seF9zZXJ2aW5nLnYxLkxpc3RGbGFnc1JlcXVlc3QaIS5tbHhfc2VydmluZy52MS5MaXN0RmxhZ3NSZXNwb25zZRJKCgdHZXRGbGFnEh4ubWx4X3NlcnZpbmcudjEuR2V0RmxhZ1JlcXVlc3QaHy5tbHhfc2VydmluZy52MS5HZXRGbGFnUmVzcG9uc2USSgoHU2V0RmxhZxIeLm1seF9zZXJ2aW5nLnYxLlNldEZsYWdSZXF1ZXN0Gh8ubWx4X3NlcnZpbmcudjEuU2V0RmxhZ1Jlc3BvbnNlEk0KCEtpbGxGbGFnEh8ubWx4X3NlcnZpbmcudjEuS2lsbEZsYWdSZXF1ZXN0GiAubWx4X3NlcnZpbmcudjEuS2lsbEZsYWdSZXNwb25zZRJTCgpSZXZpdmVGbGFnEiEubWx4X3NlcnZpbmcudjEuUmV2aXZlRmxhZ1JlcXVlc3QaIi5tbHhfc2VydmluZy52MS5SZXZpdmVGbGFnUmVzcG9uc2USWQoMU2V0RW1lcmdlbmN5EiMubWx4X3NlcnZpbmcudjEuU2V0RW1lcmdlbmN5UmVxdWVzdBokLm1seF9zZXJ2aW5nLnYxLlNldEVtZXJnZW5jeVJlc3BvbnNlEl8KDkdldEZsYWdNZXRyaWNzEiUubWx4X3NlcnZpbmcudjEuR2V0RmxhZ01ldHJpY3NSZXF1ZXN0GiYubWx4X3NlcnZpbmcudjEuR2V0RmxhZ01ldHJpY3NSZXNwb25zZWIGcHJvdG8z");
+  fileDesc("ChptbHhfc2VydmluZy92MS9mbGFncy5wcm90bxIObWx4X3NlcnZpbmcudjEiYwoERmxhZxIMCgRuYW1lGAEgASgJEhcKD2RlZmluaXRpb25fanNvbhgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBBIiCgRraWxsGAQgASgLMhQubWx4X3NlcnZpbmcudjEuS2lsbCI0CgRLaWxsEg0KBWFjdG9yGAEgASgJEg4KBnJlYXNvbhgCIAEoCRINCgVhdF9tcxgDIAEoAyJsCglFbWVyZ2VuY3kSEwoLa2lsbF9zd2l0Y2gYASABKAgSHAoUcm9sbGJhY2tfdG9fYmFzZWxpbmUYAiABKAgSDQoFYWN0b3IYAyABKAkSDgoGcmVhc29uGAQgASgJEg0KBWF0X21zGAUgASgDIrMBCgxGbGFnU25hcHNob3QSEAoIcmV2aXNpb24YASABKAQSIwoFZmxhZ3MYAiADKAsyFC5tbHhfc2VydmluZy52MS5GbGFnEiwKCWVtZXJnZW5jeRgDIAEoCzIZLm1seF9zZXJ2aW5nLnYxLkVtZXJnZW5jeRITCgt0YWtlbl9hdF9tcxgEIAEoAxIpCghzZWdtZW50cxgFIAMoCzIXLm1seF9zZXJ2aW5nLnYxLlNlZ21lbnQiQgoHU2VnbWVudBIMCgRuYW1lGAEgASgJEhcKD2RlZmluaXRpb25fanNvbhgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBCLnAQoJRmxhZ0RlbHRhEhUKDWJhc2VfcmV2aXNpb24YASABKAQSEAoIcmV2aXNpb24YAiABKAQSJQoHY2hhbmdlZBgDIAMoCzIULm1seF9zZXJ2aW5nLnYxLkZsYWcSDwoHcmVtb3ZlZBgEIAMoCRIsCgllbWVyZ2VuY3kYBSABKAsyGS5tbHhfc2VydmluZy52MS5FbWVyZ2VuY3kSMQoQY2hhbmdlZF9zZWdtZW50cxgGIAMoCzIXLm1seF9zZXJ2aW5nLnYxLlNlZ21lbnQSGAoQcmVtb3ZlZF9zZWdtZW50cxgHIAMoCSKsAgoQRmxhZ3NMaW5rUmVxdWVzdBIrCgVoZWxsbxgBIAEoCzIaLm1seF9zZXJ2aW5nLnYxLkZsYWdzSGVsbG9IABI/Cg9hY2tub3dsZWRnZW1lbnQYAiABKAsyJC5tbHhfc2VydmluZy52MS5GbGFnc0Fja25vd2xlZGdlbWVudEgAEjkKD2RlY2lzaW9uX2NvdW50cxgDIAEoCzIeLm1seF9zZXJ2aW5nLnYxLkRlY2lzaW9uQ291bnRzSAASLQoGcmVzeW5jGAQgASgLMhsubWx4X3NlcnZpbmcudjEuRmxhZ3NSZXN5bmNIABI1Cg1pbXBhY3RfYW5zd2VyGAUgASgLMhwubWx4X3NlcnZpbmcudjEuSW1wYWN0QW5zd2VySABCCQoHbWVzc2FnZSIyCgpGbGFnc0hlbGxvEhIKCnJlcGxpY2FfaWQYASABKAkSEAoIcmV2aXNpb24YAiABKAQiKAoURmxhZ3NBY2tub3dsZWRnZW1lbnQSEAoIcmV2aXNpb24YASABKAQiDQoLRmxhZ3NSZXN5bmMiPwoORGVjaXNpb25Db3VudHMSLQoGY291bnRzGAEgAygLMh0ubWx4X3NlcnZpbmcudjEuRGVjaXNpb25Db3VudCJACg1EZWNpc2lvbkNvdW50EgwKBGZsYWcYASABKAkSDwoHZW5hYmxlZBgCIAEoBBIQCghkaXNhYmxlZBgDIAEoBCK3AQoRRmxhZ3NMaW5rUmVzcG9uc2USMAoIc25hcHNob3QYASABKAsyHC5tbHhfc2VydmluZy52MS5GbGFnU25hcHNob3RIABIqCgVkZWx0YRgCIAEoCzIZLm1seF9zZXJ2aW5nLnYxLkZsYWdEZWx0YUgAEjkKD2ltcGFjdF9xdWVzdGlvbhgDIAEoCzIeLm1seF9zZXJ2aW5nLnYxLkltcGFjdFF1ZXN0aW9uSABCCQoHbWVzc2FnZSJDCg5JbXBhY3RRdWVzdGlvbhIKCgJpZBgBIAEoCRIMCgRmbGFnGAIgASgJEhcKD2RlZmluaXRpb25fanNvbhgDIAEoCSJCCgxJbXBhY3RBbnN3ZXISCgoCaWQYASABKAkSJgoGaW1wYWN0GAIgASgLMhYubWx4X3NlcnZpbmcudjEuSW1wYWN0IlMKBkltcGFjdBIQCghjb250ZXh0cxgBIAEoBBIRCgl0dXJuZWRfb24YAiABKAQSEgoKdHVybmVkX29mZhgDIAEoBBIQCghvbl9hZnRlchgEIAEoBCJCChZSZXBsaWNhQWNrbm93bGVkZ2VtZW50EhIKCnJlcGxpY2FfaWQYASABKAkSFAoMbWlsbGlzZWNvbmRzGAIgASgBIpABCgtQcm9wYWdhdGlvbhIQCghyZXZpc2lvbhgBIAEoBBI8CgxhY2tub3dsZWRnZWQYAiADKAsyJi5tbHhfc2VydmluZy52MS5SZXBsaWNhQWNrbm93bGVkZ2VtZW50Eg8KB21pc3NpbmcYAyADKAkSFAoHZHVyYWJsZRgEIAEoCEgAiAEBQgoKCF9kdXJhYmxlIhIKEExpc3RGbGFnc1JlcXVlc3QiQwoRTGlzdEZsYWdzUmVzcG9uc2USLgoIc25hcHNob3QYASABKAsyHC5tbHhfc2VydmluZy52MS5GbGFnU25hcHNob3QiHgoOR2V0RmxhZ1JlcXVlc3QSDAoEbmFtZRgBIAEoCSI1Cg9HZXRGbGFnUmVzcG9uc2USIgoEZmxhZxgBIAEoCzIULm1seF9zZXJ2aW5nLnYxLkZsYWcigAEKDlNldEZsYWdSZXF1ZXN0EgwKBG5hbWUYASABKAkSFwoPZGVmaW5pdGlvbl9qc29uGAIgASgJEhgKC2lmX3JldmlzaW9uGAMgASgESACIAQESDQoFYWN0b3IYBCABKAkSDgoGcmVhc29uGAUgASgJQg4KDF9pZl9yZXZpc2lvbiKXAQoPU2V0RmxhZ1Jlc3BvbnNlEiIKBGZsYWcYASABKAsyFC5tbHhfc2VydmluZy52MS5GbGFnEjAKC3Byb3BhZ2F0aW9uGAIgASgLMhsubWx4X3NlcnZpbmcudjEuUHJvcGFnYXRpb24SLgoHcGVuZGluZxgDIAEoCzIdLm1seF9zZXJ2aW5nLnYxLlBlbmRpbmdDaGFuZ2UiPgoPS2lsbEZsYWdSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFYWN0b3IYAiABKAkSDgoGcmVhc29uGAMgASgJIkQKEEtpbGxGbGFnUmVzcG9uc2USMAoLcHJvcGFnYXRpb24YASABKAsyGy5tbHhfc2VydmluZy52MS5Qcm9wYWdhdGlvbiJAChFSZXZpdmVGbGFnUmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBWFjdG9yGAIgASgJEg4KBnJlYXNvbhgDIAEoCSJGChJSZXZpdmVGbGFnUmVzcG9uc2USMAoLcHJvcGFnYXRpb24YASABKAsyGy5tbHhfc2VydmluZy52MS5Qcm9wYWdhdGlvbiKaAQoTU2V0RW1lcmdlbmN5UmVxdWVzdBIYCgtraWxsX3N3aXRjaBgBIAEoCEgAiAEBEiEKFHJvbGxiYWNrX3RvX2Jhc2VsaW5lGAIgASgISAGIAQESDQoFYWN0b3IYAyABKAkSDgoGcmVhc29uGAQgASgJQg4KDF9raWxsX3N3aXRjaEIXChVfcm9sbGJhY2tfdG9fYmFzZWxpbmUidgoUU2V0RW1lcmdlbmN5UmVzcG9uc2USLAoJZW1lcmdlbmN5GAEgASgLMhkubWx4X3NlcnZpbmcudjEuRW1lcmdlbmN5EjAKC3Byb3BhZ2F0aW9uGAIgASgLMhsubWx4X3NlcnZpbmcudjEuUHJvcGFnYXRpb24iJQoVR2V0RmxhZ01ldHJpY3NSZXF1ZXN0EgwKBG5hbWUYASABKAkiOwoWR2V0RmxhZ01ldHJpY3NSZXNwb25zZRIPCgdlbmFibGVkGAEgASgEEhAKCGRpc2FibGVkGAIgASgEIn0KEFBhdGNoRmxhZ1JlcXVlc3QSDAoEbmFtZRgBIAEoCRISCgpwYXRjaF9qc29uGAIgASgJEhgKC2lmX3JldmlzaW9uGAMgASgESACIAQESDQoFYWN0b3IYBCABKAkSDgoGcmVhc29uGAUgASgJQg4KDF9pZl9yZXZpc2lvbiKZAQoRUGF0Y2hGbGFnUmVzcG9uc2USIgoEZmxhZxgBIAEoCzIULm1seF9zZXJ2aW5nLnYxLkZsYWcSMAoLcHJvcGFnYXRpb24YAiABKAsyGy5tbHhfc2VydmluZy52MS5Qcm9wYWdhdGlvbhIuCgdwZW5kaW5nGAMgASgLMh0ubWx4X3NlcnZpbmcudjEuUGVuZGluZ0NoYW5nZSJqChFEZWxldGVGbGFnUmVxdWVzdBIMCgRuYW1lGAEgASgJEhgKC2lmX3JldmlzaW9uGAIgASgESACIAQESDQoFYWN0b3IYAyABKAkSDgoGcmVhc29uGAQgASgJQg4KDF9pZl9yZXZpc2lvbiJ2ChJEZWxldGVGbGFnUmVzcG9uc2USMAoLcHJvcGFnYXRpb24YASABKAsyGy5tbHhfc2VydmluZy52MS5Qcm9wYWdhdGlvbhIuCgdwZW5kaW5nGAIgASgLMh0ubWx4X3NlcnZpbmcudjEuUGVuZGluZ0NoYW5nZSJSChFSZXZlcnRGbGFnUmVxdWVzdBIMCgRuYW1lGAEgASgJEhAKCHJldmlzaW9uGAIgASgEEg0KBWFjdG9yGAMgASgJEg4KBnJlYXNvbhgEIAEoCSKaAQoSUmV2ZXJ0RmxhZ1Jlc3BvbnNlEiIKBGZsYWcYASABKAsyFC5tbHhfc2VydmluZy52MS5GbGFnEjAKC3Byb3BhZ2F0aW9uGAIgASgLMhsubWx4X3NlcnZpbmcudjEuUHJvcGFnYXRpb24SLgoHcGVuZGluZxgDIAEoCzIdLm1seF9zZXJ2aW5nLnYxLlBlbmRpbmdDaGFuZ2UiWwoSSW1wb3J0RmxhZ3NSZXF1ZXN0EhUKDWRvY3VtZW50X2pzb24YASABKAkSDwoHZHJ5X3J1bhgCIAEoCBINCgVhY3RvchgDIAEoCRIOCgZyZWFzb24YBCABKAkiRAoTSW1wb3J0RmxhZ3NSZXNwb25zZRItCgdyZXN1bHRzGAEgAygLMhwubWx4X3NlcnZpbmcudjEuSW1wb3J0UmVzdWx0Ij4KDEltcG9ydFJlc3VsdBIMCgRuYW1lGAEgASgJEg8KB291dGNvbWUYAiABKAkSDwoHcHJvYmxlbRgDIAEoCSJZChFTZXRTZWdtZW50UmVxdWVzdBIMCgRuYW1lGAEgASgJEhcKD2RlZmluaXRpb25fanNvbhgCIAEoCRINCgVhY3RvchgDIAEoCRIOCgZyZWFzb24YBCABKAkicAoSU2V0U2VnbWVudFJlc3BvbnNlEigKB3NlZ21lbnQYASABKAsyFy5tbHhfc2VydmluZy52MS5TZWdtZW50EjAKC3Byb3BhZ2F0aW9uGAIgASgLMhsubWx4X3NlcnZpbmcudjEuUHJvcGFnYXRpb24iQwoURGVsZXRlU2VnbWVudFJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgVhY3RvchgCIAEoCRIOCgZyZWFzb24YAyABKAkiSQoVRGVsZXRlU2VnbWVudFJlc3BvbnNlEjAKC3Byb3BhZ2F0aW9uGAEgASgLMhsubWx4X3NlcnZpbmcudjEuUHJvcGFnYXRpb24izQEKCkF1ZGl0RW50cnkSEAoIcmV2aXNpb24YASABKAQSDQoFYXRfbXMYAiABKAMSDQoFYWN0b3IYAyABKAkSDgoGcmVhc29uGAQgASgJEg4KBmFjdGlvbhgFIAEoCRIMCgRmbGFnGAYgASgJEhMKBmJlZm9yZRgHIAEoCUgAiAEBEhIKBWFmdGVyGAggASgJSAGIAQESFQoNcHJldmlvdXNfaGFzaBgJIAEoCRIMCgRoYXNoGAogASgJQgkKB19iZWZvcmVCCAoGX2FmdGVyIpkBChBMaXN0QXVkaXRSZXF1ZXN0EgwKBGZsYWcYASABKAkSDQoFYWN0b3IYAiABKAkSDgoGYWN0aW9uGAMgASgJEgwKBHRleHQYBCABKAkSEAoIc2luY2VfbXMYBSABKAMSEAoIdW50aWxfbXMYBiABKAMSFwoPYmVmb3JlX3JldmlzaW9uGAcgASgEEg0KBWxpbWl0GAggASgNInwKEUxpc3RBdWRpdFJlc3BvbnNlEisKB2VudHJpZXMYASADKAsyGi5tbHhfc2VydmluZy52MS5BdWRpdEVudHJ5EiEKFG5leHRfYmVmb3JlX3JldmlzaW9uGAIgASgESACIAQFCFwoVX25leHRfYmVmb3JlX3JldmlzaW9uIhQKElZlcmlmeUF1ZGl0UmVxdWVzdCJbChNWZXJpZnlBdWRpdFJlc3BvbnNlEg4KBmludGFjdBgBIAEoCBIPCgdlbnRyaWVzGAIgASgEEhEKCWhlYWRfaGFzaBgDIAEoCRIQCghwcm9ibGVtcxgEIAMoCSKDAQoRR2V0RmxhZ3NBdFJlcXVlc3QSEgoIcmV2aXNpb24YASABKARIABIPCgVhdF9tcxgCIAEoA0gAEgwKBG5hbWUYAyABKAkSEAoDa2V5GAQgASgJSAGIAQESFwoPYXR0cmlidXRlc19qc29uGAUgASgJQggKBm1vbWVudEIGCgRfa2V5InYKEkdldEZsYWdzQXRSZXNwb25zZRIuCghzbmFwc2hvdBgBIAEoCzIcLm1seF9zZXJ2aW5nLnYxLkZsYWdTbmFwc2hvdBIUCgdlbmFibGVkGAIgASgISACIAQESDgoGcmVhc29uGAMgASgJQgoKCF9lbmFibGVkIhYKFEdldFN0b3JlU3RhdGVSZXF1ZXN0IrcBChVHZXRTdG9yZVN0YXRlUmVzcG9uc2USEQoJcmVhY2hhYmxlGAEgASgIEg8KB3Byb2JsZW0YAiABKAkSDAoEbG9zdBgDIAEoCBIWCg5zdG9yZV9yZXZpc2lvbhgEIAEoBBITCgtzdG9yZV9mbGFncxgFIAEoDRIWCg5rbm93bl9yZXZpc2lvbhgGIAEoBBITCgtrbm93bl9mbGFncxgHIAEoDRISCgpqb3VybmFsbGVkGAggAygJImQKElNldHRsZVN0b3JlUmVxdWVzdBIvCghkZWNpc2lvbhgBIAEoDjIdLm1seF9zZXJ2aW5nLnYxLlN0b3JlRGVjaXNpb24SDQoFYWN0b3IYAiABKAkSDgoGcmVhc29uGAMgASgJIicKE1NldHRsZVN0b3JlUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAQiYAoLQWNjZXNzVG9rZW4SCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIMCgRyb2xlGAMgASgJEhUKDWNyZWF0ZWRfYXRfbXMYBCABKAMSEgoKY3JlYXRlZF9ieRgFIAEoCSI/ChJDcmVhdGVUb2tlblJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgRyb2xlGAIgASgJEg0KBWFjdG9yGAMgASgJIlEKE0NyZWF0ZVRva2VuUmVzcG9uc2USKgoFdG9rZW4YASABKAsyGy5tbHhfc2VydmluZy52MS5BY2Nlc3NUb2tlbhIOCgZzZWNyZXQYAiABKAkiEwoRTGlzdFRva2Vuc1JlcXVlc3QiQQoSTGlzdFRva2Vuc1Jlc3BvbnNlEisKBnRva2VucxgBIAMoCzIbLm1seF9zZXJ2aW5nLnYxLkFjY2Vzc1Rva2VuIi8KElJldm9rZVRva2VuUmVxdWVzdBIKCgJpZBgBIAEoCRINCgVhY3RvchgCIAEoCSIVChNSZXZva2VUb2tlblJlc3BvbnNlIi8KGEF1dGhlbnRpY2F0ZVRva2VuUmVxdWVzdBITCgtzZWNyZXRfaGFzaBgBIAEoCSJHChlBdXRoZW50aWNhdGVUb2tlblJlc3BvbnNlEioKBXRva2VuGAEgASgLMhsubWx4X3NlcnZpbmcudjEuQWNjZXNzVG9rZW4iigEKDVBlbmRpbmdDaGFuZ2USCgoCaWQYASABKAkSDgoGYWN0aW9uGAIgASgJEgwKBGZsYWcYAyABKAkSDQoFYWZ0ZXIYBCABKAkSFAoMcmVxdWVzdGVkX2J5GAUgASgJEg4KBnJlYXNvbhgGIAEoCRINCgVhdF9tcxgHIAEoAxILCgN3aHkYCCABKAkiGwoZTGlzdFBlbmRpbmdDaGFuZ2VzUmVxdWVzdCJMChpMaXN0UGVuZGluZ0NoYW5nZXNSZXNwb25zZRIuCgdjaGFuZ2VzGAEgAygLMh0ubWx4X3NlcnZpbmcudjEuUGVuZGluZ0NoYW5nZSJYChpEZWNpZGVQZW5kaW5nQ2hhbmdlUmVxdWVzdBIKCgJpZBgBIAEoCRIPCgdhcHByb3ZlGAIgASgIEg0KBWFjdG9yGAMgASgJEg4KBnJlYXNvbhgEIAEoCSJPChtEZWNpZGVQZW5kaW5nQ2hhbmdlUmVzcG9uc2USMAoLcHJvcGFnYXRpb24YASABKAsyGy5tbHhfc2VydmluZy52MS5Qcm9wYWdhdGlvbiIzCgxSb2xsb3V0U3RhZ2USEgoKcGVyY2VudGFnZRgBIAEoARIPCgd3YWl0X21zGAIgASgEIpQBCgdSb2xsb3V0EgwKBGZsYWcYASABKAkSLAoGc3RhZ2VzGAIgAygLMhwubWx4X3NlcnZpbmcudjEuUm9sbG91dFN0YWdlEg0KBXN0YWdlGAMgASgNEg0KBXN0YXRlGAQgASgJEgwKBG5vdGUYBSABKAkSEgoKbmV4dF9hdF9tcxgGIAEoAxINCgVhY3RvchgHIAEoCSKAAQoTU3RhcnRSb2xsb3V0UmVxdWVzdBIMCgRmbGFnGAEgASgJEg4KBnByZXNldBgCIAEoCRIsCgZzdGFnZXMYAyADKAsyHC5tbHhfc2VydmluZy52MS5Sb2xsb3V0U3RhZ2USDQoFYWN0b3IYBCABKAkSDgoGcmVhc29uGAUgASgJInAKFFN0YXJ0Um9sbG91dFJlc3BvbnNlEigKB3JvbGxvdXQYASABKAsyFy5tbHhfc2VydmluZy52MS5Sb2xsb3V0Ei4KB3BlbmRpbmcYAiABKAsyHS5tbHhfc2VydmluZy52MS5QZW5kaW5nQ2hhbmdlInMKFUNvbnRyb2xSb2xsb3V0UmVxdWVzdBIMCgRmbGFnGAEgASgJEi0KBmFjdGlvbhgCIAEoDjIdLm1seF9zZXJ2aW5nLnYxLlJvbGxvdXRBY3Rpb24SDQoFYWN0b3IYAyABKAkSDgoGcmVhc29uGAQgASgJIkIKFkNvbnRyb2xSb2xsb3V0UmVzcG9uc2USKAoHcm9sbG91dBgBIAEoCzIXLm1seF9zZXJ2aW5nLnYxLlJvbGxvdXQiFQoTTGlzdFJvbGxvdXRzUmVxdWVzdCJBChRMaXN0Um9sbG91dHNSZXNwb25zZRIpCghyb2xsb3V0cxgBIAMoCzIXLm1seF9zZXJ2aW5nLnYxLlJvbGxvdXQiOwoSUHJldmlld0ZsYWdSZXF1ZXN0EgwKBG5hbWUYASABKAkSFwoPZGVmaW5pdGlvbl9qc29uGAIgASgJImAKE1ByZXZpZXdGbGFnUmVzcG9uc2USJgoGaW1wYWN0GAEgASgLMhYubWx4X3NlcnZpbmcudjEuSW1wYWN0EhAKCGFuc3dlcmVkGAIgAygJEg8KB21pc3NpbmcYAyADKAkiKgoVTGlzdFN0YWxlRmxhZ3NSZXF1ZXN0EhEKCXN0YWJsZV9tcxgBIAEoBCJCChZMaXN0U3RhbGVGbGFnc1Jlc3BvbnNlEigKBWZsYWdzGAEgAygLMhkubWx4X3NlcnZpbmcudjEuU3RhbGVGbGFnIksKCVN0YWxlRmxhZxIMCgRuYW1lGAEgASgJEgsKA3doeRgCIAEoCRIQCghzaW5jZV9tcxgDIAEoAxIRCglkZWNpc2lvbnMYBCABKAQqZQoNU3RvcmVEZWNpc2lvbhIeChpTVE9SRV9ERUNJU0lPTl9VTlNQRUNJRklFRBAAEhkKFVNUT1JFX0RFQ0lTSU9OX0FDQ0VQVBABEhkKFVNUT1JFX0RFQ0lTSU9OX1JFU0VFRBACKn4KDVJvbGxvdXRBY3Rpb24SHgoaUk9MTE9VVF9BQ1RJT05fVU5TUEVDSUZJRUQQABIYChRST0xMT1VUX0FDVElPTl9QQVVTRRABEhkKFVJPTExPVVRfQUNUSU9OX1JFU1VNRRACEhgKFFJPTExPVVRfQUNUSU9OX0FCT1JUEAMy+hQKBUZsYWdzEk8KBExpbmsSIC5tbHhfc2VydmluZy52MS5GbGFnc0xpbmtSZXF1ZXN0GiEubWx4X3NlcnZpbmcudjEuRmxhZ3NMaW5rUmVzcG9uc2UoATABElAKCUxpc3RGbGFncxIgLm1seF9zZXJ2aW5nLnYxLkxpc3RGbGFnc1JlcXVlc3QaIS5tbHhfc2VydmluZy52MS5MaXN0RmxhZ3NSZXNwb25zZRJKCgdHZXRGbGFnEh4ubWx4X3NlcnZpbmcudjEuR2V0RmxhZ1JlcXVlc3QaHy5tbHhfc2VydmluZy52MS5HZXRGbGFnUmVzcG9uc2USSgoHU2V0RmxhZxIeLm1seF9zZXJ2aW5nLnYxLlNldEZsYWdSZXF1ZXN0Gh8ubWx4X3NlcnZpbmcudjEuU2V0RmxhZ1Jlc3BvbnNlEk0KCEtpbGxGbGFnEh8ubWx4X3NlcnZpbmcudjEuS2lsbEZsYWdSZXF1ZXN0GiAubWx4X3NlcnZpbmcudjEuS2lsbEZsYWdSZXNwb25zZRJTCgpSZXZpdmVGbGFnEiEubWx4X3NlcnZpbmcudjEuUmV2aXZlRmxhZ1JlcXVlc3QaIi5tbHhfc2VydmluZy52MS5SZXZpdmVGbGFnUmVzcG9uc2USWQoMU2V0RW1lcmdlbmN5EiMubWx4X3NlcnZpbmcudjEuU2V0RW1lcmdlbmN5UmVxdWVzdBokLm1seF9zZXJ2aW5nLnYxLlNldEVtZXJnZW5jeVJlc3BvbnNlEl8KDkdldEZsYWdNZXRyaWNzEiUubWx4X3NlcnZpbmcudjEuR2V0RmxhZ01ldHJpY3NSZXF1ZXN0GiYubWx4X3NlcnZpbmcudjEuR2V0RmxhZ01ldHJpY3NSZXNwb25zZRJQCglQYXRjaEZsYWcSIC5tbHhfc2VydmluZy52MS5QYXRjaEZsYWdSZXF1ZXN0GiEubWx4X3NlcnZpbmcudjEuUGF0Y2hGbGFnUmVzcG9uc2USUwoKRGVsZXRlRmxhZxIhLm1seF9zZXJ2aW5nLnYxLkRlbGV0ZUZsYWdSZXF1ZXN0GiIubWx4X3NlcnZpbmcudjEuRGVsZXRlRmxhZ1Jlc3BvbnNlElMKClJldmVydEZsYWcSIS5tbHhfc2VydmluZy52MS5SZXZlcnRGbGFnUmVxdWVzdBoiLm1seF9zZXJ2aW5nLnYxLlJldmVydEZsYWdSZXNwb25zZRJWCgtJbXBvcnRGbGFncxIiLm1seF9zZXJ2aW5nLnYxLkltcG9ydEZsYWdzUmVxdWVzdBojLm1seF9zZXJ2aW5nLnYxLkltcG9ydEZsYWdzUmVzcG9uc2USUwoKU2V0U2VnbWVudBIhLm1seF9zZXJ2aW5nLnYxLlNldFNlZ21lbnRSZXF1ZXN0GiIubWx4X3NlcnZpbmcudjEuU2V0U2VnbWVudFJlc3BvbnNlElwKDURlbGV0ZVNlZ21lbnQSJC5tbHhfc2VydmluZy52MS5EZWxldGVTZWdtZW50UmVxdWVzdBolLm1seF9zZXJ2aW5nLnYxLkRlbGV0ZVNlZ21lbnRSZXNwb25zZRJQCglMaXN0QXVkaXQSIC5tbHhfc2VydmluZy52MS5MaXN0QXVkaXRSZXF1ZXN0GiEubWx4X3NlcnZpbmcudjEuTGlzdEF1ZGl0UmVzcG9uc2USVgoLVmVyaWZ5QXVkaXQSIi5tbHhfc2VydmluZy52MS5WZXJpZnlBdWRpdFJlcXVlc3QaIy5tbHhfc2VydmluZy52MS5WZXJpZnlBdWRpdFJlc3BvbnNlElMKCkdldEZsYWdzQXQSIS5tbHhfc2VydmluZy52MS5HZXRGbGFnc0F0UmVxdWVzdBoiLm1seF9zZXJ2aW5nLnYxLkdldEZsYWdzQXRSZXNwb25zZRJcCg1HZXRTdG9yZVN0YXRlEiQubWx4X3NlcnZpbmcudjEuR2V0U3RvcmVTdGF0ZVJlcXVlc3QaJS5tbHhfc2VydmluZy52MS5HZXRTdG9yZVN0YXRlUmVzcG9uc2USVgoLU2V0dGxlU3RvcmUSIi5tbHhfc2VydmluZy52MS5TZXR0bGVTdG9yZVJlcXVlc3QaIy5tbHhfc2VydmluZy52MS5TZXR0bGVTdG9yZVJlc3BvbnNlElYKC0NyZWF0ZVRva2VuEiIubWx4X3NlcnZpbmcudjEuQ3JlYXRlVG9rZW5SZXF1ZXN0GiMubWx4X3NlcnZpbmcudjEuQ3JlYXRlVG9rZW5SZXNwb25zZRJTCgpMaXN0VG9rZW5zEiEubWx4X3NlcnZpbmcudjEuTGlzdFRva2Vuc1JlcXVlc3QaIi5tbHhfc2VydmluZy52MS5MaXN0VG9rZW5zUmVzcG9uc2USVgoLUmV2b2tlVG9rZW4SIi5tbHhfc2VydmluZy52MS5SZXZva2VUb2tlblJlcXVlc3QaIy5tbHhfc2VydmluZy52MS5SZXZva2VUb2tlblJlc3BvbnNlEmgKEUF1dGhlbnRpY2F0ZVRva2VuEigubWx4X3NlcnZpbmcudjEuQXV0aGVudGljYXRlVG9rZW5SZXF1ZXN0GikubWx4X3NlcnZpbmcudjEuQXV0aGVudGljYXRlVG9rZW5SZXNwb25zZRJrChJMaXN0UGVuZGluZ0NoYW5nZXMSKS5tbHhfc2VydmluZy52MS5MaXN0UGVuZGluZ0NoYW5nZXNSZXF1ZXN0GioubWx4X3NlcnZpbmcudjEuTGlzdFBlbmRpbmdDaGFuZ2VzUmVzcG9uc2USbgoTRGVjaWRlUGVuZGluZ0NoYW5nZRIqLm1seF9zZXJ2aW5nLnYxLkRlY2lkZVBlbmRpbmdDaGFuZ2VSZXF1ZXN0GisubWx4X3NlcnZpbmcudjEuRGVjaWRlUGVuZGluZ0NoYW5nZVJlc3BvbnNlElkKDFN0YXJ0Um9sbG91dBIjLm1seF9zZXJ2aW5nLnYxLlN0YXJ0Um9sbG91dFJlcXVlc3QaJC5tbHhfc2VydmluZy52MS5TdGFydFJvbGxvdXRSZXNwb25zZRJfCg5Db250cm9sUm9sbG91dBIlLm1seF9zZXJ2aW5nLnYxLkNvbnRyb2xSb2xsb3V0UmVxdWVzdBomLm1seF9zZXJ2aW5nLnYxLkNvbnRyb2xSb2xsb3V0UmVzcG9uc2USWQoMTGlzdFJvbGxvdXRzEiMubWx4X3NlcnZpbmcudjEuTGlzdFJvbGxvdXRzUmVxdWVzdBokLm1seF9zZXJ2aW5nLnYxLkxpc3RSb2xsb3V0c1Jlc3BvbnNlElYKC1ByZXZpZXdGbGFnEiIubWx4X3NlcnZpbmcudjEuUHJldmlld0ZsYWdSZXF1ZXN0GiMubWx4X3NlcnZpbmcudjEuUHJldmlld0ZsYWdSZXNwb25zZRJfCg5MaXN0U3RhbGVGbGFncxIlLm1seF9zZXJ2aW5nLnYxLkxpc3RTdGFsZUZsYWdzUmVxdWVzdBomLm1seF9zZXJ2aW5nLnYxLkxpc3RTdGFsZUZsYWdzUmVzcG9uc2ViBnByb3RvMw");
 
 /**
  * Describes the message mlx_serving.v1.Flag.
@@ -102,116 +102,518 @@ export const FlagsLinkResponseSchema = /*@__PURE__*/
   messageDesc(file_mlx_serving_v1_flags, 12);
 
 /**
+ * Describes the message mlx_serving.v1.ImpactQuestion.
+ * Use `create(ImpactQuestionSchema)` to create a new message.
+ */
+export const ImpactQuestionSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 13);
+
+/**
+ * Describes the message mlx_serving.v1.ImpactAnswer.
+ * Use `create(ImpactAnswerSchema)` to create a new message.
+ */
+export const ImpactAnswerSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 14);
+
+/**
+ * Describes the message mlx_serving.v1.Impact.
+ * Use `create(ImpactSchema)` to create a new message.
+ */
+export const ImpactSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 15);
+
+/**
  * Describes the message mlx_serving.v1.ReplicaAcknowledgement.
  * Use `create(ReplicaAcknowledgementSchema)` to create a new message.
  */
 export const ReplicaAcknowledgementSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 13);
+  messageDesc(file_mlx_serving_v1_flags, 16);
 
 /**
  * Describes the message mlx_serving.v1.Propagation.
  * Use `create(PropagationSchema)` to create a new message.
  */
 export const PropagationSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 14);
+  messageDesc(file_mlx_serving_v1_flags, 17);
 
 /**
  * Describes the message mlx_serving.v1.ListFlagsRequest.
  * Use `create(ListFlagsRequestSchema)` to create a new message.
  */
 export const ListFlagsRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 15);
+  messageDesc(file_mlx_serving_v1_flags, 18);
 
 /**
  * Describes the message mlx_serving.v1.ListFlagsResponse.
  * Use `create(ListFlagsResponseSchema)` to create a new message.
  */
 export const ListFlagsResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 16);
+  messageDesc(file_mlx_serving_v1_flags, 19);
 
 /**
  * Describes the message mlx_serving.v1.GetFlagRequest.
  * Use `create(GetFlagRequestSchema)` to create a new message.
  */
 export const GetFlagRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 17);
+  messageDesc(file_mlx_serving_v1_flags, 20);
 
 /**
  * Describes the message mlx_serving.v1.GetFlagResponse.
  * Use `create(GetFlagResponseSchema)` to create a new message.
  */
 export const GetFlagResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 18);
+  messageDesc(file_mlx_serving_v1_flags, 21);
 
 /**
  * Describes the message mlx_serving.v1.SetFlagRequest.
  * Use `create(SetFlagRequestSchema)` to create a new message.
  */
 export const SetFlagRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 19);
+  messageDesc(file_mlx_serving_v1_flags, 22);
 
 /**
  * Describes the message mlx_serving.v1.SetFlagResponse.
  * Use `create(SetFlagResponseSchema)` to create a new message.
  */
 export const SetFlagResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 20);
+  messageDesc(file_mlx_serving_v1_flags, 23);
 
 /**
  * Describes the message mlx_serving.v1.KillFlagRequest.
  * Use `create(KillFlagRequestSchema)` to create a new message.
  */
 export const KillFlagRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 21);
+  messageDesc(file_mlx_serving_v1_flags, 24);
 
 /**
  * Describes the message mlx_serving.v1.KillFlagResponse.
  * Use `create(KillFlagResponseSchema)` to create a new message.
  */
 export const KillFlagResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 22);
+  messageDesc(file_mlx_serving_v1_flags, 25);
 
 /**
  * Describes the message mlx_serving.v1.ReviveFlagRequest.
  * Use `create(ReviveFlagRequestSchema)` to create a new message.
  */
 export const ReviveFlagRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 23);
+  messageDesc(file_mlx_serving_v1_flags, 26);
 
 /**
  * Describes the message mlx_serving.v1.ReviveFlagResponse.
  * Use `create(ReviveFlagResponseSchema)` to create a new message.
  */
 export const ReviveFlagResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 24);
+  messageDesc(file_mlx_serving_v1_flags, 27);
 
 /**
  * Describes the message mlx_serving.v1.SetEmergencyRequest.
  * Use `create(SetEmergencyRequestSchema)` to create a new message.
  */
 export const SetEmergencyRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 25);
+  messageDesc(file_mlx_serving_v1_flags, 28);
 
 /**
  * Describes the message mlx_serving.v1.SetEmergencyResponse.
  * Use `create(SetEmergencyResponseSchema)` to create a new message.
  */
 export const SetEmergencyResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 26);
+  messageDesc(file_mlx_serving_v1_flags, 29);
 
 /**
  * Describes the message mlx_serving.v1.GetFlagMetricsRequest.
  * Use `create(GetFlagMetricsRequestSchema)` to create a new message.
  */
 export const GetFlagMetricsRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 27);
+  messageDesc(file_mlx_serving_v1_flags, 30);
 
 /**
  * Describes the message mlx_serving.v1.GetFlagMetricsResponse.
  * Use `create(GetFlagMetricsResponseSchema)` to create a new message.
  */
 export const GetFlagMetricsResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_flags, 28);
+  messageDesc(file_mlx_serving_v1_flags, 31);
+
+/**
+ * Describes the message mlx_serving.v1.PatchFlagRequest.
+ * Use `create(PatchFlagRequestSchema)` to create a new message.
+ */
+export const PatchFlagRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 32);
+
+/**
+ * Describes the message mlx_serving.v1.PatchFlagResponse.
+ * Use `create(PatchFlagResponseSchema)` to create a new message.
+ */
+export const PatchFlagResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 33);
+
+/**
+ * Describes the message mlx_serving.v1.DeleteFlagRequest.
+ * Use `create(DeleteFlagRequestSchema)` to create a new message.
+ */
+export const DeleteFlagRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 34);
+
+/**
+ * Describes the message mlx_serving.v1.DeleteFlagResponse.
+ * Use `create(DeleteFlagResponseSchema)` to create a new message.
+ */
+export const DeleteFlagResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 35);
+
+/**
+ * Describes the message mlx_serving.v1.RevertFlagRequest.
+ * Use `create(RevertFlagRequestSchema)` to create a new message.
+ */
+export const RevertFlagRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 36);
+
+/**
+ * Describes the message mlx_serving.v1.RevertFlagResponse.
+ * Use `create(RevertFlagResponseSchema)` to create a new message.
+ */
+export const RevertFlagResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 37);
+
+/**
+ * Describes the message mlx_serving.v1.ImportFlagsRequest.
+ * Use `create(ImportFlagsRequestSchema)` to create a new message.
+ */
+export const ImportFlagsRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 38);
+
+/**
+ * Describes the message mlx_serving.v1.ImportFlagsResponse.
+ * Use `create(ImportFlagsResponseSchema)` to create a new message.
+ */
+export const ImportFlagsResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 39);
+
+/**
+ * Describes the message mlx_serving.v1.ImportResult.
+ * Use `create(ImportResultSchema)` to create a new message.
+ */
+export const ImportResultSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 40);
+
+/**
+ * Describes the message mlx_serving.v1.SetSegmentRequest.
+ * Use `create(SetSegmentRequestSchema)` to create a new message.
+ */
+export const SetSegmentRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 41);
+
+/**
+ * Describes the message mlx_serving.v1.SetSegmentResponse.
+ * Use `create(SetSegmentResponseSchema)` to create a new message.
+ */
+export const SetSegmentResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 42);
+
+/**
+ * Describes the message mlx_serving.v1.DeleteSegmentRequest.
+ * Use `create(DeleteSegmentRequestSchema)` to create a new message.
+ */
+export const DeleteSegmentRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 43);
+
+/**
+ * Describes the message mlx_serving.v1.DeleteSegmentResponse.
+ * Use `create(DeleteSegmentResponseSchema)` to create a new message.
+ */
+export const DeleteSegmentResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 44);
+
+/**
+ * Describes the message mlx_serving.v1.AuditEntry.
+ * Use `create(AuditEntrySchema)` to create a new message.
+ */
+export const AuditEntrySchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 45);
+
+/**
+ * Describes the message mlx_serving.v1.ListAuditRequest.
+ * Use `create(ListAuditRequestSchema)` to create a new message.
+ */
+export const ListAuditRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 46);
+
+/**
+ * Describes the message mlx_serving.v1.ListAuditResponse.
+ * Use `create(ListAuditResponseSchema)` to create a new message.
+ */
+export const ListAuditResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 47);
+
+/**
+ * Describes the message mlx_serving.v1.VerifyAuditRequest.
+ * Use `create(VerifyAuditRequestSchema)` to create a new message.
+ */
+export const VerifyAuditRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 48);
+
+/**
+ * Describes the message mlx_serving.v1.VerifyAuditResponse.
+ * Use `create(VerifyAuditResponseSchema)` to create a new message.
+ */
+export const VerifyAuditResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 49);
+
+/**
+ * Describes the message mlx_serving.v1.GetFlagsAtRequest.
+ * Use `create(GetFlagsAtRequestSchema)` to create a new message.
+ */
+export const GetFlagsAtRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 50);
+
+/**
+ * Describes the message mlx_serving.v1.GetFlagsAtResponse.
+ * Use `create(GetFlagsAtResponseSchema)` to create a new message.
+ */
+export const GetFlagsAtResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 51);
+
+/**
+ * Describes the message mlx_serving.v1.GetStoreStateRequest.
+ * Use `create(GetStoreStateRequestSchema)` to create a new message.
+ */
+export const GetStoreStateRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 52);
+
+/**
+ * Describes the message mlx_serving.v1.GetStoreStateResponse.
+ * Use `create(GetStoreStateResponseSchema)` to create a new message.
+ */
+export const GetStoreStateResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 53);
+
+/**
+ * Describes the message mlx_serving.v1.SettleStoreRequest.
+ * Use `create(SettleStoreRequestSchema)` to create a new message.
+ */
+export const SettleStoreRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 54);
+
+/**
+ * Describes the message mlx_serving.v1.SettleStoreResponse.
+ * Use `create(SettleStoreResponseSchema)` to create a new message.
+ */
+export const SettleStoreResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 55);
+
+/**
+ * Describes the message mlx_serving.v1.AccessToken.
+ * Use `create(AccessTokenSchema)` to create a new message.
+ */
+export const AccessTokenSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 56);
+
+/**
+ * Describes the message mlx_serving.v1.CreateTokenRequest.
+ * Use `create(CreateTokenRequestSchema)` to create a new message.
+ */
+export const CreateTokenRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 57);
+
+/**
+ * Describes the message mlx_serving.v1.CreateTokenResponse.
+ * Use `create(CreateTokenResponseSchema)` to create a new message.
+ */
+export const CreateTokenResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 58);
+
+/**
+ * Describes the message mlx_serving.v1.ListTokensRequest.
+ * Use `create(ListTokensRequestSchema)` to create a new message.
+ */
+export const ListTokensRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 59);
+
+/**
+ * Describes the message mlx_serving.v1.ListTokensResponse.
+ * Use `create(ListTokensResponseSchema)` to create a new message.
+ */
+export const ListTokensResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 60);
+
+/**
+ * Describes the message mlx_serving.v1.RevokeTokenRequest.
+ * Use `create(RevokeTokenRequestSchema)` to create a new message.
+ */
+export const RevokeTokenRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 61);
+
+/**
+ * Describes the message mlx_serving.v1.RevokeTokenResponse.
+ * Use `create(RevokeTokenResponseSchema)` to create a new message.
+ */
+export const RevokeTokenResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 62);
+
+/**
+ * Describes the message mlx_serving.v1.AuthenticateTokenRequest.
+ * Use `create(AuthenticateTokenRequestSchema)` to create a new message.
+ */
+export const AuthenticateTokenRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 63);
+
+/**
+ * Describes the message mlx_serving.v1.AuthenticateTokenResponse.
+ * Use `create(AuthenticateTokenResponseSchema)` to create a new message.
+ */
+export const AuthenticateTokenResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 64);
+
+/**
+ * Describes the message mlx_serving.v1.PendingChange.
+ * Use `create(PendingChangeSchema)` to create a new message.
+ */
+export const PendingChangeSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 65);
+
+/**
+ * Describes the message mlx_serving.v1.ListPendingChangesRequest.
+ * Use `create(ListPendingChangesRequestSchema)` to create a new message.
+ */
+export const ListPendingChangesRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 66);
+
+/**
+ * Describes the message mlx_serving.v1.ListPendingChangesResponse.
+ * Use `create(ListPendingChangesResponseSchema)` to create a new message.
+ */
+export const ListPendingChangesResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 67);
+
+/**
+ * Describes the message mlx_serving.v1.DecidePendingChangeRequest.
+ * Use `create(DecidePendingChangeRequestSchema)` to create a new message.
+ */
+export const DecidePendingChangeRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 68);
+
+/**
+ * Describes the message mlx_serving.v1.DecidePendingChangeResponse.
+ * Use `create(DecidePendingChangeResponseSchema)` to create a new message.
+ */
+export const DecidePendingChangeResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 69);
+
+/**
+ * Describes the message mlx_serving.v1.RolloutStage.
+ * Use `create(RolloutStageSchema)` to create a new message.
+ */
+export const RolloutStageSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 70);
+
+/**
+ * Describes the message mlx_serving.v1.Rollout.
+ * Use `create(RolloutSchema)` to create a new message.
+ */
+export const RolloutSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 71);
+
+/**
+ * Describes the message mlx_serving.v1.StartRolloutRequest.
+ * Use `create(StartRolloutRequestSchema)` to create a new message.
+ */
+export const StartRolloutRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 72);
+
+/**
+ * Describes the message mlx_serving.v1.StartRolloutResponse.
+ * Use `create(StartRolloutResponseSchema)` to create a new message.
+ */
+export const StartRolloutResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 73);
+
+/**
+ * Describes the message mlx_serving.v1.ControlRolloutRequest.
+ * Use `create(ControlRolloutRequestSchema)` to create a new message.
+ */
+export const ControlRolloutRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 74);
+
+/**
+ * Describes the message mlx_serving.v1.ControlRolloutResponse.
+ * Use `create(ControlRolloutResponseSchema)` to create a new message.
+ */
+export const ControlRolloutResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 75);
+
+/**
+ * Describes the message mlx_serving.v1.ListRolloutsRequest.
+ * Use `create(ListRolloutsRequestSchema)` to create a new message.
+ */
+export const ListRolloutsRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 76);
+
+/**
+ * Describes the message mlx_serving.v1.ListRolloutsResponse.
+ * Use `create(ListRolloutsResponseSchema)` to create a new message.
+ */
+export const ListRolloutsResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 77);
+
+/**
+ * Describes the message mlx_serving.v1.PreviewFlagRequest.
+ * Use `create(PreviewFlagRequestSchema)` to create a new message.
+ */
+export const PreviewFlagRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 78);
+
+/**
+ * Describes the message mlx_serving.v1.PreviewFlagResponse.
+ * Use `create(PreviewFlagResponseSchema)` to create a new message.
+ */
+export const PreviewFlagResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 79);
+
+/**
+ * Describes the message mlx_serving.v1.ListStaleFlagsRequest.
+ * Use `create(ListStaleFlagsRequestSchema)` to create a new message.
+ */
+export const ListStaleFlagsRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 80);
+
+/**
+ * Describes the message mlx_serving.v1.ListStaleFlagsResponse.
+ * Use `create(ListStaleFlagsResponseSchema)` to create a new message.
+ */
+export const ListStaleFlagsResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 81);
+
+/**
+ * Describes the message mlx_serving.v1.StaleFlag.
+ * Use `create(StaleFlagSchema)` to create a new message.
+ */
+export const StaleFlagSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_flags, 82);
+
+/**
+ * Describes the enum mlx_serving.v1.StoreDecision.
+ */
+export const StoreDecisionSchema = /*@__PURE__*/
+  enumDesc(file_mlx_serving_v1_flags, 0);
+
+/**
+ * @generated from enum mlx_serving.v1.StoreDecision
+ */
+export const StoreDecision = /*@__PURE__*/
+  tsEnum(StoreDecisionSchema);
+
+/**
+ * Describes the enum mlx_serving.v1.RolloutAction.
+ */
+export const RolloutActionSchema = /*@__PURE__*/
+  enumDesc(file_mlx_serving_v1_flags, 1);
+
+/**
+ * @generated from enum mlx_serving.v1.RolloutAction
+ */
+export const RolloutAction = /*@__PURE__*/
+  tsEnum(RolloutActionSchema);
 
 /**
  * Feature flags on Redis: snapshots for gateways, changes for operators.

@@ -1,0 +1,131 @@
+import type { LiveFlags } from '../snapshot/live-flags.ts';
+import { type AuditHead, type FlagStore, NO_AUDIT } from '../store/flag-store.ts';
+import { type AuditEntry, problemOf, readEntry } from './audit-entry.ts';
+import { PastState } from './past-state.ts';
+
+const BATCH = 500;
+const MAX_LIMIT = 1_000;
+/** Most entries that one search reads; the answer says where to read on. */
+const MAX_SCANNED = 20_000;
+const MAX_PROBLEMS = 50;
+
+export interface AuditSearch {
+  readonly flag: string;
+  readonly actor: string;
+  readonly action: string;
+  readonly text: string;
+  readonly sinceMs: number;
+  /** 0 for no bound. */
+  readonly untilMs: number;
+  /** 0 for the newest. */
+  readonly beforeRevision: bigint;
+  readonly limit: number;
+}
+
+export interface Verification {
+  readonly entries: number;
+  readonly headHash: string;
+  readonly problems: string[];
+}
+
+/** A moment of the past. */
+export type Moment = { readonly revision: bigint } | { readonly atMs: number };
+
+/** Reads the audit trail: search, verification, and the flags of any moment (SPEC F22). */
+export class AuditService {
+  readonly #store: FlagStore;
+  readonly #live: LiveFlags;
+
+  constructor(store: FlagStore, live: LiveFlags) {
+    this.#store = store;
+    this.#live = live;
+  }
+
+  /** The newest first. All entries of one revision are answered together. */
+  async search(search: AuditSearch): Promise<{ entries: AuditEntry[]; next: bigint | undefined }> {
+    const limit = Math.min(search.limit || 100, MAX_LIMIT);
+    const matches = matcher(search);
+    const found: AuditEntry[] = [];
+    let before = search.beforeRevision === 0n ? undefined : `${search.beforeRevision}-0`;
+    let reached = 0n;
+    for (let scanned = 0; scanned < MAX_SCANNED; ) {
+      const batch = await this.#store.newestAudit(before, BATCH);
+      for (const stored of batch) {
+        before = stored.id;
+        const entry = readEntry(stored);
+        if (!entry) continue;
+        if (found.length >= limit && entry.revision !== found.at(-1)!.revision) return { entries: found, next: found.at(-1)!.revision };
+        if (entry.atMs < search.sinceMs) return { entries: found, next: undefined };
+        if (matches(entry)) found.push(entry);
+        reached = entry.revision;
+      }
+      scanned += batch.length;
+      if (batch.length < BATCH) return { entries: found, next: undefined };
+    }
+    return { entries: found, next: reached };
+  }
+
+  /** Follows the chain from its first entry to its head, and holds it against the head that was known here before. */
+  async verify(): Promise<Verification> {
+    const known = this.#live.auditHead;
+    const problems: string[] = [];
+    let [entries, previousHash, atKnown] = [0, '', ''];
+    for await (const batch of this.#store.auditTrail()) {
+      for (const stored of batch) {
+        const problem = problemOf(stored, previousHash);
+        if (problem && problems.length < MAX_PROBLEMS) problems.push(problem);
+        previousHash = stored.hash;
+        if (++entries === known.count) atKnown = stored.hash;
+      }
+    }
+    problems.push(...endProblems({ count: entries, hash: previousHash }, await this.#store.auditHead(), known, atKnown));
+    return { entries, headHash: previousHash, problems };
+  }
+
+  /** When each flag was last changed, Unix time in milliseconds. */
+  async lastChanges(): Promise<Map<string, number>> {
+    const changes = new Map<string, number>();
+    for await (const batch of this.#store.auditTrail()) {
+      for (const stored of batch) {
+        const entry = readEntry(stored);
+        if (entry && !entry.action.includes('.')) changes.set(entry.flag, entry.atMs);
+      }
+    }
+    return changes;
+  }
+
+  /** The flags at a moment: after the last change that was not later. */
+  async at(moment: Moment): Promise<PastState> {
+    const past = new PastState();
+    const range = 'revision' in moment ? { upToRevision: moment.revision } : {};
+    for await (const batch of this.#store.auditTrail(range)) {
+      for (const stored of batch) {
+        const entry = readEntry(stored);
+        if (!entry) continue;
+        if ('atMs' in moment && entry.atMs > moment.atMs) return past;
+        past.follow(entry);
+      }
+    }
+    return past;
+  }
+}
+
+function endProblems(found: AuditHead, head: AuditHead, known: AuditHead, atKnown: string): string[] {
+  const problems: string[] = [];
+  // A change between reading the trail and its head is no removal.
+  if (head.count < found.count || (head.count === found.count && head.hash !== found.hash)) problems.push('The end of the trail is not the one that was noted with the last change.');
+  if (found.count < known.count) problems.push(`The trail has ${found.count} entries, and ${known.count} were known: entries were removed.`);
+  else if (known !== NO_AUDIT && known.count > 0 && atKnown !== known.hash) problems.push(`Entry number ${known.count} is not the one that was known: the trail was written anew.`);
+  return problems;
+}
+
+function matcher({ flag, actor, action, text, untilMs }: AuditSearch): (entry: AuditEntry) => boolean {
+  const wanted = text.toLowerCase();
+  const holds = ({ reason, actor: by, flag: of, before, after }: AuditEntry): boolean => [reason, by, of, before, after].some((part) => part?.toLowerCase().includes(wanted));
+  return (entry) =>
+    (flag === '' || entry.flag === flag) &&
+    (actor === '' || entry.actor === actor) &&
+    (action === '' || entry.action === action) &&
+    (untilMs === 0 || entry.atMs <= untilMs) &&
+    (wanted === '' || holds(entry));
+}

@@ -1,0 +1,36 @@
+import type { PropagationProof } from '@mlx-serving/service-kit';
+import type { LiveFlag } from '../snapshot/live-flags.ts';
+
+export const WRITE_KINDS = ['set', 'delete', 'kill', 'revive', 'emergency', 'segment', 'file'] as const;
+export type WriteKind = (typeof WRITE_KINDS)[number];
+
+/** Who changes something, and why. */
+export interface Change {
+  readonly actor: string;
+  readonly reason: string;
+}
+
+export interface Proof extends PropagationProof {
+  readonly revision: bigint;
+  /** False: the store does not have the change yet; it is journalled on disk. */
+  readonly durable: boolean;
+}
+
+/** A change that waits for a second person. */
+export interface PendingChange {
+  readonly id: string;
+  readonly action: 'set' | 'delete' | 'rollout';
+  readonly flag: string;
+  /** What would be written; empty for a deletion. */
+  readonly after: string;
+  /** The revision of the flag when the change was asked for; 0 for a new flag. */
+  readonly revision: string;
+  readonly requestedBy: string;
+  readonly reason: string;
+  readonly atMs: number;
+  /** Why it needs a second person. */
+  readonly why: string;
+}
+
+/** What became of a change: done and proved, or waiting. */
+export type Outcome = { readonly flag: LiveFlag | undefined; readonly proof: Proof } | { readonly pending: PendingChange };

@@ -1,0 +1,86 @@
+import { z } from 'zod';
+import { type Logger, readFileIfPresent, writeFileAtomically } from '@mlx-serving/service-kit';
+import type { RecordKind, StoredState } from '../store/flag-store.ts';
+import type { LiveFlags } from './live-flags.ts';
+
+const WRITE_EVERY_MS = 250;
+
+const kill = z.object({ actor: z.string(), reason: z.string(), atMs: z.number() });
+const texts = z.record(z.string(), z.string());
+const kept = z.object({
+  epoch: z.string(),
+  revision: z.string().transform(BigInt),
+  takenAtMs: z.number(),
+  auditHead: z.object({ count: z.number(), hash: z.string() }),
+  flags: z.record(z.string(), z.object({ text: z.string(), revision: z.string().transform(BigInt) })),
+  kills: z.record(z.string(), kill),
+  emergency: kill.extend({ killSwitch: z.boolean(), rollbackToBaseline: z.boolean() }),
+  records: z.object({ segments: texts, tokens: texts, pending: texts, rollouts: texts }),
+});
+
+/** The flags in force, on disk: what a start without the store serves (SPEC F14). Readable by its owner only. */
+export class KeptState {
+  readonly #path: string;
+  readonly #logger: Logger;
+  readonly #live: LiveFlags;
+  #timer: NodeJS.Timeout | undefined;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(path: string, live: LiveFlags, logger: Logger) {
+    this.#path = path;
+    this.#live = live;
+    this.#logger = logger;
+  }
+
+  /** @returns false when nothing is kept, or it cannot be read, which is logged */
+  async restore(): Promise<boolean> {
+    try {
+      const bytes = await readFileIfPresent(this.#path);
+      if (!bytes) return false;
+      const { takenAtMs, ...state } = toState(kept.parse(JSON.parse(Buffer.from(bytes).toString('utf8'))));
+      this.#live.replace(state, takenAtMs);
+      this.#logger.info({ revision: String(state.revision), flags: state.flags.size, ageMs: Date.now() - takenAtMs }, 'flags taken from the disk until the store answers');
+      return true;
+    } catch (error) {
+      this.#logger.warn({ file: this.#path, problem: String(error) }, 'the kept flags cannot be read');
+      return false;
+    }
+  }
+
+  /** Writes soon; many changes cost one write. */
+  save(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      void this.write();
+    }, WRITE_EVERY_MS).unref();
+  }
+
+  write(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#writing = this.#writing.then(async () => {
+      if (this.#live.takenAtMs === undefined) return;
+      await writeFileAtomically(this.#path, this.#text(), 0o600).catch((error: unknown) => this.#logger.warn({ file: this.#path, problem: String(error) }, 'the flags cannot be kept on disk'));
+    });
+    return this.#writing;
+  }
+
+  #text(): string {
+    const { epoch, storeRevision, takenAtMs, auditHead, flags, kills, emergency, records } = this.#live;
+    const maps = Object.fromEntries(Object.entries<ReadonlyMap<string, string>>(records).map(([kind, map]) => [kind, Object.fromEntries<string>(map)]));
+    const stored = flags.map(({ name, text, revision }) => [name, { text, revision: String(revision) }] as const);
+    return JSON.stringify({ epoch, revision: String(storeRevision), takenAtMs, auditHead, flags: Object.fromEntries(stored), kills: Object.fromEntries(kills), emergency, records: maps });
+  }
+}
+
+function toState(file: z.output<typeof kept>): StoredState & { takenAtMs: number } {
+  const kills = new Map(Object.entries(file.kills));
+  const recordsOf = (kind: RecordKind): Map<string, string> => new Map(Object.entries(file.records[kind]));
+  return {
+    ...file,
+    lost: false,
+    kills,
+    flags: new Map(Object.entries(file.flags).map(([name, flag]) => [name, { ...flag, kill: kills.get(name) }])),
+    records: { segments: recordsOf('segments'), tokens: recordsOf('tokens'), pending: recordsOf('pending'), rollouts: recordsOf('rollouts') },
+  };
+}
