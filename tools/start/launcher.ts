@@ -1,5 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { waitForCircle } from './circle.ts';
 import { LaunchError, type StartOptions } from './options.ts';
 import { assertPortsFree } from './port-check.ts';
 import { portsFor, portsInUse } from './ports.ts';
@@ -12,6 +13,8 @@ import { Supervisor } from './supervisor.ts';
 
 /** Signals that come within this time after the first are the same key press: npm passes on what the terminal sent too. */
 const SAME_KEY_PRESS_MS = 1_000;
+/** How long the gateway may take to meet services that are ready already. */
+const CIRCLE_LIMIT_MS = 15_000;
 
 const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
 
@@ -52,6 +55,8 @@ async function supervise(options: StartOptions, system: SystemOptions, state: St
   const urls = urlsOf(system, state);
   const work = async (): Promise<number | string> => {
     await supervisor.start();
+    const missing = await waitForCircle(system.ports.gatewayOperations, CIRCLE_LIMIT_MS);
+    if (missing.length > 0) say(`! ready, but the gateway still waits for ${missing.join(' and ')}`);
     process.stdout.write(options.json ? `${JSON.stringify(urls)}\n` : readyText(urls));
     if (!options.once) return supervisor.givenUp;
     process.stdout.write(`${await streamOneAnswer(urls.gateway, urls.model)}\n`);
