@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { canaryFile, type CanaryFile } from '@mlx-serving/policy';
 import { type App, assertBindable, ConfigFile, createRedis, type Logger, OperationsServer, ReplicaRegistry } from '@mlx-serving/service-kit';
@@ -5,7 +7,9 @@ import { ComparisonService } from './comparison/comparison-service.ts';
 import type { CanaryConfig } from './config.ts';
 import { createHealth } from './health.ts';
 import { directive, type Gateways } from './link/link-handler.ts';
-import { createCanaryMetrics } from './metrics.ts';
+import { type CanaryMetrics, createCanaryMetrics } from './metrics.ts';
+import { createRolloutFeature } from './rollout/create-rollout.ts';
+import { RedisRolloutStore } from './rollout/redis-rollout-store.ts';
 import { RedisRoutingStore } from './routing/redis-routing-store.ts';
 import { RoutingService } from './routing/routing-service.ts';
 import { createServer } from './server.ts';
@@ -19,18 +23,56 @@ export interface CanaryApp extends App {
 export async function createApp(config: CanaryConfig, logger: Logger, now: () => number = () => performance.now()): Promise<CanaryApp> {
   assertBindable(config.host, config.trustedNetwork);
   const metrics = createCanaryMetrics();
-  const file = new ConfigFile({
-    path: join(config.configDirectory, 'canary.yaml'),
-    schema: canaryFile,
-    logger,
-    onChange: (value) => configure(value),
-    onRefused: () => metrics.refusedConfigurations.inc(),
-  });
+  const onChange = (value: CanaryFile): Promise<void> => configure(value);
+  const file = new ConfigFile({ path: join(config.configDirectory, 'canary.yaml'), schema: canaryFile, logger, onChange, onRefused: () => metrics.refusedConfigurations.inc() });
   const initial = await file.load();
   const redis = createRedis(config.redisUrl, logger, 'canary');
   const gateways: Gateways = new ReplicaRegistry();
-  const routing = new RoutingService({
-    store: new RedisRoutingStore(redis, config.redisPrefix),
+  const routing = createRouting(new RedisRoutingStore(redis, config.redisPrefix), config, gateways, metrics, logger);
+  const comparison: ComparisonService = new ComparisonService({
+    status: (summaries) => feature.status(summaries),
+    onReport: (report) => feature.service.ingest(report),
+    onLook: () => feature.service.look(),
+    onChange: (value) => gateways.broadcast(directive({ case: 'comparison', value })),
+    metrics,
+    now,
+  });
+  const store = new RedisRolloutStore(redis, config.redisPrefix);
+  const feature = createRolloutFeature({ store, holder: holderOf(config), addresses: config.canaryWorkers, routing, comparison, gateways, metrics, now, logger });
+  const configure = async (value: CanaryFile): Promise<void> => {
+    comparison.configure(value.monitoring);
+    await feature.service.configure(value);
+  };
+  const server = createServer({ gateways, routing, comparison, metrics, ...feature.doors }, logger);
+  const ports = { grpc: 0, operations: 0 };
+  const health = createHealth({ isListening: () => ports.grpc !== 0, gateways, routing, keeper: feature.keeper });
+  const operations = new OperationsServer({ host: config.host, port: config.operationsPort, registry: metrics.registry, health });
+  return {
+    ports,
+    start: async () => {
+      ports.operations = await operations.start();
+      await configure(initial);
+      await feature.start();
+      ports.grpc = await server.start(config.host, config.grpcPort);
+      file.watch();
+    },
+    reload: () => file.reload(),
+    stop: async () => {
+      file.stop();
+      comparison.stop();
+      await feature.stop();
+      routing.stop();
+      gateways.close();
+      await server.stop();
+      await operations.stop();
+      redis.disconnect();
+    },
+  };
+}
+
+function createRouting(store: RedisRoutingStore, config: CanaryConfig, gateways: Gateways, metrics: CanaryMetrics, logger: Logger): RoutingService {
+  return new RoutingService({
+    store,
     hasCanaryWorker: config.canaryWorkers.length > 0,
     logger,
     onTable: (table) => {
@@ -39,37 +81,9 @@ export async function createApp(config: CanaryConfig, logger: Logger, now: () =>
       gateways.broadcast(directive({ case: 'routingTable', value: table }));
     },
   });
-  const comparison = new ComparisonService({
-    isEnabled: () => routing.table.enabled,
-    onChange: (value) => gateways.broadcast(directive({ case: 'comparison', value })),
-    metrics,
-    now,
-  });
-  const configure = (value: CanaryFile): Promise<void> => {
-    comparison.configure(value.monitoring);
-    return routing.apply(value.canary);
-  };
-  const server = createServer({ gateways, routing, comparison, metrics }, logger);
-  const ports = { grpc: 0, operations: 0 };
-  const health = createHealth({ isListening: () => ports.grpc !== 0, gateways, routing });
-  const operations = new OperationsServer({ host: config.host, port: config.operationsPort, registry: metrics.registry, health });
-  return {
-    ports,
-    start: async () => {
-      ports.operations = await operations.start();
-      await configure(initial);
-      ports.grpc = await server.start(config.host, config.grpcPort);
-      file.watch();
-    },
-    reload: () => file.reload(),
-    stop: async () => {
-      file.stop();
-      comparison.stop();
-      routing.stop();
-      gateways.close();
-      await server.stop();
-      await operations.stop();
-      redis.disconnect();
-    },
-  };
+}
+
+/** Two processes never have one host and port at a time, so this names the replica over its restarts. */
+function holderOf({ replicaId, grpcPort }: CanaryConfig): string {
+  return replicaId || `${hostname()}:${grpcPort || randomUUID()}`;
 }

@@ -10,7 +10,13 @@ export const environment = {
     schema: addresses,
     help: 'Workers of the canary, host:port, comma-separated. Without one the canary gets no traffic.',
   },
-  redisUrl: { name: 'REDIS_URL', default: 'redis://127.0.0.1:16379', schema: text, help: 'Where the revision of the routing table is kept.' },
+  replicaId: {
+    name: 'MLX_SERVING_REPLICA_ID',
+    default: '',
+    schema: z.string().max(128),
+    help: 'Name under which this replica acts. Default: host and gRPC port, so that a restart takes up at once what it left.',
+  },
+  redisUrl: { name: 'REDIS_URL', default: 'redis://127.0.0.1:16379', schema: text, help: 'Where the rollout and the revision of the routing table are kept.' },
   redisPrefix: { name: 'MLX_SERVING_REDIS_PREFIX', default: '', schema: z.string(), help: 'Put before every key in Redis.' },
 } as const;
 

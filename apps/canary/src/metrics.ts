@@ -23,15 +23,21 @@ export const metricsTable = {
   rollbacks: {
     type: 'counter',
     name: 'mlx_serving_canary_rollbacks_total',
-    help: 'Rollbacks of the canary, by reason. Stays at 0 while variants are only compared.',
+    help: 'Rollbacks of the canary, by reason: the trigger that fired, `manual` or `aborted`.',
     labels: ['reason'],
   },
   rollbackTriggers: {
     type: 'counter',
     name: 'mlx_serving_canary_rollback_triggers_total',
-    help: 'Rollback triggers that fired, by trigger. Stays at 0 while variants are only compared.',
+    help: 'Rollback triggers that fired, by trigger: critical ones, which roll back, and warnings, each once a stage.',
     labels: ['trigger'],
   },
+  counterfactualRollbacks: {
+    type: 'counter',
+    name: 'mlx_serving_canary_counterfactual_rollbacks_total',
+    help: 'Looks at which thresholds on bare ratios would have rolled back. Nothing acts on it.',
+  },
+  acting: { type: 'gauge', name: 'mlx_serving_canary_acting', help: 'Whether this replica judges: 1 or 0.' },
   linkedGateways: { type: 'gauge', name: 'mlx_serving_canary_linked_gateways', help: 'Gateways that are linked now.' },
   routingRevision: { type: 'gauge', name: 'mlx_serving_canary_routing_revision', help: 'Revision of the routing table in force.' },
   rolloutPercentage: {

@@ -138,7 +138,7 @@ describe('the canary service', () => {
     expect(comparison).toMatchObject({
       baseline: { errors: 0n, errorRate: 0, latencyP95Ms: 200 },
       canary: { requests: 30n, errors: 1n, latencyP95Ms: 300 },
-      status: 'insufficient_data',
+      status: 'inconclusive',
     });
     expect(await again.client.getState({})).toMatchObject({ reportsTotal: 61n, recent: { length: 61 }, comparison: { canary: { requests: 30n } } });
     const metrics = await operations(app, '/metrics');

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { percentage } from './percentage.ts';
+import { STATISTICAL_TRIGGERS, type StatisticalTrigger } from './verdicts/metrics-judged.ts';
 
 export const canaryRouting = z.strictObject({
   enabled: z.boolean(),
@@ -13,9 +14,19 @@ export const canaryRouting = z.strictObject({
 });
 
 export const rollbackTrigger = z.strictObject({
-  name: z.enum(['high_error_rate', 'high_latency', 'memory_leak', 'crash_rate']),
+  name: z.enum(['memory_leak', 'crash_rate', ...(Object.keys(STATISTICAL_TRIGGERS) as StatisticalTrigger[])]),
+  /** Times the baseline's; MB an hour of `memory_leak`; exits a request of `crash_rate`. */
   threshold: z.number().min(0),
   severity: z.enum(['critical', 'warning']),
+});
+
+export const canaryWebhook = z.strictObject({
+  /** `before` may refuse: any answer but 2xx keeps the stage. `after` is told, and its answer does not matter. */
+  when: z.enum(['before', 'after']),
+  url: z.url({ protocol: /^https?$/ }),
+  /** A file whose text signs the body by HMAC-SHA256. */
+  secretFile: z.string().min(1),
+  timeoutMs: z.number().int().min(100).max(60_000).default(5_000),
 });
 
 /** `config/canary.yaml` (SPEC C1–C3). */
@@ -26,8 +37,11 @@ export const canaryFile = z.strictObject({
     cooldownMs: z.number().int().min(0),
     gradual: z.boolean(),
     triggers: z.array(rollbackTrigger),
+    /** Excess bad requests of the canary at which it is stopped before the test is sure. */
+    blastRadius: z.number().int().min(1).default(100),
   }),
   monitoring: z.strictObject({ enabled: z.boolean(), intervalMs: z.number().int().min(100), retentionHours: z.number().min(0.01) }),
+  webhooks: z.array(canaryWebhook).max(20).default([]),
 });
 
 export type CanaryFile = z.infer<typeof canaryFile>;

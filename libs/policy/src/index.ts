@@ -1,4 +1,4 @@
-export { type CanaryFile, canaryFile, canaryRouting, rollbackTrigger } from './canary-file.ts';
+export { type CanaryFile, canaryFile, canaryRouting, canaryWebhook, rollbackTrigger } from './canary-file.ts';
 export {
   checkFeatureFlagsFile,
   emergencySwitches,
@@ -41,3 +41,4 @@ export { LEAST_MEMORY_SAMPLES, type MemorySample, type MemorySlope, memorySlope 
 export { type Observation, PLAIN_EVENTS, STATISTICAL_TRIGGERS, type StatisticalTrigger, TAIL_METRICS, TAIL_QUANTILES, type TailMetric } from './verdicts/metrics-judged.ts';
 export { logRateAbove, logRateBelow, type RateCounts } from './verdicts/rate-test.ts';
 export { logSampleRatioMismatch } from './verdicts/sample-ratio.ts';
+export { type ExpectedRollout, expectRequests } from './verdicts/expected-requests.ts';

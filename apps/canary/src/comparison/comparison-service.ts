@@ -1,13 +1,18 @@
 import { create, equals } from '@bufbuild/protobuf';
 import { type CanaryComparison, CanaryComparisonSchema, type StreamReport, type StreamReportBatch } from '@mlx-serving/contracts';
 import type { CanaryFile, Variant } from '@mlx-serving/policy';
+import { RollingSums } from '@mlx-serving/tdigest';
 import type { CanaryMetrics } from '../metrics.ts';
-import { comparisonStatus } from './comparison-status.ts';
 import { SeenReports } from './seen-reports.ts';
 import { VariantWindow } from './variant-window.ts';
 
 export interface ComparisonServiceOptions {
-  readonly isEnabled: () => boolean;
+  /** One word for both variants as they stand. */
+  readonly status: (comparison: Pick<CanaryComparison, 'baseline' | 'canary'>) => string;
+  /** Called with each report, once. */
+  readonly onReport: (report: StreamReport) => void;
+  /** Called every `monitoring.intervalMs`, before the comparison is shown. */
+  readonly onLook: () => Promise<void>;
   /** Called every `monitoring.intervalMs` when the comparison changed. */
   readonly onChange: (comparison: CanaryComparison) => void;
   readonly metrics: CanaryMetrics;
@@ -20,6 +25,7 @@ const RECENT = 100;
 /** Parts of the window. */
 const SLOTS = 60;
 const HOUR_MS = 3_600_000;
+const MINUTE_MS = 60_000;
 
 type Monitoring = CanaryFile['monitoring'];
 
@@ -27,6 +33,7 @@ type Monitoring = CanaryFile['monitoring'];
 export class ComparisonService {
   readonly #options: ComparisonServiceOptions;
   readonly #seen = new SeenReports();
+  readonly #lastMinute: RollingSums<'requests'>;
   #windows: Record<Variant, VariantWindow> | undefined;
   #retentionHours = 0;
   #recent: StreamReport[] = [];
@@ -36,6 +43,12 @@ export class ComparisonService {
 
   constructor(options: ComparisonServiceOptions) {
     this.#options = options;
+    this.#lastMinute = new RollingSums(['requests'], { windowMs: MINUTE_MS, now: options.now });
+  }
+
+  /** Requests a second over the last minute, both variants. */
+  get requestsPerSecond(): number {
+    return this.#lastMinute.read().requests / (MINUTE_MS / 1_000);
   }
 
   /** Starts, or goes on with other settings. A window whose length stays keeps its samples. */
@@ -43,7 +56,7 @@ export class ComparisonService {
     this.stop();
     if (retentionHours !== this.#retentionHours) this.#windows = this.#createWindows(retentionHours);
     this.#retentionHours = retentionHours;
-    if (enabled) this.#timer = setInterval(() => this.tick(), intervalMs);
+    if (enabled) this.#timer = setInterval(() => void this.#options.onLook().finally(() => this.tick()), intervalMs);
   }
 
   stop(): void {
@@ -62,7 +75,7 @@ export class ComparisonService {
   /** Both variants as they stand now. */
   compare(): CanaryComparison {
     const [baseline, canary] = [this.#window('baseline').summary(), this.#window('canary').summary()];
-    return create(CanaryComparisonSchema, { baseline, canary, status: comparisonStatus(this.#options.isEnabled(), baseline, canary) });
+    return create(CanaryComparisonSchema, { baseline, canary, status: this.#options.status({ baseline, canary }) });
   }
 
   /** Shows the comparison, and hands it over when it changed. */
@@ -97,7 +110,9 @@ export class ComparisonService {
     if (this.#recent.length > RECENT) this.#recent.shift();
     const variant = report.decision?.variant;
     if (variant !== 'baseline' && variant !== 'canary') return;
+    this.#lastMinute.add('requests');
     if (this.#window(variant).add(report)) this.#options.metrics.requests.inc({ variant });
+    this.#options.onReport(report);
   }
 
   #window(variant: Variant): VariantWindow {

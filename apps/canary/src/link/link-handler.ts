@@ -12,6 +12,10 @@ export interface LinkHandlerOptions {
   readonly gateways: Gateways;
   readonly routing: RoutingService;
   readonly comparison: ComparisonService;
+  /** Whether this replica judges: gateways link to the one that does. */
+  readonly isActing: () => boolean;
+  /** Called after each batch of reports. */
+  readonly onBatch: () => void;
   readonly metrics: CanaryMetrics;
 }
 
@@ -31,8 +35,10 @@ export function createLinkHandler(options: LinkHandlerOptions): LinkHandler {
       try {
         if (message.case === 'hello') replicaId = welcome(call, message.value, replicaId, options);
         else if (replicaId === undefined) throw errors.HELLO_MISSING();
-        else if (message.case === 'reports') options.comparison.ingest(message.value);
-        else if (message.case === 'acknowledgement') options.gateways.acknowledge(replicaId, message.value.revision);
+        else if (message.case === 'reports') {
+          options.comparison.ingest(message.value);
+          options.onBatch();
+        } else if (message.case === 'acknowledgement') options.gateways.acknowledge(replicaId, message.value.revision);
       } catch (error) {
         call.emit('error', toGrpcError(ServiceError.from(error)));
       }
@@ -44,6 +50,7 @@ export function createLinkHandler(options: LinkHandlerOptions): LinkHandler {
 function welcome(call: LinkCall, hello: CanaryHello, former: string | undefined, options: LinkHandlerOptions): string {
   const { replicaId, routingRevision } = hello;
   const { gateways, routing, comparison, metrics } = options;
+  if (!options.isActing()) throw errors.NOT_ACTING();
   if (former !== undefined) throw errors.HELLO_REPEATED();
   if (replicaId.length < 1 || replicaId.length > 128) throw errors.REPLICA_ID_INVALID();
   gateways.add(replicaId, call);

@@ -1,7 +1,6 @@
 import type { StatsResponse } from '@mlx-serving/contracts';
-import type { Logger } from '@mlx-serving/service-kit';
+import { type Logger, WorkerWatch } from '@mlx-serving/service-kit';
 import type { QosMetrics } from '../metrics.ts';
-import { WorkerWatch } from './worker-watch.ts';
 
 /** Watches every configured worker and shows what they say as metrics, by address. */
 export class WorkerService {

@@ -175,7 +175,8 @@ export declare type CanaryComparison = Message<"mlx_serving.v1.CanaryComparison"
   canary?: VariantSummary | undefined;
 
   /**
-   * "disabled", "healthy" or "insufficient_data".
+   * "disabled", "insufficient_data", "inconclusive", "healthy", "warning", "sample_ratio_mismatch", "frozen", "paused",
+   * "waiting_for_approval", "rolling_back", "rolled_back", "aborted" or "promoted".
    *
    * @generated from field: string status = 3;
    */
@@ -261,6 +262,11 @@ export declare type CanaryGetStateResponse = Message<"mlx_serving.v1.CanaryGetSt
    * @generated from field: repeated mlx_serving.v1.StreamReport recent = 5;
    */
   recent: StreamReport[];
+
+  /**
+   * @generated from field: mlx_serving.v1.CanaryRollout rollout = 6;
+   */
+  rollout?: CanaryRollout | undefined;
 };
 
 /**
@@ -268,6 +274,624 @@ export declare type CanaryGetStateResponse = Message<"mlx_serving.v1.CanaryGetSt
  * Use `create(CanaryGetStateResponseSchema)` to create a new message.
  */
 export declare const CanaryGetStateResponseSchema: GenMessage<CanaryGetStateResponse>;
+
+/**
+ * Where the rollout stands, and why.
+ *
+ * @generated from message mlx_serving.v1.CanaryRollout
+ */
+export declare type CanaryRollout = Message<"mlx_serving.v1.CanaryRollout"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * "file" or "deploy".
+   *
+   * @generated from field: string source = 2;
+   */
+  source: string;
+
+  /**
+   * "running", "paused", "rolling_back", "rolled_back", "aborted" or "promoted".
+   *
+   * @generated from field: string phase = 3;
+   */
+  phase: string;
+
+  /**
+   * As CanaryComparison's status.
+   *
+   * @generated from field: string status = 4;
+   */
+  status: string;
+
+  /**
+   * Why it is in this phase, or why it is frozen; empty when there is nothing to say.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: repeated mlx_serving.v1.CanaryStage stages = 6;
+   */
+  stages: CanaryStage[];
+
+  /**
+   * @generated from field: uint32 stage = 7;
+   */
+  stage: number;
+
+  /**
+   * @generated from field: double percentage = 8;
+   */
+  percentage: number;
+
+  /**
+   * @generated from field: int64 stage_since_ms = 9;
+   */
+  stageSinceMs: bigint;
+
+  /**
+   * @generated from field: int64 cooldown_until_ms = 10;
+   */
+  cooldownUntilMs: bigint;
+
+  /**
+   * @generated from field: uint64 version = 11;
+   */
+  version: bigint;
+
+  /**
+   * @generated from field: mlx_serving.v1.CanaryJudgement judgement = 12;
+   */
+  judgement?: CanaryJudgement | undefined;
+
+  /**
+   * Oldest first, at most 100.
+   *
+   * @generated from field: repeated mlx_serving.v1.CanaryHistoryEntry history = 13;
+   */
+  history: CanaryHistoryEntry[];
+
+  /**
+   * Whether this replica judges.
+   *
+   * @generated from field: bool acting = 14;
+   */
+  acting: boolean;
+
+  /**
+   * What thresholds on bare ratios would have done, were they in force.
+   *
+   * @generated from field: mlx_serving.v1.CanaryCounterfactual counterfactual = 15;
+   */
+  counterfactual?: CanaryCounterfactual | undefined;
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryRollout.
+ * Use `create(CanaryRolloutSchema)` to create a new message.
+ */
+export declare const CanaryRolloutSchema: GenMessage<CanaryRollout>;
+
+/**
+ * @generated from message mlx_serving.v1.CanaryStage
+ */
+export declare type CanaryStage = Message<"mlx_serving.v1.CanaryStage"> & {
+  /**
+   * @generated from field: double percentage = 1;
+   */
+  percentage: number;
+
+  /**
+   * Shortest stay, in milliseconds. A stage is left on evidence, never on time alone.
+   *
+   * @generated from field: uint64 hold_ms = 2;
+   */
+  holdMs: bigint;
+
+  /**
+   * The next stage needs a "promote" by a person.
+   *
+   * @generated from field: bool gate = 3;
+   */
+  gate: boolean;
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryStage.
+ * Use `create(CanaryStageSchema)` to create a new message.
+ */
+export declare const CanaryStageSchema: GenMessage<CanaryStage>;
+
+/**
+ * @generated from message mlx_serving.v1.CanaryJudgement
+ */
+export declare type CanaryJudgement = Message<"mlx_serving.v1.CanaryJudgement"> & {
+  /**
+   * @generated from field: repeated mlx_serving.v1.CanaryFinding findings = 1;
+   */
+  findings: CanaryFinding[];
+
+  /**
+   * @generated from field: double excess_bad_requests = 2;
+   */
+  excessBadRequests: number;
+
+  /**
+   * @generated from field: bool sample_ratio_mismatch = 3;
+   */
+  sampleRatioMismatch: boolean;
+
+  /**
+   * Surely not worse by the margin.
+   *
+   * @generated from field: bool not_worse = 4;
+   */
+  notWorse: boolean;
+
+  /**
+   * @generated from field: double promotion_progress = 5;
+   */
+  promotionProgress: number;
+
+  /**
+   * Units that count in this stage.
+   *
+   * @generated from field: uint64 canary_units = 6;
+   */
+  canaryUnits: bigint;
+
+  /**
+   * @generated from field: uint64 baseline_units = 7;
+   */
+  baselineUnits: bigint;
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryJudgement.
+ * Use `create(CanaryJudgementSchema)` to create a new message.
+ */
+export declare const CanaryJudgementSchema: GenMessage<CanaryJudgement>;
+
+/**
+ * @generated from message mlx_serving.v1.CanaryFinding
+ */
+export declare type CanaryFinding = Message<"mlx_serving.v1.CanaryFinding"> & {
+  /**
+   * @generated from field: string trigger = 1;
+   */
+  trigger: string;
+
+  /**
+   * "critical" or "warning".
+   *
+   * @generated from field: string severity = 2;
+   */
+  severity: string;
+
+  /**
+   * @generated from field: bool fired = 3;
+   */
+  fired: boolean;
+
+  /**
+   * 0 to 1: how much of the evidence that is needed is there.
+   *
+   * @generated from field: double progress = 4;
+   */
+  progress: number;
+
+  /**
+   * Times the baseline's rate; absent while it cannot be told.
+   *
+   * @generated from field: optional double ratio = 5;
+   */
+  ratio?: number | undefined;
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryFinding.
+ * Use `create(CanaryFindingSchema)` to create a new message.
+ */
+export declare const CanaryFindingSchema: GenMessage<CanaryFinding>;
+
+/**
+ * @generated from message mlx_serving.v1.CanaryHistoryEntry
+ */
+export declare type CanaryHistoryEntry = Message<"mlx_serving.v1.CanaryHistoryEntry"> & {
+  /**
+   * @generated from field: int64 at_ms = 1;
+   */
+  atMs: bigint;
+
+  /**
+   * "started", "stage", "paused", "resumed", "rolled_back", "rolling_back", "aborted", "promoted" or "warning".
+   *
+   * @generated from field: string event = 2;
+   */
+  event: string;
+
+  /**
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: double percentage = 4;
+   */
+  percentage: number;
+
+  /**
+   * @generated from field: string actor = 5;
+   */
+  actor: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryHistoryEntry.
+ * Use `create(CanaryHistoryEntrySchema)` to create a new message.
+ */
+export declare const CanaryHistoryEntrySchema: GenMessage<CanaryHistoryEntry>;
+
+/**
+ * @generated from message mlx_serving.v1.CanaryCounterfactual
+ */
+export declare type CanaryCounterfactual = Message<"mlx_serving.v1.CanaryCounterfactual"> & {
+  /**
+   * How often a look at the bare ratios would have rolled back.
+   *
+   * @generated from field: uint64 rollbacks = 1;
+   */
+  rollbacks: bigint;
+
+  /**
+   * @generated from field: int64 first_at_ms = 2;
+   */
+  firstAtMs: bigint;
+
+  /**
+   * @generated from field: string first_reason = 3;
+   */
+  firstReason: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryCounterfactual.
+ * Use `create(CanaryCounterfactualSchema)` to create a new message.
+ */
+export declare const CanaryCounterfactualSchema: GenMessage<CanaryCounterfactual>;
+
+/**
+ * @generated from message mlx_serving.v1.CanaryControlRequest
+ */
+export declare type CanaryControlRequest = Message<"mlx_serving.v1.CanaryControlRequest"> & {
+  /**
+   * @generated from field: string idempotency_key = 1;
+   */
+  idempotencyKey: string;
+
+  /**
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+
+  /**
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Says what would happen, and changes nothing.
+   *
+   * @generated from field: bool dry_run = 4;
+   */
+  dryRun: boolean;
+
+  /**
+   * Skips the checks that a person may skip: the cooldown, and a canary that has no worker.
+   *
+   * @generated from field: bool force = 5;
+   */
+  force: boolean;
+
+  /**
+   * @generated from oneof mlx_serving.v1.CanaryControlRequest.action
+   */
+  action: {
+    /**
+     * @generated from field: mlx_serving.v1.CanaryDeploy deploy = 6;
+     */
+    value: CanaryDeploy;
+    case: "deploy";
+  } | {
+    /**
+     * @generated from field: mlx_serving.v1.CanaryPause pause = 7;
+     */
+    value: CanaryPause;
+    case: "pause";
+  } | {
+    /**
+     * @generated from field: mlx_serving.v1.CanaryResume resume = 8;
+     */
+    value: CanaryResume;
+    case: "resume";
+  } | {
+    /**
+     * @generated from field: mlx_serving.v1.CanaryPromote promote = 9;
+     */
+    value: CanaryPromote;
+    case: "promote";
+  } | {
+    /**
+     * @generated from field: mlx_serving.v1.CanaryAbort abort = 10;
+     */
+    value: CanaryAbort;
+    case: "abort";
+  } | {
+    /**
+     * @generated from field: mlx_serving.v1.CanaryRetry retry = 11;
+     */
+    value: CanaryRetry;
+    case: "retry";
+  } | {
+    /**
+     * @generated from field: mlx_serving.v1.CanaryRollback rollback = 12;
+     */
+    value: CanaryRollback;
+    case: "rollback";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryControlRequest.
+ * Use `create(CanaryControlRequestSchema)` to create a new message.
+ */
+export declare const CanaryControlRequestSchema: GenMessage<CanaryControlRequest>;
+
+/**
+ * Starts a rollout. Without stages it stays at the percentage.
+ *
+ * @generated from message mlx_serving.v1.CanaryDeploy
+ */
+export declare type CanaryDeploy = Message<"mlx_serving.v1.CanaryDeploy"> & {
+  /**
+   * @generated from field: double percentage = 1;
+   */
+  percentage: number;
+
+  /**
+   * @generated from field: repeated mlx_serving.v1.CanaryStage stages = 2;
+   */
+  stages: CanaryStage[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryDeploy.
+ * Use `create(CanaryDeploySchema)` to create a new message.
+ */
+export declare const CanaryDeploySchema: GenMessage<CanaryDeploy>;
+
+/**
+ * @generated from message mlx_serving.v1.CanaryPause
+ */
+export declare type CanaryPause = Message<"mlx_serving.v1.CanaryPause"> & {
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryPause.
+ * Use `create(CanaryPauseSchema)` to create a new message.
+ */
+export declare const CanaryPauseSchema: GenMessage<CanaryPause>;
+
+/**
+ * @generated from message mlx_serving.v1.CanaryResume
+ */
+export declare type CanaryResume = Message<"mlx_serving.v1.CanaryResume"> & {
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryResume.
+ * Use `create(CanaryResumeSchema)` to create a new message.
+ */
+export declare const CanaryResumeSchema: GenMessage<CanaryResume>;
+
+/**
+ * Leaves the stage now, or with `full` all of them.
+ *
+ * @generated from message mlx_serving.v1.CanaryPromote
+ */
+export declare type CanaryPromote = Message<"mlx_serving.v1.CanaryPromote"> & {
+  /**
+   * @generated from field: bool full = 1;
+   */
+  full: boolean;
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryPromote.
+ * Use `create(CanaryPromoteSchema)` to create a new message.
+ */
+export declare const CanaryPromoteSchema: GenMessage<CanaryPromote>;
+
+/**
+ * @generated from message mlx_serving.v1.CanaryAbort
+ */
+export declare type CanaryAbort = Message<"mlx_serving.v1.CanaryAbort"> & {
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryAbort.
+ * Use `create(CanaryAbortSchema)` to create a new message.
+ */
+export declare const CanaryAbortSchema: GenMessage<CanaryAbort>;
+
+/**
+ * Starts the rollout that was rolled back or aborted once more, from its first stage.
+ *
+ * @generated from message mlx_serving.v1.CanaryRetry
+ */
+export declare type CanaryRetry = Message<"mlx_serving.v1.CanaryRetry"> & {
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryRetry.
+ * Use `create(CanaryRetrySchema)` to create a new message.
+ */
+export declare const CanaryRetrySchema: GenMessage<CanaryRetry>;
+
+/**
+ * @generated from message mlx_serving.v1.CanaryRollback
+ */
+export declare type CanaryRollback = Message<"mlx_serving.v1.CanaryRollback"> & {
+  /**
+   * 10, 5, 0 in place of 0 at once.
+   *
+   * @generated from field: bool gradual = 1;
+   */
+  gradual: boolean;
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryRollback.
+ * Use `create(CanaryRollbackSchema)` to create a new message.
+ */
+export declare const CanaryRollbackSchema: GenMessage<CanaryRollback>;
+
+/**
+ * @generated from message mlx_serving.v1.CanaryControlResponse
+ */
+export declare type CanaryControlResponse = Message<"mlx_serving.v1.CanaryControlResponse"> & {
+  /**
+   * @generated from field: mlx_serving.v1.CanaryRollout rollout = 1;
+   */
+  rollout?: CanaryRollout | undefined;
+
+  /**
+   * False when it was so already.
+   *
+   * @generated from field: bool changed = 2;
+   */
+  changed: boolean;
+
+  /**
+   * @generated from field: repeated string notes = 3;
+   */
+  notes: string[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryControlResponse.
+ * Use `create(CanaryControlResponseSchema)` to create a new message.
+ */
+export declare const CanaryControlResponseSchema: GenMessage<CanaryControlResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.CanaryPlanRequest
+ */
+export declare type CanaryPlanRequest = Message<"mlx_serving.v1.CanaryPlanRequest"> & {
+  /**
+   * @generated from field: double percentage = 1;
+   */
+  percentage: number;
+
+  /**
+   * @generated from field: repeated mlx_serving.v1.CanaryStage stages = 2;
+   */
+  stages: CanaryStage[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryPlanRequest.
+ * Use `create(CanaryPlanRequestSchema)` to create a new message.
+ */
+export declare const CanaryPlanRequestSchema: GenMessage<CanaryPlanRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.CanaryPlanResponse
+ */
+export declare type CanaryPlanResponse = Message<"mlx_serving.v1.CanaryPlanResponse"> & {
+  /**
+   * @generated from field: double requests_per_second = 1;
+   */
+  requestsPerSecond: number;
+
+  /**
+   * @generated from field: repeated mlx_serving.v1.CanaryPlanStage stages = 2;
+   */
+  stages: CanaryPlanStage[];
+
+  /**
+   * @generated from field: repeated string notes = 3;
+   */
+  notes: string[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryPlanResponse.
+ * Use `create(CanaryPlanResponseSchema)` to create a new message.
+ */
+export declare const CanaryPlanResponseSchema: GenMessage<CanaryPlanResponse>;
+
+/**
+ * Expected values. A time is absent while there is no traffic to tell it from.
+ *
+ * @generated from message mlx_serving.v1.CanaryPlanStage
+ */
+export declare type CanaryPlanStage = Message<"mlx_serving.v1.CanaryPlanStage"> & {
+  /**
+   * @generated from field: double percentage = 1;
+   */
+  percentage: number;
+
+  /**
+   * Requests of the canary until a canary 1.5 times slower, or one with 2 % more errors, is rolled back.
+   *
+   * @generated from field: uint64 requests_to_detect_slow = 2;
+   */
+  requestsToDetectSlow: bigint;
+
+  /**
+   * @generated from field: uint64 requests_to_detect_failing = 3;
+   */
+  requestsToDetectFailing: bigint;
+
+  /**
+   * @generated from field: uint64 requests_to_promote = 4;
+   */
+  requestsToPromote: bigint;
+
+  /**
+   * @generated from field: optional double seconds_to_detect_slow = 5;
+   */
+  secondsToDetectSlow?: number | undefined;
+
+  /**
+   * @generated from field: optional double seconds_to_detect_failing = 6;
+   */
+  secondsToDetectFailing?: number | undefined;
+
+  /**
+   * @generated from field: optional double seconds_to_promote = 7;
+   */
+  secondsToPromote?: number | undefined;
+
+  /**
+   * Requests that a failing canary would spoil before it is rolled back.
+   *
+   * @generated from field: uint64 requests_at_risk = 8;
+   */
+  requestsAtRisk: bigint;
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryPlanStage.
+ * Use `create(CanaryPlanStageSchema)` to create a new message.
+ */
+export declare const CanaryPlanStageSchema: GenMessage<CanaryPlanStage>;
 
 /**
  * Compares two variants and tells the gateways how to split the traffic.
@@ -292,6 +916,27 @@ export declare const Canary: GenService<{
     methodKind: "unary";
     input: typeof CanaryGetStateRequestSchema;
     output: typeof CanaryGetStateResponseSchema;
+  },
+  /**
+   * Changes the rollout. Safe to repeat: a request whose idempotency key was seen, and one that would change nothing, change nothing.
+   * FAILED_PRECONDITION: the rollout is in no state for it. ABORTED: another replica acts, or acted first.
+   *
+   * @generated from rpc mlx_serving.v1.Canary.Control
+   */
+  control: {
+    methodKind: "unary";
+    input: typeof CanaryControlRequestSchema;
+    output: typeof CanaryControlResponseSchema;
+  },
+  /**
+   * How long detection and promotion would take with the present traffic.
+   *
+   * @generated from rpc mlx_serving.v1.Canary.Plan
+   */
+  plan: {
+    methodKind: "unary";
+    input: typeof CanaryPlanRequestSchema;
+    output: typeof CanaryPlanResponseSchema;
   },
 }>;
 

@@ -10,7 +10,7 @@ import { file_mlx_serving_v1_qos } from "./qos_pb.js";
  * Describes the file mlx_serving/v1/canary.proto.
  */
 export const file_mlx_serving_v1_canary = /*@__PURE__*/
-  fileDesc("ChttbHhfc2VydmluZy92MS9jYW5hcnkucHJvdG8SDm1seF9zZXJ2aW5nLnYxIsUBChFDYW5hcnlMaW5rUmVxdWVzdBIsCgVoZWxsbxgBIAEoCzIbLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUhlbGxvSAASNAoHcmVwb3J0cxgCIAEoCzIhLm1seF9zZXJ2aW5nLnYxLlN0cmVhbVJlcG9ydEJhdGNoSAASQQoPYWNrbm93bGVkZ2VtZW50GAMgASgLMiYubWx4X3NlcnZpbmcudjEuUm91dGluZ0Fja25vd2xlZGdlbWVudEgAQgkKB21lc3NhZ2UiOwoLQ2FuYXJ5SGVsbG8SEgoKcmVwbGljYV9pZBgBIAEoCRIYChByb3V0aW5nX3JldmlzaW9uGAIgASgEIioKFlJvdXRpbmdBY2tub3dsZWRnZW1lbnQSEAoIcmV2aXNpb24YASABKAQijgEKEkNhbmFyeUxpbmtSZXNwb25zZRI1Cg1yb3V0aW5nX3RhYmxlGAEgASgLMhwubWx4X3NlcnZpbmcudjEuUm91dGluZ1RhYmxlSAASNgoKY29tcGFyaXNvbhgCIAEoCzIgLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUNvbXBhcmlzb25IAEIJCgdtZXNzYWdlIoQBCgxSb3V0aW5nVGFibGUSEAoIcmV2aXNpb24YASABKAQSDwoHZW5hYmxlZBgCIAEoCBIaChJyb2xsb3V0X3BlcmNlbnRhZ2UYAyABKAESEAoIc3RyYXRlZ3kYBCABKAkSEAoIaGFzaF9rZXkYBSABKAkSEQoJaGFzaF9zZWVkGAYgASgJIoQBChBDYW5hcnlDb21wYXJpc29uEjAKCGJhc2VsaW5lGAEgASgLMh4ubWx4X3NlcnZpbmcudjEuVmFyaWFudFN1bW1hcnkSLgoGY2FuYXJ5GAIgASgLMh4ubWx4X3NlcnZpbmcudjEuVmFyaWFudFN1bW1hcnkSDgoGc3RhdHVzGAMgASgJInYKDlZhcmlhbnRTdW1tYXJ5EhAKCHJlcXVlc3RzGAEgASgEEg4KBmVycm9ycxgCIAEoBBISCgplcnJvcl9yYXRlGAMgASgBEhsKDmxhdGVuY3lfcDk1X21zGAQgASgBSACIAQFCEQoPX2xhdGVuY3lfcDk1X21zIhcKFUNhbmFyeUdldFN0YXRlUmVxdWVzdCLhAQoWQ2FuYXJ5R2V0U3RhdGVSZXNwb25zZRIzCg1yb3V0aW5nX3RhYmxlGAEgASgLMhwubWx4X3NlcnZpbmcudjEuUm91dGluZ1RhYmxlEjQKCmNvbXBhcmlzb24YAiABKAsyIC5tbHhfc2VydmluZy52MS5DYW5hcnlDb21wYXJpc29uEhcKD2xpbmtlZF9nYXRld2F5cxgDIAMoCRIVCg1yZXBvcnRzX3RvdGFsGAQgASgEEiwKBnJlY2VudBgFIAMoCzIcLm1seF9zZXJ2aW5nLnYxLlN0cmVhbVJlcG9ydDK2AQoGQ2FuYXJ5ElEKBExpbmsSIS5tbHhfc2VydmluZy52MS5DYW5hcnlMaW5rUmVxdWVzdBoiLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUxpbmtSZXNwb25zZSgBMAESWQoIR2V0U3RhdGUSJS5tbHhfc2VydmluZy52MS5DYW5hcnlHZXRTdGF0ZVJlcXVlc3QaJi5tbHhfc2VydmluZy52MS5DYW5hcnlHZXRTdGF0ZVJlc3BvbnNlYgZwcm90bzM", [file_mlx_serving_v1_decision, file_mlx_serving_v1_qos]);
+  fileDesc("ChttbHhfc2VydmluZy92MS9jYW5hcnkucHJvdG8SDm1seF9zZXJ2aW5nLnYxIsUBChFDYW5hcnlMaW5rUmVxdWVzdBIsCgVoZWxsbxgBIAEoCzIbLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUhlbGxvSAASNAoHcmVwb3J0cxgCIAEoCzIhLm1seF9zZXJ2aW5nLnYxLlN0cmVhbVJlcG9ydEJhdGNoSAASQQoPYWNrbm93bGVkZ2VtZW50GAMgASgLMiYubWx4X3NlcnZpbmcudjEuUm91dGluZ0Fja25vd2xlZGdlbWVudEgAQgkKB21lc3NhZ2UiOwoLQ2FuYXJ5SGVsbG8SEgoKcmVwbGljYV9pZBgBIAEoCRIYChByb3V0aW5nX3JldmlzaW9uGAIgASgEIioKFlJvdXRpbmdBY2tub3dsZWRnZW1lbnQSEAoIcmV2aXNpb24YASABKAQijgEKEkNhbmFyeUxpbmtSZXNwb25zZRI1Cg1yb3V0aW5nX3RhYmxlGAEgASgLMhwubWx4X3NlcnZpbmcudjEuUm91dGluZ1RhYmxlSAASNgoKY29tcGFyaXNvbhgCIAEoCzIgLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUNvbXBhcmlzb25IAEIJCgdtZXNzYWdlIoQBCgxSb3V0aW5nVGFibGUSEAoIcmV2aXNpb24YASABKAQSDwoHZW5hYmxlZBgCIAEoCBIaChJyb2xsb3V0X3BlcmNlbnRhZ2UYAyABKAESEAoIc3RyYXRlZ3kYBCABKAkSEAoIaGFzaF9rZXkYBSABKAkSEQoJaGFzaF9zZWVkGAYgASgJIoQBChBDYW5hcnlDb21wYXJpc29uEjAKCGJhc2VsaW5lGAEgASgLMh4ubWx4X3NlcnZpbmcudjEuVmFyaWFudFN1bW1hcnkSLgoGY2FuYXJ5GAIgASgLMh4ubWx4X3NlcnZpbmcudjEuVmFyaWFudFN1bW1hcnkSDgoGc3RhdHVzGAMgASgJInYKDlZhcmlhbnRTdW1tYXJ5EhAKCHJlcXVlc3RzGAEgASgEEg4KBmVycm9ycxgCIAEoBBISCgplcnJvcl9yYXRlGAMgASgBEhsKDmxhdGVuY3lfcDk1X21zGAQgASgBSACIAQFCEQoPX2xhdGVuY3lfcDk1X21zIhcKFUNhbmFyeUdldFN0YXRlUmVxdWVzdCKRAgoWQ2FuYXJ5R2V0U3RhdGVSZXNwb25zZRIzCg1yb3V0aW5nX3RhYmxlGAEgASgLMhwubWx4X3NlcnZpbmcudjEuUm91dGluZ1RhYmxlEjQKCmNvbXBhcmlzb24YAiABKAsyIC5tbHhfc2VydmluZy52MS5DYW5hcnlDb21wYXJpc29uEhcKD2xpbmtlZF9nYXRld2F5cxgDIAMoCRIVCg1yZXBvcnRzX3RvdGFsGAQgASgEEiwKBnJlY2VudBgFIAMoCzIcLm1seF9zZXJ2aW5nLnYxLlN0cmVhbVJlcG9ydBIuCgdyb2xsb3V0GAYgASgLMh0ubWx4X3NlcnZpbmcudjEuQ2FuYXJ5Um9sbG91dCKlAwoNQ2FuYXJ5Um9sbG91dBIKCgJpZBgBIAEoCRIOCgZzb3VyY2UYAiABKAkSDQoFcGhhc2UYAyABKAkSDgoGc3RhdHVzGAQgASgJEg4KBnJlYXNvbhgFIAEoCRIrCgZzdGFnZXMYBiADKAsyGy5tbHhfc2VydmluZy52MS5DYW5hcnlTdGFnZRINCgVzdGFnZRgHIAEoDRISCgpwZXJjZW50YWdlGAggASgBEhYKDnN0YWdlX3NpbmNlX21zGAkgASgDEhkKEWNvb2xkb3duX3VudGlsX21zGAogASgDEg8KB3ZlcnNpb24YCyABKAQSMgoJanVkZ2VtZW50GAwgASgLMh8ubWx4X3NlcnZpbmcudjEuQ2FuYXJ5SnVkZ2VtZW50EjMKB2hpc3RvcnkYDSADKAsyIi5tbHhfc2VydmluZy52MS5DYW5hcnlIaXN0b3J5RW50cnkSDgoGYWN0aW5nGA4gASgIEjwKDmNvdW50ZXJmYWN0dWFsGA8gASgLMiQubWx4X3NlcnZpbmcudjEuQ2FuYXJ5Q291bnRlcmZhY3R1YWwiQAoLQ2FuYXJ5U3RhZ2USEgoKcGVyY2VudGFnZRgBIAEoARIPCgdob2xkX21zGAIgASgEEgwKBGdhdGUYAyABKAgi2wEKD0NhbmFyeUp1ZGdlbWVudBIvCghmaW5kaW5ncxgBIAMoCzIdLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUZpbmRpbmcSGwoTZXhjZXNzX2JhZF9yZXF1ZXN0cxgCIAEoARIdChVzYW1wbGVfcmF0aW9fbWlzbWF0Y2gYAyABKAgSEQoJbm90X3dvcnNlGAQgASgIEhoKEnByb21vdGlvbl9wcm9ncmVzcxgFIAEoARIUCgxjYW5hcnlfdW5pdHMYBiABKAQSFgoOYmFzZWxpbmVfdW5pdHMYByABKAQicQoNQ2FuYXJ5RmluZGluZxIPCgd0cmlnZ2VyGAEgASgJEhAKCHNldmVyaXR5GAIgASgJEg0KBWZpcmVkGAMgASgIEhAKCHByb2dyZXNzGAQgASgBEhIKBXJhdGlvGAUgASgBSACIAQFCCAoGX3JhdGlvImUKEkNhbmFyeUhpc3RvcnlFbnRyeRINCgVhdF9tcxgBIAEoAxINCgVldmVudBgCIAEoCRIOCgZyZWFzb24YAyABKAkSEgoKcGVyY2VudGFnZRgEIAEoARINCgVhY3RvchgFIAEoCSJUChRDYW5hcnlDb3VudGVyZmFjdHVhbBIRCglyb2xsYmFja3MYASABKAQSEwoLZmlyc3RfYXRfbXMYAiABKAMSFAoMZmlyc3RfcmVhc29uGAMgASgJIsgDChRDYW5hcnlDb250cm9sUmVxdWVzdBIXCg9pZGVtcG90ZW5jeV9rZXkYASABKAkSDQoFYWN0b3IYAiABKAkSDgoGcmVhc29uGAMgASgJEg8KB2RyeV9ydW4YBCABKAgSDQoFZm9yY2UYBSABKAgSLgoGZGVwbG95GAYgASgLMhwubWx4X3NlcnZpbmcudjEuQ2FuYXJ5RGVwbG95SAASLAoFcGF1c2UYByABKAsyGy5tbHhfc2VydmluZy52MS5DYW5hcnlQYXVzZUgAEi4KBnJlc3VtZRgIIAEoCzIcLm1seF9zZXJ2aW5nLnYxLkNhbmFyeVJlc3VtZUgAEjAKB3Byb21vdGUYCSABKAsyHS5tbHhfc2VydmluZy52MS5DYW5hcnlQcm9tb3RlSAASLAoFYWJvcnQYCiABKAsyGy5tbHhfc2VydmluZy52MS5DYW5hcnlBYm9ydEgAEiwKBXJldHJ5GAsgASgLMhsubWx4X3NlcnZpbmcudjEuQ2FuYXJ5UmV0cnlIABIyCghyb2xsYmFjaxgMIAEoCzIeLm1seF9zZXJ2aW5nLnYxLkNhbmFyeVJvbGxiYWNrSABCCAoGYWN0aW9uIk8KDENhbmFyeURlcGxveRISCgpwZXJjZW50YWdlGAEgASgBEisKBnN0YWdlcxgCIAMoCzIbLm1seF9zZXJ2aW5nLnYxLkNhbmFyeVN0YWdlIg0KC0NhbmFyeVBhdXNlIg4KDENhbmFyeVJlc3VtZSIdCg1DYW5hcnlQcm9tb3RlEgwKBGZ1bGwYASABKAgiDQoLQ2FuYXJ5QWJvcnQiDQoLQ2FuYXJ5UmV0cnkiIQoOQ2FuYXJ5Um9sbGJhY2sSDwoHZ3JhZHVhbBgBIAEoCCJnChVDYW5hcnlDb250cm9sUmVzcG9uc2USLgoHcm9sbG91dBgBIAEoCzIdLm1seF9zZXJ2aW5nLnYxLkNhbmFyeVJvbGxvdXQSDwoHY2hhbmdlZBgCIAEoCBINCgVub3RlcxgDIAMoCSJUChFDYW5hcnlQbGFuUmVxdWVzdBISCgpwZXJjZW50YWdlGAEgASgBEisKBnN0YWdlcxgCIAMoCzIbLm1seF9zZXJ2aW5nLnYxLkNhbmFyeVN0YWdlInEKEkNhbmFyeVBsYW5SZXNwb25zZRIbChNyZXF1ZXN0c19wZXJfc2Vjb25kGAEgASgBEi8KBnN0YWdlcxgCIAMoCzIfLm1seF9zZXJ2aW5nLnYxLkNhbmFyeVBsYW5TdGFnZRINCgVub3RlcxgDIAMoCSLfAgoPQ2FuYXJ5UGxhblN0YWdlEhIKCnBlcmNlbnRhZ2UYASABKAESHwoXcmVxdWVzdHNfdG9fZGV0ZWN0X3Nsb3cYAiABKAQSIgoacmVxdWVzdHNfdG9fZGV0ZWN0X2ZhaWxpbmcYAyABKAQSGwoTcmVxdWVzdHNfdG9fcHJvbW90ZRgEIAEoBBIjChZzZWNvbmRzX3RvX2RldGVjdF9zbG93GAUgASgBSACIAQESJgoZc2Vjb25kc190b19kZXRlY3RfZmFpbGluZxgGIAEoAUgBiAEBEh8KEnNlY29uZHNfdG9fcHJvbW90ZRgHIAEoAUgCiAEBEhgKEHJlcXVlc3RzX2F0X3Jpc2sYCCABKARCGQoXX3NlY29uZHNfdG9fZGV0ZWN0X3Nsb3dCHAoaX3NlY29uZHNfdG9fZGV0ZWN0X2ZhaWxpbmdCFQoTX3NlY29uZHNfdG9fcHJvbW90ZTLdAgoGQ2FuYXJ5ElEKBExpbmsSIS5tbHhfc2VydmluZy52MS5DYW5hcnlMaW5rUmVxdWVzdBoiLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUxpbmtSZXNwb25zZSgBMAESWQoIR2V0U3RhdGUSJS5tbHhfc2VydmluZy52MS5DYW5hcnlHZXRTdGF0ZVJlcXVlc3QaJi5tbHhfc2VydmluZy52MS5DYW5hcnlHZXRTdGF0ZVJlc3BvbnNlElYKB0NvbnRyb2wSJC5tbHhfc2VydmluZy52MS5DYW5hcnlDb250cm9sUmVxdWVzdBolLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUNvbnRyb2xSZXNwb25zZRJNCgRQbGFuEiEubWx4X3NlcnZpbmcudjEuQ2FuYXJ5UGxhblJlcXVlc3QaIi5tbHhfc2VydmluZy52MS5DYW5hcnlQbGFuUmVzcG9uc2ViBnByb3RvMw", [file_mlx_serving_v1_decision, file_mlx_serving_v1_qos]);
 
 /**
  * Describes the message mlx_serving.v1.CanaryLinkRequest.
@@ -74,6 +74,132 @@ export const CanaryGetStateRequestSchema = /*@__PURE__*/
  */
 export const CanaryGetStateResponseSchema = /*@__PURE__*/
   messageDesc(file_mlx_serving_v1_canary, 8);
+
+/**
+ * Describes the message mlx_serving.v1.CanaryRollout.
+ * Use `create(CanaryRolloutSchema)` to create a new message.
+ */
+export const CanaryRolloutSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_canary, 9);
+
+/**
+ * Describes the message mlx_serving.v1.CanaryStage.
+ * Use `create(CanaryStageSchema)` to create a new message.
+ */
+export const CanaryStageSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_canary, 10);
+
+/**
+ * Describes the message mlx_serving.v1.CanaryJudgement.
+ * Use `create(CanaryJudgementSchema)` to create a new message.
+ */
+export const CanaryJudgementSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_canary, 11);
+
+/**
+ * Describes the message mlx_serving.v1.CanaryFinding.
+ * Use `create(CanaryFindingSchema)` to create a new message.
+ */
+export const CanaryFindingSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_canary, 12);
+
+/**
+ * Describes the message mlx_serving.v1.CanaryHistoryEntry.
+ * Use `create(CanaryHistoryEntrySchema)` to create a new message.
+ */
+export const CanaryHistoryEntrySchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_canary, 13);
+
+/**
+ * Describes the message mlx_serving.v1.CanaryCounterfactual.
+ * Use `create(CanaryCounterfactualSchema)` to create a new message.
+ */
+export const CanaryCounterfactualSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_canary, 14);
+
+/**
+ * Describes the message mlx_serving.v1.CanaryControlRequest.
+ * Use `create(CanaryControlRequestSchema)` to create a new message.
+ */
+export const CanaryControlRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_canary, 15);
+
+/**
+ * Describes the message mlx_serving.v1.CanaryDeploy.
+ * Use `create(CanaryDeploySchema)` to create a new message.
+ */
+export const CanaryDeploySchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_canary, 16);
+
+/**
+ * Describes the message mlx_serving.v1.CanaryPause.
+ * Use `create(CanaryPauseSchema)` to create a new message.
+ */
+export const CanaryPauseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_canary, 17);
+
+/**
+ * Describes the message mlx_serving.v1.CanaryResume.
+ * Use `create(CanaryResumeSchema)` to create a new message.
+ */
+export const CanaryResumeSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_canary, 18);
+
+/**
+ * Describes the message mlx_serving.v1.CanaryPromote.
+ * Use `create(CanaryPromoteSchema)` to create a new message.
+ */
+export const CanaryPromoteSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_canary, 19);
+
+/**
+ * Describes the message mlx_serving.v1.CanaryAbort.
+ * Use `create(CanaryAbortSchema)` to create a new message.
+ */
+export const CanaryAbortSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_canary, 20);
+
+/**
+ * Describes the message mlx_serving.v1.CanaryRetry.
+ * Use `create(CanaryRetrySchema)` to create a new message.
+ */
+export const CanaryRetrySchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_canary, 21);
+
+/**
+ * Describes the message mlx_serving.v1.CanaryRollback.
+ * Use `create(CanaryRollbackSchema)` to create a new message.
+ */
+export const CanaryRollbackSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_canary, 22);
+
+/**
+ * Describes the message mlx_serving.v1.CanaryControlResponse.
+ * Use `create(CanaryControlResponseSchema)` to create a new message.
+ */
+export const CanaryControlResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_canary, 23);
+
+/**
+ * Describes the message mlx_serving.v1.CanaryPlanRequest.
+ * Use `create(CanaryPlanRequestSchema)` to create a new message.
+ */
+export const CanaryPlanRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_canary, 24);
+
+/**
+ * Describes the message mlx_serving.v1.CanaryPlanResponse.
+ * Use `create(CanaryPlanResponseSchema)` to create a new message.
+ */
+export const CanaryPlanResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_canary, 25);
+
+/**
+ * Describes the message mlx_serving.v1.CanaryPlanStage.
+ * Use `create(CanaryPlanStageSchema)` to create a new message.
+ */
+export const CanaryPlanStageSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_canary, 26);
 
 /**
  * Compares two variants and tells the gateways how to split the traffic.

@@ -1,6 +1,6 @@
 import type { ClientReadableStream } from '@grpc/grpc-js';
 import { createServiceClient, type ServiceClient, type StatsResponse, Worker } from '@mlx-serving/contracts';
-import type { Logger } from '@mlx-serving/service-kit';
+import type { Logger } from '../logger.ts';
 
 export interface WorkerWatchOptions {
   /** `host:port`. */

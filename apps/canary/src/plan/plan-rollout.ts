@@ -1,0 +1,48 @@
+import { create } from '@bufbuild/protobuf';
+import { type CanaryComparison, type CanaryPlanRequest, type CanaryPlanResponse, CanaryPlanResponseSchema } from '@mlx-serving/contracts';
+import { expectRequests } from '@mlx-serving/policy';
+import { checkStages } from '../control/control-service.ts';
+
+/** What a plan is made from: the present traffic. */
+export interface PlanSource {
+  readonly compare: () => CanaryComparison;
+  /** Requests a second over the last minute. */
+  readonly requestsPerSecond: () => number;
+  readonly countsUsers: () => boolean;
+}
+
+/** The least rate of errors that is taken for a baseline that had none. */
+const LEAST_ERROR_RATE = 0.002;
+const MORE_ERRORS = 0.02;
+const SLOWDOWN = 1.5;
+
+/** Says before the start how long detection and promotion will take with this traffic (SPEC C7). */
+export function planRollout(request: CanaryPlanRequest, source: PlanSource): CanaryPlanResponse {
+  const stages = request.stages.length > 0 ? request.stages.map(({ percentage }) => percentage) : [request.percentage];
+  checkStages(stages.map((percentage) => ({ percentage, holdMs: 0, gate: false })));
+  const requestsPerSecond = source.requestsPerSecond();
+  const errorRate = Math.max(LEAST_ERROR_RATE, source.compare().baseline?.errorRate ?? 0);
+  return create(CanaryPlanResponseSchema, {
+    requestsPerSecond,
+    stages: stages.map((percentage) => planStage(percentage, requestsPerSecond, errorRate)),
+    notes: [
+      ...(requestsPerSecond === 0 ? ['no traffic was seen in the last minute, so no time can be told'] : []),
+      ...(source.countsUsers() ? ['hashKey user_id counts only the first event of each user: with few users detection takes longer, or never comes'] : []),
+    ],
+  });
+}
+
+function planStage(percentage: number, requestsPerSecond: number, errorRate: number) {
+  const share = percentage / 100;
+  if (share <= 0 || share >= 1) return { percentage };
+  const { slow, failing, promotion } = expectRequests({ share, errorRate, canaryErrorRate: errorRate + MORE_ERRORS, slowdown: SLOWDOWN });
+  const seconds = (requests: number): number => requests / (requestsPerSecond * share);
+  return {
+    percentage,
+    requestsToDetectSlow: BigInt(slow),
+    requestsToDetectFailing: BigInt(failing),
+    requestsToPromote: BigInt(promotion),
+    requestsAtRisk: BigInt(Math.ceil(failing * (errorRate + MORE_ERRORS))),
+    ...(requestsPerSecond > 0 ? { secondsToDetectSlow: seconds(slow), secondsToDetectFailing: seconds(failing), secondsToPromote: seconds(promotion) } : {}),
+  };
+}

@@ -1,0 +1,48 @@
+import { FinishReason, StreamOutcome, type StreamReport } from '@mlx-serving/contracts';
+import type { Observation } from '@mlx-serving/policy';
+
+/** Requests of a worker that has just started, which are slow for no fault of the model. */
+const COLD_REQUESTS = 3;
+const COUNTED_REASONS: ReadonlySet<string> = new Set(['IN_CANARY_SHARE', 'OUTSIDE_CANARY_SHARE']);
+
+/** Turns reports into what the test sees. */
+export class Observer {
+  /** Whether a unit has many requests. */
+  countsUsers = false;
+  #served = new Map<string, number>();
+
+  /** @returns undefined for a request whose variant was not drawn by the share, so that it says nothing */
+  observationOf(report: StreamReport): Observation | undefined {
+    const { decision, outcome } = report;
+    if (!decision || !COUNTED_REASONS.has(decision.variantReason)) return undefined;
+    const canary = decision.variant === 'canary';
+    const unit = this.countsUsers ? decision.routingKeyHash || undefined : undefined;
+    const failed = outcome === StreamOutcome.FAILED;
+    const cold = canary && this.#isCold(report.workerId);
+    // A client that went away or that was refused was routed all the same: it counts for the sample ratio alone.
+    if (failed || outcome !== StreamOutcome.OK || cold) return { canary, failed, unit, values: [] };
+    const tokens = report.usage?.completionTokens ?? 0;
+    return { canary, failed, unit, values: valuesOf(report, tokens), empty: tokens === 0, cut: report.finishReason === FinishReason.LENGTH };
+  }
+
+  /** The worker's next requests are cold again. */
+  restarted(workerId: string): void {
+    this.#served.delete(workerId);
+  }
+
+  #isCold(workerId: string): boolean {
+    const served = this.#served.get(workerId) ?? 0;
+    if (served >= COLD_REQUESTS) return false;
+    if (this.#served.size > 1_000) this.#served.clear();
+    this.#served.set(workerId, served + 1);
+    return true;
+  }
+}
+
+/** By the order of TAIL_METRICS. Of a short output the reciprocal is taken, so that greater is worse. */
+function valuesOf({ durationMs, ttftMs }: StreamReport, tokens: number): number[] {
+  const first = ttftMs ?? Number.NaN;
+  const perToken = tokens > 0 ? durationMs / tokens : Number.NaN;
+  const gap = tokens > 1 ? (durationMs - first) / (tokens - 1) : Number.NaN;
+  return [durationMs, first, perToken, gap, tokens, 1 / (1 + tokens)];
+}

@@ -1,0 +1,246 @@
+import { randomUUID } from 'node:crypto';
+import type { CanaryComparison, StreamReport } from '@mlx-serving/contracts';
+import { BaselineSample, type CanaryFile, Evidence } from '@mlx-serving/policy';
+import type { Logger } from '@mlx-serving/service-kit';
+import type { CanaryMetrics } from '../metrics.ts';
+import type { RoutingService } from '../routing/routing-service.ts';
+import type { StageGate } from '../webhooks/stage-gate.ts';
+import { bareRatioProblem, withCounterfactual } from './bare-ratios.ts';
+import { Observer } from './observation-of.ts';
+import { advanced, type Cause, isOver, rolledBack, type RolloutState, started, warned } from './rollout-state.ts';
+import type { StateKeeper } from './state-keeper.ts';
+import { type Verdict, verdictOf, type WorkerFacts } from './verdict.ts';
+
+export interface RolloutServiceOptions {
+  readonly keeper: StateKeeper;
+  readonly routing: RoutingService;
+  readonly gate: StageGate;
+  readonly linkedGateways: () => number;
+  readonly workers: () => WorkerFacts;
+  readonly compare: () => CanaryComparison;
+  readonly metrics: CanaryMetrics;
+  /** Unix time in milliseconds. */
+  readonly wallClock: () => number;
+  readonly logger: Logger;
+}
+
+/** How often the evidence is kept, in milliseconds: what a crash may cost. A filter of users makes it large, so less often. */
+const KEEP_EVERY_MS = 200;
+const KEEP_FILTER_EVERY_MS = 1_000;
+/** Without a report for so many looks the controller is blind. */
+const BLIND_LOOKS = 3;
+/** How long each step of a gradual rollback stays. */
+const GRADUAL_STEP_MS = 30_000;
+
+/** Runs the rollout: gathers evidence, judges it at every batch, and moves the percentage (SPEC C2, C3, C7). */
+export class RolloutService {
+  readonly #options: RolloutServiceOptions;
+  readonly #observer = new Observer();
+  readonly #baseline = new BaselineSample();
+  #file: CanaryFile | undefined;
+  #evidence: Evidence | undefined;
+  #evidenceOf = '';
+  #lastReportMs: number | undefined;
+  #keeping: NodeJS.Timeout | undefined;
+  #judged: Verdict | undefined;
+  #stopped = false;
+
+  constructor(options: RolloutServiceOptions) {
+    this.#options = options;
+  }
+
+  get file(): CanaryFile {
+    if (!this.#file) throw new Error('the rollout was not configured yet');
+    return this.#file;
+  }
+
+  get evidence(): Evidence | undefined {
+    return this.#evidence;
+  }
+
+  /** The last verdict; undefined while there is nothing to judge. */
+  get verdict(): Verdict | undefined {
+    return this.#judged;
+  }
+
+  /** Why nothing moves though the rollout runs; undefined while the controller sees. */
+  get blind(): string | undefined {
+    if (this.#options.linkedGateways() === 0) return 'no gateway is linked';
+    if (this.#lastReportMs === undefined) return undefined;
+    const silence = this.#options.wallClock() - this.#lastReportMs;
+    return silence > Math.max(15_000, BLIND_LOOKS * this.file.monitoring.intervalMs) ? `no report for ${Math.round(silence / 1_000)} s` : undefined;
+  }
+
+  /** Takes other settings, or takes up a kept rollout. A file that routes differently begins a rollout of its own. */
+  async configure(file: CanaryFile): Promise<void> {
+    this.#file = file;
+    this.#observer.countsUsers = file.canary.strategy === 'hash' && file.canary.hashKey === 'user_id';
+    if (!this.#options.keeper.acting) return;
+    const { rolloutPercentage, strategy, hashKey, hashSeed } = file.canary;
+    const asked = JSON.stringify([rolloutPercentage, strategy, hashKey, hashSeed]);
+    await this.#options.keeper.change((state) =>
+      state.file === asked
+        ? state
+        : started(state, { id: randomUUID(), source: 'file', file: asked, stages: [{ percentage: rolloutPercentage, holdMs: 0, gate: false }] }, this.#cause('file', 'config/canary.yaml')),
+    );
+    await this.settle();
+  }
+
+  /** Changes the rollout by hand. @returns whether it changed */
+  async change(next: (state: RolloutState) => RolloutState): Promise<boolean> {
+    const changed = await this.#options.keeper.change((state) => this.#withEvidence(next(state), state));
+    if (changed) await this.settle();
+    return changed;
+  }
+
+  /** Brings routing and evidence to where the state is. Safe to repeat: this is also what a restart does. */
+  async settle(): Promise<void> {
+    const { keeper, routing } = this.#options;
+    const { percentage } = keeper.state;
+    await routing.apply({ ...this.file.canary, rolloutPercentage: percentage });
+    this.#takeUpEvidence();
+    if (keeper.state.stageRevision !== '') return;
+    const stageRevision = routing.table.revision.toString();
+    await keeper.change((state) => (state.stageRevision === '' ? { ...state, stageRevision } : state));
+  }
+
+  ingest(report: StreamReport): void {
+    this.#lastReportMs = this.#options.wallClock();
+    const observation = this.#observer.observationOf(report);
+    if (!observation) return;
+    const { phase, stageRevision, percentage } = this.#options.keeper.state;
+    const counts = (phase === 'running' || phase === 'paused') && percentage > 0 && stageRevision !== '' && (report.decision?.routingRevision ?? 0n) >= BigInt(stageRevision);
+    if (counts && this.#evidence) {
+      this.#evidence.observe(observation);
+      this.#keepSoon();
+    } else if (!observation.canary && !observation.failed) this.#baseline.add(observation.values);
+  }
+
+  workerExited(workerId: string): void {
+    this.#observer.restarted(workerId);
+    const nowMs = this.#options.wallClock();
+    void this.change((state) => ({ ...state, exits: { count: state.exits.count + 1, atMs: [...state.exits.atMs, nowMs].slice(-10) } })).then(() => this.judge());
+  }
+
+  /** Judges what is known now, and acts on it. Called at every batch of reports and every `monitoring.intervalMs`. */
+  async judge(): Promise<void> {
+    const { keeper, routing, workers, wallClock } = this.#options;
+    if (this.#stopped || !this.#file || !keeper.acting) return;
+    const { state } = keeper;
+    if (state.phase === 'rolling_back') return this.#stepBack();
+    // While a stage is being left its evidence must not move the next one.
+    if (isOver(state) || !this.#evidence || this.#evidenceOf !== stageOf(state)) return;
+    if (!routing.table.enabled || state.percentage === 0) return;
+    this.#judged = verdictOf(this.#evidence, state, this.file.rollback, workers(), wallClock());
+    const critical = this.#judged.fired.find(({ severity }) => severity === 'critical');
+    if (this.file.rollback.enabled && critical) {
+      await this.rollBack(critical.name, { gradual: false, actor: 'controller' });
+      return;
+    }
+    await this.#warn();
+    await this.#advance();
+  }
+
+  /** Looks at what thresholds without a test would do. Called every `monitoring.intervalMs`. */
+  async look(): Promise<void> {
+    const { keeper, compare, metrics, wallClock } = this.#options;
+    const { phase, percentage } = keeper.state;
+    const problem = phase === 'running' && percentage > 0 ? bareRatioProblem(compare()) : undefined;
+    if (problem) {
+      metrics.counterfactualRollbacks.inc();
+      await keeper.change((state) => withCounterfactual(state, problem, wallClock()));
+    }
+    await this.judge();
+  }
+
+  async rollBack(reason: string, { gradual, actor }: { gradual: boolean; actor: string }): Promise<boolean> {
+    const { metrics, logger, gate } = this.#options;
+    const { cooldownMs } = this.file.rollback;
+    const changed = await this.change((state) => (isOver(state) && state.phase !== 'promoted' ? state : rolledBack(state, { gradual, cooldownMs }, this.#cause(actor, reason))));
+    if (!changed) return false;
+    metrics.rollbacks.inc({ reason });
+    if (actor === 'controller') metrics.rollbackTriggers.inc({ trigger: reason });
+    logger.warn({ reason, actor, percentage: this.#options.keeper.state.percentage, verdict: this.#judged?.findings }, 'the canary is rolled back');
+    gate.tell('rolled_back', this.#options.keeper.state);
+    return true;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#keeping);
+  }
+
+  /** Keeps the evidence now. */
+  async keep(): Promise<void> {
+    clearTimeout(this.#keeping);
+    this.#keeping = undefined;
+    const id = this.#evidenceOf;
+    await this.#options.keeper.change((state) => (this.#evidence && id === stageOf(state) && !isOver(state) ? { ...state, evidence: this.#evidence.keep() } : state));
+  }
+
+  async #warn(): Promise<void> {
+    const { keeper, metrics } = this.#options;
+    for (const { name } of this.#judged?.fired.filter(({ severity }) => severity === 'warning') ?? []) {
+      const isNew = await keeper.change((state) => (state.warnings.includes(name) ? state : warned(state, name, this.#cause('controller', name))));
+      if (!isNew) continue;
+      metrics.rollbackTriggers.inc({ trigger: name });
+      if (this.file.rollback.enabled && this.file.rollback.gradual) await this.rollBack(name, { gradual: true, actor: 'controller' });
+    }
+  }
+
+  /** The next stage, when the evidence, the hold, the gate and whoever is asked before allow it. */
+  async #advance(): Promise<void> {
+    const { keeper, gate } = this.#options;
+    const { state } = keeper;
+    if (!this.#hasStayed(state) || !this.#isSafe(state) || !(await gate.allows(state))) return;
+    const moved = await this.change((now) => (stageOf(now) === stageOf(state) && now.phase === 'running' ? advanced(now, this.#cause('controller', 'not worse')) : now));
+    if (moved) gate.tell(keeper.state.phase === 'promoted' ? 'promoted' : 'stage', keeper.state);
+  }
+
+  #hasStayed({ phase, stages, stage, stageSinceMs }: RolloutState): boolean {
+    const present = stages[stage];
+    if (phase !== 'running' || !present || present.gate || stage + 1 >= stages.length) return false;
+    return this.#options.wallClock() - stageSinceMs >= present.holdMs;
+  }
+
+  #isSafe({ warnings }: RolloutState): boolean {
+    const judgement = this.#judged?.judgement;
+    return judgement !== undefined && judgement.notWorse && !judgement.sampleRatioMismatch && warnings.length === 0 && this.blind === undefined;
+  }
+
+  async #stepBack(): Promise<void> {
+    const { keeper, wallClock } = this.#options;
+    if (wallClock() - keeper.state.stageSinceMs < GRADUAL_STEP_MS) return;
+    const { cooldownMs } = this.file.rollback;
+    await this.change((state) => (state.phase === 'rolling_back' ? rolledBack(state, { gradual: true, cooldownMs }, this.#cause('controller', state.reason)) : state));
+  }
+
+  /** Carries the evidence into the next stage of the same rollout. */
+  #withEvidence(next: RolloutState, before: RolloutState): RolloutState {
+    if (next === before || !this.#evidence) return next;
+    if (next.evidence === null && next.id === before.id && next.stage !== before.stage) return { ...next, evidence: this.#evidence.next(next.percentage / 100).keep() };
+    return next.evidence === null ? next : { ...next, evidence: this.#evidence.keep() };
+  }
+
+  #takeUpEvidence(): void {
+    const { state } = this.#options.keeper;
+    if (this.#evidenceOf === stageOf(state)) return;
+    this.#evidenceOf = stageOf(state);
+    this.#evidence = new Evidence(state.percentage / 100, this.#baseline, state.evidence ?? undefined);
+    this.#judged = undefined;
+  }
+
+  #keepSoon(): void {
+    if (this.#keeping || this.#stopped) return;
+    this.#keeping = setTimeout(() => void this.keep(), this.#observer.countsUsers ? KEEP_FILTER_EVERY_MS : KEEP_EVERY_MS);
+  }
+
+  #cause(actor: string, reason: string): Cause {
+    return { nowMs: this.#options.wallClock(), actor, reason };
+  }
+}
+
+function stageOf({ id, stage, stageSinceMs, phase }: RolloutState): string {
+  return `${id} ${stage} ${phase === 'running' || phase === 'paused' ? stageSinceMs : 'over'}`;
+}
+

@@ -1,0 +1,136 @@
+import type { KeptEvidence } from '@mlx-serving/policy';
+
+export type RolloutPhase = 'running' | 'paused' | 'rolling_back' | 'rolled_back' | 'aborted' | 'promoted';
+
+export interface Stage {
+  readonly percentage: number;
+  /** Shortest stay. A stage is left on evidence, never on time alone (SPEC C7). */
+  readonly holdMs: number;
+  /** The next stage needs a person. */
+  readonly gate: boolean;
+}
+
+export interface HistoryEntry {
+  readonly atMs: number;
+  readonly event: 'started' | 'stage' | 'paused' | 'resumed' | 'rolling_back' | 'rolled_back' | 'aborted' | 'promoted' | 'warning';
+  readonly reason: string;
+  readonly percentage: number;
+  readonly actor: string;
+}
+
+/** Everything that a restart must find again (SPEC C3), as JSON. Times are Unix milliseconds. */
+export interface RolloutState {
+  /** Raised by every change, so that two replicas never change one state. */
+  readonly version: number;
+  readonly id: string;
+  readonly source: 'file' | 'deploy';
+  /** What the file said when the rollout began: another file ends the rollout. */
+  readonly file: string;
+  readonly phase: RolloutPhase;
+  readonly reason: string;
+  readonly stages: readonly Stage[];
+  readonly stage: number;
+  /** In force. */
+  readonly percentage: number;
+  readonly stageSinceMs: number;
+  /** The routing revision of the stage: reports of requests that were decided before it do not count. */
+  readonly stageRevision: string;
+  readonly cooldownUntilMs: number;
+  readonly warnings: readonly string[];
+  readonly exits: { readonly count: number; readonly atMs: readonly number[] };
+  readonly evidence: KeptEvidence | null;
+  readonly counterfactual: { readonly rollbacks: number; readonly firstAtMs: number; readonly firstReason: string };
+  readonly history: readonly HistoryEntry[];
+  /** Idempotency keys that were seen, the newest last. */
+  readonly keys: readonly string[];
+}
+
+const MOST_HISTORY = 100;
+const MOST_KEYS = 100;
+/** Steps of a gradual rollback, in percent (SPEC C3). */
+const GRADUAL_STEPS: readonly number[] = [10, 5, 0];
+
+export const emptyState: RolloutState = {
+  version: 0,
+  id: '',
+  source: 'file',
+  file: '',
+  phase: 'running',
+  reason: '',
+  stages: [],
+  stage: 0,
+  percentage: 0,
+  stageSinceMs: 0,
+  stageRevision: '',
+  cooldownUntilMs: 0,
+  warnings: [],
+  exits: { count: 0, atMs: [] },
+  evidence: null,
+  counterfactual: { rollbacks: 0, firstAtMs: 0, firstReason: '' },
+  history: [],
+  keys: [],
+};
+
+/** Who changes the state, when and why. */
+export interface Cause {
+  readonly nowMs: number;
+  readonly actor: string;
+  readonly reason: string;
+}
+
+export function started(state: RolloutState, plan: Pick<RolloutState, 'id' | 'source' | 'file' | 'stages'>, cause: Cause): RolloutState {
+  const begun: RolloutState = { ...emptyState, ...plan, version: state.version, cooldownUntilMs: state.cooldownUntilMs, history: state.history, keys: state.keys };
+  return recorded(atStage(begun, 0, cause), 'started', cause);
+}
+
+/** The next stage; `promoted` after the last, or at 100 %. */
+export function advanced(state: RolloutState, cause: Cause): RolloutState {
+  const next = state.stages[state.stage + 1];
+  if (!next) return promoted(state, cause);
+  const moved = atStage(state, state.stage + 1, cause);
+  return next.percentage >= 100 ? promoted(moved, cause) : recorded(moved, 'stage', cause);
+}
+
+export function promoted(state: RolloutState, cause: Cause): RolloutState {
+  const percentage = Math.max(100, state.percentage);
+  return recorded({ ...state, phase: 'promoted', reason: cause.reason, percentage, stageRevision: '', evidence: null }, 'promoted', cause);
+}
+
+export function paused(state: RolloutState, cause: Cause): RolloutState {
+  return recorded({ ...state, phase: 'paused', reason: cause.reason }, 'paused', cause);
+}
+
+export function resumed(state: RolloutState, cause: Cause): RolloutState {
+  return recorded({ ...state, phase: 'running', reason: '' }, 'resumed', cause);
+}
+
+export function aborted(state: RolloutState, cause: Cause): RolloutState {
+  return recorded({ ...state, phase: 'aborted', reason: cause.reason, percentage: 0 }, 'aborted', cause);
+}
+
+/** To 0 at once, or by the first gradual step. The evidence stays, so that one sees why. */
+export function rolledBack(state: RolloutState, { gradual, cooldownMs }: { gradual: boolean; cooldownMs: number }, cause: Cause): RolloutState {
+  const percentage = gradual ? (GRADUAL_STEPS.find((step) => step < state.percentage) ?? 0) : 0;
+  const phase = percentage > 0 ? 'rolling_back' : 'rolled_back';
+  return recorded({ ...state, phase, reason: cause.reason, percentage, stageSinceMs: cause.nowMs, cooldownUntilMs: cause.nowMs + cooldownMs }, phase, cause);
+}
+
+export function warned(state: RolloutState, trigger: string, cause: Cause): RolloutState {
+  return recorded({ ...state, warnings: [...state.warnings, trigger] }, 'warning', cause);
+}
+
+export function withKey(state: RolloutState, key: string): RolloutState {
+  return key === '' ? state : { ...state, keys: [...state.keys, key].slice(-MOST_KEYS) };
+}
+
+export function isOver({ phase }: RolloutState): boolean {
+  return phase === 'rolled_back' || phase === 'aborted' || phase === 'promoted';
+}
+
+function atStage(state: RolloutState, stage: number, { nowMs }: Cause): RolloutState {
+  return { ...state, phase: 'running', reason: '', stage, percentage: state.stages[stage]?.percentage ?? 0, stageSinceMs: nowMs, stageRevision: '', evidence: null, warnings: [] };
+}
+
+function recorded(state: RolloutState, event: HistoryEntry['event'], { nowMs, actor, reason }: Cause): RolloutState {
+  return { ...state, history: [...state.history, { atMs: nowMs, event, reason, percentage: state.percentage, actor }].slice(-MOST_HISTORY) };
+}

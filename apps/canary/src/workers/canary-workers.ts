@@ -1,0 +1,96 @@
+import type { StatsResponse } from '@mlx-serving/contracts';
+import { type MemorySample, memorySlope, type MemorySlope } from '@mlx-serving/policy';
+import { type Logger, WorkerWatch } from '@mlx-serving/service-kit';
+import type { WorkerFacts } from '../rollout/verdict.ts';
+
+export interface CanaryWorkersOptions {
+  readonly addresses: readonly string[];
+  /** Called with the address when a worker's process is another one than before. */
+  readonly onExit: (address: string) => void;
+  /** Called when the workers have gone or one has come back. */
+  readonly onChange: () => void;
+  /** The clock in milliseconds. */
+  readonly now: () => number;
+  readonly logger: Logger;
+}
+
+const MEGABYTE = 2 ** 20;
+const SAMPLE_EVERY_MS = 10_000;
+/** Fewest samples of which a leak is read: five minutes. */
+const LEAST_SAMPLES = 30;
+const MOST_SAMPLES = 120;
+/** A connection may break; a worker that is not back after so long is gone. */
+const GONE_AFTER_MS = 1_000;
+
+interface Watched {
+  pid: number | undefined;
+  lostAtMs: number | undefined;
+  samples: MemorySample[];
+  everyMs: number;
+}
+
+/** Watches the canary's workers: whether they are there, how often they exited, and how their memory grows (SPEC C2). */
+export class CanaryWorkers {
+  readonly #options: CanaryWorkersOptions;
+  readonly #watched = new Map<string, Watched>();
+  readonly #watches: WorkerWatch[];
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: CanaryWorkersOptions) {
+    this.#options = options;
+    this.#watches = options.addresses.map((address) => new WorkerWatch({ address, logger: options.logger, onStats: (stats) => this.see(address, stats) }));
+  }
+
+  start(): void {
+    for (const watch of this.#watches) watch.start();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    for (const watch of this.#watches) watch.stop();
+  }
+
+  get facts(): WorkerFacts {
+    const all = [...this.#watched.values()];
+    const isGone = ({ lostAtMs }: Watched): boolean => lostAtMs !== undefined && this.#options.now() - lostAtMs >= GONE_AFTER_MS;
+    return { gone: all.length > 0 && all.every(isGone), slopes: all.flatMap(({ samples }) => slopeOf(samples) ?? []) };
+  }
+
+  /** Takes in what a worker says, or that it is lost. A worker that was never there is not watched. */
+  see(address: string, stats: StatsResponse | undefined): void {
+    const known = this.#watched.get(address);
+    if (!stats) {
+      if (known) this.#lost(known);
+      return;
+    }
+    const watched = known ?? { pid: undefined, lostAtMs: undefined, samples: [], everyMs: SAMPLE_EVERY_MS };
+    this.#watched.set(address, watched);
+    watched.lostAtMs = undefined;
+    if (watched.pid !== undefined && watched.pid !== stats.pid) {
+      watched.samples = [];
+      this.#options.onExit(address);
+    }
+    watched.pid = stats.pid;
+    this.#sample(watched, Number(stats.residentMemoryBytes) / MEGABYTE);
+  }
+
+  #lost(watched: Watched): void {
+    watched.lostAtMs ??= this.#options.now();
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#options.onChange(), GONE_AFTER_MS);
+  }
+
+  /** Half of the samples go when there are too many, and the rest come half as often. */
+  #sample(watched: Watched, megabytes: number): void {
+    const atMs = this.#options.now();
+    if (atMs - (watched.samples.at(-1)?.atMs ?? Number.NEGATIVE_INFINITY) < watched.everyMs) return;
+    watched.samples.push({ atMs, megabytes });
+    if (watched.samples.length < MOST_SAMPLES) return;
+    watched.samples = watched.samples.filter((_, index) => index % 2 === 0);
+    watched.everyMs *= 2;
+  }
+}
+
+function slopeOf(samples: readonly MemorySample[]): MemorySlope | undefined {
+  return samples.length < LEAST_SAMPLES ? undefined : memorySlope(samples);
+}
