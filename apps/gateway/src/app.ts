@@ -6,6 +6,7 @@ import { AdmissionQueue } from './admission/admission-queue.ts';
 import { ConcurrencyLimit } from './admission/concurrency-limit.ts';
 import { type GatewayConfig, replicaIdOf } from './config.ts';
 import { DecisionCounter } from './decision/decision-counts.ts';
+import { encodeSnapshot } from './decision/encode-snapshot.ts';
 import { FlagSnapshotStore } from './decision/flag-snapshot-store.ts';
 import { RoutingStore } from './decision/routing-store.ts';
 import { StateFile } from './decision/state-file.ts';
@@ -31,7 +32,7 @@ export async function createApp(config: GatewayConfig, logger: Logger): Promise<
   const metrics = createGatewayMetrics();
   const runtime = createRuntimeFile(config, metrics, logger, (value) => limit.configure(value.governor.max_concurrent_streams));
   const { governor } = await runtime.load();
-  const state = createState(config, logger);
+  const state = createState(config, logger, (flags) => service.abortUnder(flags));
   const pools = createPools(config, metrics, logger);
   const admission = new AdmissionQueue({
     limit: () => limit.value,
@@ -93,13 +94,13 @@ function createRuntimeFile(config: GatewayConfig, metrics: GatewayMetrics, logge
 }
 
 /** What the gateway knows, and where it keeps it. */
-function createState(config: GatewayConfig, logger: Logger) {
+function createState(config: GatewayConfig, logger: Logger, onAbort: (flags: ReadonlySet<string>) => void) {
   const replicaId = replicaIdOf(config);
   const path = (kind: string): string => join(config.stateDirectory, 'snapshots', `${replicaId}-${kind}.json`);
   return {
     replicaId,
-    flags: new FlagSnapshotStore(logger),
-    flagsFile: new StateFile(FlagSnapshotSchema, path('flags'), logger),
+    flags: new FlagSnapshotStore(logger, { environment: config.environment, onAbort }),
+    flagsFile: new StateFile(FlagSnapshotSchema, path('flags'), logger, encodeSnapshot),
     routing: new RoutingStore(),
     routingFile: new StateFile(RoutingTableSchema, path('routing'), logger),
     counts: new DecisionCounter(),

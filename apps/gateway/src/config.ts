@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { DEFAULT_ENVIRONMENT, environmentName } from '@mlx-serving/policy';
 import { address, addresses, commonEnvironment, type EnvironmentValues, port } from '@mlx-serving/service-kit';
 import { z } from 'zod';
 
@@ -14,6 +15,7 @@ export const environment = {
   flagsAddress: { name: 'MLX_SERVING_FLAGS_ADDRESS', default: '127.0.0.1:50052', schema: address, help: 'The flag service, host:port.' },
   qosAddress: { name: 'MLX_SERVING_QOS_ADDRESS', default: '127.0.0.1:50053', schema: address, help: 'The QoS service, host:port.' },
   canaryAddress: { name: 'MLX_SERVING_CANARY_ADDRESS', default: '127.0.0.1:50054', schema: address, help: 'The canary service, host:port.' },
+  environment: { name: 'MLX_SERVING_ENV', default: DEFAULT_ENVIRONMENT, schema: environmentName, help: 'Whose values of the flags hold, such as production.' },
   workers: { name: 'MLX_SERVING_WORKERS', default: '127.0.0.1:50061', schema: addresses, help: 'Workers of the baseline, host:port, comma-separated.' },
   canaryWorkers: { name: 'MLX_SERVING_CANARY_WORKERS', schema: addresses, help: 'Workers of the canary, host:port, comma-separated.' },
 } as const;

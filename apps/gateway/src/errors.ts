@@ -19,6 +19,7 @@ export const errors = defineErrors({
   NO_WORKER: { code: 'UNAVAILABLE', message: 'No worker is ready to serve this request. Try again in a moment.' },
   WORKER_LOST: { code: 'UNAVAILABLE', message: 'The worker that served this request is gone. Try again.' },
   WORKER_PROTOCOL: { code: 'INTERNAL', message: 'The worker ended the request without a result.' },
+  FEATURE_KILLED: { code: 'UNAVAILABLE', message: 'A feature that this request ran under was turned off. Try again.' },
   CLIENT_GONE: { code: 'CANCELLED', message: 'The client went away.' },
   SHUTTING_DOWN: { code: 'UNAVAILABLE', message: 'The gateway is shutting down. Try again.' },
 });

@@ -13,6 +13,7 @@ import { createHttpDoor } from './http/http-door.ts';
 import type { HttpRoute } from './http/http-router.ts';
 import { createInferenceHandlers, type InferenceHandlerOptions } from './inference/inference-handler.ts';
 import { createModelsHandlers } from './models/models-handler.ts';
+import { createOfrepHandlers } from './ofrep/ofrep-handler.ts';
 
 export interface ServerOptions extends InferenceHandlerOptions {
   readonly flags: FlagSnapshotStore;
@@ -27,6 +28,7 @@ export interface ServerOptions extends InferenceHandlerOptions {
 export function createHttpServer(options: ServerOptions): Server {
   const { service, limits, metrics, logger } = options;
   const models = createModelsHandlers(options.models);
+  const ofrep = createOfrepHandlers(options.flags, options.counts);
   const answerHealth = async ({ path, response }: HttpContext): Promise<void> => {
     await answerOperations(path, response, metrics.registry, options.health);
   };
@@ -36,6 +38,8 @@ export function createHttpServer(options: ServerOptions): Server {
     { method: 'GET', path: '/v1/models', label: 'models', handle: models.list },
     { method: 'GET', path: '/v1/models/', label: 'models', handle: models.get },
     { method: 'GET', path: '/api/flags/', label: 'flags', handle: createFlagHandler(options.flags, options.counts) },
+    { method: 'POST', path: '/ofrep/v1/evaluate/flags', label: 'ofrep', handle: ofrep.bulk },
+    { method: 'POST', path: '/ofrep/v1/evaluate/flags/', label: 'ofrep', handle: ofrep.single },
     { method: 'GET', path: '/health/canary', label: 'health', handle: createCanaryHealthHandler(options) },
     { method: 'GET', path: '/health/live', label: 'health', handle: answerHealth },
     { method: 'GET', path: '/health/ready', label: 'health', handle: answerHealth },

@@ -64,6 +64,7 @@ export class Harness {
         stateDirectory: this.directory,
         configDirectory: this.directory,
         replicaId: 'gateway-test',
+        environment: 'development',
         flagsAddress: this.flags.address,
         qosAddress: this.qos.address,
         canaryAddress: this.canary.address,

@@ -41,6 +41,17 @@ describe('the flags link', () => {
     expect(await isOn('warm')).toBe(false);
   });
 
+  it('ends the streams that run under a flag whose kill says so, and no others (F19)', async () => {
+    gateway.worker.script = undefined;
+    const running = gateway.chat({ stream: true });
+    (await gateway.worker.generation(0)).accept().tokens('one');
+    const warm = flag('warm', 13n, { ...on, abortInFlight: true });
+    gateway.flags.send({ case: 'delta', value: { baseRevision: 12n, revision: 13n, changed: [warm] } });
+    gateway.flags.send({ case: 'delta', value: { baseRevision: 13n, revision: 14n, changed: [{ ...warm, kill: { actor: 'a', reason: 'r', atMs: 1n } }] } });
+    expect(await (await running).text()).toContain('feature_killed');
+    await until(() => gateway.worker.generations[0]?.cancelled === true);
+  });
+
   it('sends the counts of decisions up', async () => {
     await gateway.chat();
     await gateway.chat();

@@ -30,6 +30,7 @@ export interface VariantProgram {
   /** Independent of the rollout's bucket and of every other flag's. */
   readonly bucketOf: BucketOf;
   readonly cuts: readonly number[];
+  readonly hasPayload: boolean;
   readonly rolledOut: readonly FlagAnswer[];
   readonly whitelisted: readonly FlagAnswer[];
 }
@@ -56,6 +57,7 @@ export function compileFlag({ name, config, killed }: FlagInput): FlagProgram {
     variants: variants.length === 0 ? undefined : {
       bucketOf: createBucket('', `:${config.hashSeed ?? ''}:${name}:variant`),
       cuts: variantCuts(variants),
+      hasPayload: variants.some(({ payload }) => payload !== undefined),
       rolledOut: variants.map((variant) => withVariant(answers.in, variant)),
       whitelisted: variants.map((variant) => withVariant(ANSWERS.whitelisted, variant)),
     },

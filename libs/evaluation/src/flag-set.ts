@@ -69,6 +69,11 @@ export class FlagSet implements CompiledFlags {
     return { flag: name, ...answer, steps: trace.steps };
   }
 
+  /** Whether any variant of a flag has a payload: its value is then that payload, and not whether it is on. */
+  hasPayload(name: string): boolean {
+    return this.#slots.get(name)?.program?.variants?.hasPayload ?? false;
+  }
+
   /** Takes over what changed. Other flags are left as they are. */
   apply({ changed = [], removed = [], changedSegments = [], removedSegments = [], emergency }: FlagSetChange): void {
     for (const name of removed) this.#remove(name);

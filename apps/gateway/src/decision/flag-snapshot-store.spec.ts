@@ -56,4 +56,44 @@ describe('FlagSnapshotStore', () => {
     store.applyDelta(create(FlagDeltaSchema, { baseRevision: 5n, revision: 6n, emergency: { killSwitch: true } }), 0);
     expect([isOn(store, 'a'), isOn(store, 'b')]).toEqual([false, false]);
   });
+
+  it('holds what its own environment says (F9)', () => {
+    const definition = { enabled: true, rolloutPercentage: 0, environments: { production: { rolloutPercentage: 100 } } };
+    const answers = ['production', 'development', undefined].map((environment) => {
+      const store = new FlagSnapshotStore(silentLogger, environment === undefined ? {} : { environment });
+      store.apply(create(FlagSnapshotSchema, { revision: 1n, flags: [flag('a', definition)] }));
+      return isOn(store, 'a');
+    });
+    expect(answers).toEqual([true, false, false]);
+  });
+
+  it('takes segments from snapshots and deltas, keeps the last good one, and gives them back (F6)', () => {
+    const segment = (definitionJson: string) => ({ name: 'staff', definitionJson, revision: 1n });
+    const store = new FlagSnapshotStore(silentLogger);
+    store.apply(create(FlagSnapshotSchema, { revision: 1n, flags: [flag('a', { enabled: true, segments: ['staff'] })], segments: [segment('{"includedKeys":["u"]}')] }));
+    expect(isOn(store, 'a')).toBe(true);
+    store.applyDelta(create(FlagDeltaSchema, { baseRevision: 1n, revision: 2n, changedSegments: [segment('broken')] }), 0);
+    expect(isOn(store, 'a')).toBe(true);
+    const again = new FlagSnapshotStore(silentLogger);
+    again.apply(store.toSnapshot());
+    expect(isOn(again, 'a')).toBe(true);
+    store.applyDelta(create(FlagDeltaSchema, { baseRevision: 2n, revision: 3n, changedSegments: [segment('{"excludedKeys":["u"]}')] }), 0);
+    expect(isOn(store, 'a')).toBe(false);
+    again.applyDelta(create(FlagDeltaSchema, { baseRevision: 2n, revision: 3n, removedSegments: ['staff'] }), 0);
+    expect(isOn(again, 'a')).toBe(false);
+  });
+
+  it('names the flags whose kill ends what runs under them, once (F19)', () => {
+    const aborted: string[][] = [];
+    const store = new FlagSnapshotStore(silentLogger, { onAbort: (flags) => aborted.push([...flags]) });
+    const kill = { actor: 'x' };
+    const ending = flag('a', { enabled: true, abortInFlight: true });
+    store.apply(create(FlagSnapshotSchema, { revision: 1n, flags: [ending, flag('b')] }));
+    store.applyDelta(create(FlagDeltaSchema, { baseRevision: 1n, revision: 2n, changed: [{ ...ending, kill }, { ...flag('b'), kill }] }), 0);
+    store.applyDelta(create(FlagDeltaSchema, { baseRevision: 2n, revision: 3n, changed: [{ ...ending, revision: 3n, kill }] }), 0);
+    expect(aborted).toEqual([['a']]);
+    store.applyDelta(create(FlagDeltaSchema, { baseRevision: 3n, revision: 4n, changed: [ending] }), 0);
+    store.applyDelta(create(FlagDeltaSchema, { baseRevision: 4n, revision: 5n, emergency: { killSwitch: true } }), 0);
+    expect(aborted).toEqual([['a'], ['a']]);
+  });
 });

@@ -9,13 +9,16 @@ export class StateFile<S extends DescMessage> {
   readonly #schema: S;
   readonly #path: string;
   readonly #logger: Logger;
+  readonly #encode: (message: MessageShape<S>) => string | Promise<string>;
   #next: MessageShape<S> | undefined;
   #writing: Promise<void> | undefined;
 
-  constructor(schema: S, path: string, logger: Logger) {
+  /** @param encode makes the JSON of a message; given for messages that are too large to be encoded at once */
+  constructor(schema: S, path: string, logger: Logger, encode: (message: MessageShape<S>) => string | Promise<string> = (message) => toJsonString(schema, message)) {
     this.#schema = schema;
     this.#path = path;
     this.#logger = logger;
+    this.#encode = encode;
   }
 
   /** @returns the message kept, or undefined when there is none or it cannot be read, which is logged */
@@ -41,8 +44,9 @@ export class StateFile<S extends DescMessage> {
 
   async #write(): Promise<void> {
     while (this.#next !== undefined) {
-      const text = toJsonString(this.#schema, this.#next);
+      const next = this.#next;
       this.#next = undefined;
+      const text = await this.#encode(next);
       await writeFileAtomically(this.#path, text, 0o600).catch((error: unknown) =>
         this.#logger.warn({ file: this.#path, problem: String(error) }, 'a state cannot be kept on disk'),
       );

@@ -31,7 +31,7 @@ export interface GenerateServiceOptions {
 /** The one way of a request, whichever door it came through: decision, admission, worker, report. */
 export class GenerateService {
   readonly #options: GenerateServiceOptions;
-  readonly #running = new Set<AbortController>();
+  readonly #running = new Map<AbortController, Decision>();
   #stopping = false;
   #onIdle: (() => void) | undefined;
 
@@ -50,7 +50,7 @@ export class GenerateService {
   async generate(request: GenerationRequest, sink: GenerationSink, abort: AbortController): Promise<void> {
     if (this.#stopping) throw errors.SHUTTING_DOWN();
     const record = new GenerationRecord(request, this.#decide(request));
-    this.#running.add(abort);
+    this.#running.set(abort, record.decision);
     const timeout = this.#options.requestLimits().timeout_ms;
     const timer = setTimeout(() => abort.abort(errors.REQUEST_TIMEOUT({ timeout })), timeout);
     let failure: ServiceError | undefined;
@@ -73,9 +73,16 @@ export class GenerateService {
     this.#stopping = true;
     if (this.#running.size === 0) return;
     const idle = new Promise<void>((resolve) => (this.#onIdle = resolve));
-    const force = setTimeout(() => this.#running.forEach((abort) => abort.abort(errors.SHUTTING_DOWN())), graceMs);
+    const force = setTimeout(() => this.#running.forEach((_, abort) => abort.abort(errors.SHUTTING_DOWN())), graceMs);
     await idle;
     clearTimeout(force);
+  }
+
+  /** Ends what runs under one of these flags (SPEC F19). */
+  abortUnder(flags: ReadonlySet<string>): void {
+    for (const [abort, { enabledFlags }] of this.#running) {
+      if (enabledFlags.some((name) => flags.has(name))) abort.abort(errors.FEATURE_KILLED());
+    }
   }
 
   #decide(request: GenerationRequest): Decision {

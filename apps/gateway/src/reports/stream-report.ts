@@ -20,7 +20,7 @@ const CLIENT_CODES: ReadonlySet<ErrorCode> = new Set([
 
 export function outcomeOf(failure: ServiceError | undefined): StreamOutcome {
   if (!failure) return StreamOutcome.OK;
-  if (failure.reason === 'CLIENT_GONE') return StreamOutcome.CANCELLED;
+  if (failure.reason === 'CLIENT_GONE' || failure.reason === 'FEATURE_KILLED') return StreamOutcome.CANCELLED;
   return CLIENT_CODES.has(failure.code) ? StreamOutcome.REJECTED : StreamOutcome.FAILED;
 }
 

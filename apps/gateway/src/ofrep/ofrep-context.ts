@@ -1,0 +1,32 @@
+import type { EvaluationContext } from '@mlx-serving/evaluation';
+import { ServiceError } from '@mlx-serving/service-kit';
+import { errors } from '../errors.ts';
+import type { HttpContext } from '../http/http-context.ts';
+import { readJsonBody } from '../http/read-json-body.ts';
+import type { OfrepFailure } from './ofrep-answer.ts';
+
+/** Longest body of an evaluation, in bytes. */
+const MAX_BODY_BYTES = 64 * 1024;
+
+/** What the body of an evaluation asks. */
+export type OfrepQuestion = { readonly context: EvaluationContext; readonly body: Record<string, unknown> } | { readonly failure: OfrepFailure };
+
+/** Reads the body of an evaluation: `{"context": {"targetingKey": …, …}}`. A body that is none is answered in the terms of OFREP. */
+export async function readOfrepQuestion(http: HttpContext): Promise<OfrepQuestion> {
+  try {
+    const body = await readJsonBody(http, MAX_BODY_BYTES);
+    const context = body['context'] ?? {};
+    if (typeof context !== 'object' || Array.isArray(context)) return { failure: { errorCode: 'INVALID_CONTEXT', errorDetails: 'context must be an object.' } };
+    return { context: toContext(context as Record<string, unknown>), body };
+  } catch (thrown) {
+    const error = ServiceError.from(thrown);
+    if (error.reason === errors.CLIENT_GONE().reason || error.code !== 'INVALID_ARGUMENT') throw error;
+    return { failure: { errorCode: 'PARSE_ERROR', errorDetails: error.message } };
+  }
+}
+
+/** The targeting key is the attribute `user_id` too, as it is where a request for tokens is decided. */
+function toContext({ targetingKey, ...attributes }: Record<string, unknown>): EvaluationContext {
+  const key = typeof targetingKey === 'string' && targetingKey !== '' ? targetingKey : undefined;
+  return { key, attributes: key === undefined ? attributes : { user_id: key, ...attributes } };
+}

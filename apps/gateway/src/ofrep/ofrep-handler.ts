@@ -1,0 +1,47 @@
+import { createHash } from 'node:crypto';
+import { sendJson } from '@mlx-serving/service-kit';
+import type { DecisionCounter } from '../decision/decision-counts.ts';
+import type { FlagSnapshotStore } from '../decision/flag-snapshot-store.ts';
+import type { HttpContext } from '../http/http-context.ts';
+import { ofrepAnswer, type OfrepFailure, ofrepStatus, type OfrepSuccess } from './ofrep-answer.ts';
+import { readOfrepQuestion } from './ofrep-context.ts';
+
+/** OpenFeature's Remote Evaluation Protocol: any OpenFeature SDK can ask this gateway (SPEC F20). */
+export function createOfrepHandlers(store: FlagSnapshotStore, counts: DecisionCounter) {
+  return {
+    /** POST /ofrep/v1/evaluate/flags/{key} */
+    single: async (http: HttpContext): Promise<void> => {
+      const question = await readOfrepQuestion(http);
+      http.response.setHeader('cache-control', 'no-store');
+      if ('failure' in question) return sendJson(http.response, 400, { key: http.name, ...question.failure });
+      const answer = store.flags.evaluate(http.name, question.context);
+      if (answer.reason !== 'FLAG_NOT_FOUND') counts.add(http.name, answer.enabled);
+      const shown = ofrepAnswer(http.name, answer, store.flags.hasPayload(http.name), store.state.revision);
+      sendJson(http.response, ofrepStatus(shown), shown);
+    },
+    /** POST /ofrep/v1/evaluate/flags: every flag. The ETag names the revision and the question, so a poll without news costs next to nothing. */
+    bulk: async (http: HttpContext): Promise<void> => {
+      const question = await readOfrepQuestion(http);
+      const { request, response } = http;
+      response.setHeader('cache-control', 'no-store');
+      if ('failure' in question) return sendJson(response, 400, question.failure);
+      const { revision } = store.state;
+      const etag = etagOf(revision, question.body);
+      response.setHeader('etag', etag);
+      if (request.headers['if-none-match'] === etag) {
+        response.writeHead(304).end();
+        return;
+      }
+      const flags: (OfrepSuccess | OfrepFailure)[] = [];
+      store.flags.answerAll(question.context, (name, answer) => {
+        counts.add(name, answer.enabled);
+        flags.push(ofrepAnswer(name, answer, store.flags.hasPayload(name), revision));
+      });
+      sendJson(response, 200, { flags, metadata: { flagsRevision: String(revision) } });
+    },
+  };
+}
+
+function etagOf(revision: bigint, body: Record<string, unknown>): string {
+  return `"${revision}-${createHash('sha256').update(JSON.stringify(body['context'] ?? {})).digest('hex').slice(0, 16)}"`;
+}
