@@ -2,12 +2,22 @@ import { fastify, type FastifyInstance } from 'fastify';
 import type { Canary, Flags, Qos, ServiceClient } from '@mlx-serving/contracts';
 import { type Health, type Logger, readiness } from '@mlx-serving/service-kit';
 import { requireToken } from './access/bearer.ts';
+import { addCanaryRoutes } from './canary/canary-handler.ts';
+import { addEngineRoutes } from './canary/engines-handler.ts';
+import { addTokenRoutes } from './access/token-handler.ts';
+import { addApprovalRoutes } from './approvals/approval-handler.ts';
+import { addAuditRoutes } from './audit/audit-handler.ts';
+import { addHistoryRoutes } from './audit/history-handler.ts';
 import { addEmergencyRoutes } from './emergency/emergency-handler.ts';
 import { errors } from './errors.ts';
 import { addFlagRoutes } from './flags/flags-handler.ts';
 import { createErrorHandler } from './http/error-answer.ts';
 import { acceptJson, MAX_BODY_BYTES } from './http/json-body.ts';
 import type { AdminMetrics } from './metrics.ts';
+import { addRolloutRoutes } from './rollouts/rollout-handler.ts';
+import { addSegmentRoutes } from './segments/segment-handler.ts';
+import { addStoreRoutes } from './store-loss/store-handler.ts';
+import { addTransferRoutes } from './transfer/transfer-handler.ts';
 import { addStateRoutes } from './states/states-handler.ts';
 
 export interface Services {
@@ -32,7 +42,7 @@ export function createServer({ services, health, metrics, logger, token }: Serve
   server.setNotFoundHandler(({ method, url }) => {
     throw errors.ROUTE_NOT_FOUND({ method, path: url.split('?', 1)[0] ?? url });
   });
-  server.addHook('onRequest', requireToken(token));
+  server.addHook('onRequest', requireToken(token, services.flags));
   server.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none';
     metrics.requests.inc({ method: request.routeOptions.url ? request.method : 'any', route, status: String(reply.statusCode) });
@@ -44,7 +54,17 @@ export function createServer({ services, health, metrics, logger, token }: Serve
     return reply.status(status).send(body);
   });
   addFlagRoutes(server, services.flags);
+  addHistoryRoutes(server, services.flags);
+  addAuditRoutes(server, services.flags);
+  addSegmentRoutes(server, services.flags);
+  addTransferRoutes(server, services.flags);
+  addRolloutRoutes(server, services.flags);
+  addApprovalRoutes(server, services.flags);
+  addStoreRoutes(server, services.flags);
+  addTokenRoutes(server, services.flags);
   addEmergencyRoutes(server, services.flags);
   addStateRoutes(server, services.qos, services.canary);
+  addCanaryRoutes(server, services.canary);
+  addEngineRoutes(server, services.canary);
   return server;
 }
