@@ -1,0 +1,27 @@
+import type { Command } from '../command.ts';
+import { readNumber, readStages } from './stages.ts';
+
+interface Plan {
+  readonly requestsPerSecond: number;
+  readonly notes: readonly string[];
+  readonly stages: readonly { readonly percentage: number; readonly requestsToDetectSlow: number; readonly requestsToPromote: number; readonly requestsAtRisk: number; readonly secondsToDetectSlow?: number; readonly secondsToPromote?: number }[];
+}
+
+/** A plan for a person. */
+export function planLines({ requestsPerSecond, stages, notes }: Plan): string[] {
+  const time = (seconds: number | undefined): string => (seconds === undefined ? 'time unknown' : `about ${seconds < 120 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`}`);
+  return [
+    `Traffic now: ${requestsPerSecond.toFixed(1)} requests a second.`,
+    ...stages.map((stage) => `${stage.percentage} %: a canary 1.5 times slower is found after ${stage.requestsToDetectSlow} of its requests (${time(stage.secondsToDetectSlow)}), a good one promoted after ${stage.requestsToPromote} (${time(stage.secondsToPromote)}); at risk: ${stage.requestsAtRisk} requests.`),
+    ...notes,
+  ];
+}
+
+export const plan: Command = {
+  help: 'how long detection and promotion would take with the present traffic: --percentage N or --stages 1,10,50',
+  options: { percentage: { type: 'string', default: '1' }, stages: { type: 'string' } },
+  run: async ({ api, write, values }) => {
+    const body = { percentage: readNumber('percentage', values['percentage']), stages: readStages(values['stages'] as string | undefined, 0) };
+    for (const line of planLines(await api.admin<Plan>('POST', '/admin/canary/plan', body))) write(line);
+  },
+};
