@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import type { Flags, ServiceClient } from '@mlx-serving/contracts';
 import { emergencyJson, propagationJson } from '../flags/flag-json.ts';
-import { actorOf } from '../http/actor.ts';
+import { changeOf } from '../http/actor.ts';
 import { callService } from '../http/error-answer.ts';
 import { readBody, reasonText } from '../http/json-body.ts';
 
@@ -16,9 +16,9 @@ export function addEmergencyRoutes(server: FastifyInstance, flags: ServiceClient
   });
 
   server.post('/admin/emergency', async (request) => {
-    const { kill_switch: killSwitch, rollback_to_baseline: rollbackToBaseline, reason = '' } = readBody(emergencyBody, request.body);
+    const { kill_switch: killSwitch, rollback_to_baseline: rollbackToBaseline, reason } = readBody(emergencyBody, request.body);
     const switches = { ...(killSwitch === undefined ? {} : { killSwitch }), ...(rollbackToBaseline === undefined ? {} : { rollbackToBaseline }) };
-    const { emergency, propagation } = await callService('flags', () => flags.setEmergency({ ...switches, reason, actor: actorOf(request) }));
+    const { emergency, propagation } = await callService('flags', () => flags.setEmergency({ ...switches, ...changeOf(request, reason) }));
     return { success: true, message: 'Emergency switches updated', emergency: emergencyJson(emergency), ...propagationJson(propagation) };
   });
 }

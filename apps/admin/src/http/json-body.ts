@@ -1,20 +1,25 @@
 import type { FastifyInstance } from 'fastify';
+import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { errors } from '../errors.ts';
 
 export const MAX_BODY_BYTES = 64 * 1024;
 
-/** Reads every body as JSON, whatever its content type, and an empty one as none. */
+/** Reads every body as JSON, whatever its content type, but YAML where it says so; and an empty one as none. */
 export function acceptJson(server: FastifyInstance): void {
   server.removeAllContentTypeParsers();
-  server.addContentTypeParser('*', { parseAs: 'string', bodyLimit: MAX_BODY_BYTES }, (_request, text, done) => {
-    if (text === '') return done(null, undefined);
-    try {
-      done(null, JSON.parse(text as string));
-    } catch {
-      done(errors.BODY_INVALID({ problem: 'The body is not JSON.' }));
-    }
-  });
+  const accept = (type: string | string[], name: string, read: (text: string) => unknown): void => {
+    server.addContentTypeParser(type, { parseAs: 'string' }, (_request, text, done) => {
+      if (text === '') return done(null, undefined);
+      try {
+        done(null, read(text as string));
+      } catch {
+        done(errors.BODY_INVALID({ problem: `The body is not ${name}.` }));
+      }
+    });
+  };
+  accept(['application/yaml', 'application/x-yaml', 'text/yaml'], 'YAML', (text) => parseYaml(text, { maxAliasCount: 0 }) as unknown);
+  accept('*', 'JSON', (text) => JSON.parse(text) as unknown);
 }
 
 /** @throws BODY_INVALID with everything that is wrong */
