@@ -302,3 +302,25 @@ def test_a_wrong_file_is_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError):  # noqa: PT011
         read_accelerator(path)
+
+
+async def test_two_hundred_prompts_have_the_answers_of_stream_generate_through_every_path(reference):
+    """Cold, with shared beginnings, repeated from the kept position, and continued from the finished turn."""
+    topics = "flag canary rollout gateway worker token policy segment queue switch".split()
+    stems = ["The {} ", "# {}\n", "A {} is ", SYSTEM + "{}", "What is a {}? ", "const {} = "]
+    ends = ["", "1", "is", " and"]
+    prompts = [stem.format(topic) + end for topic in topics for stem in stems for end in ends][:200]
+    wanted = {prompt: reference.generate(prompt, 10)[:2] for prompt in prompts}
+    async with running_worker(max_queue=1000) as worker:
+        for names in ([], [KV], ALL, ALL, [WARM]):
+            answers = await asyncio.gather(
+                *(
+                    worker.generate(prompt, max_tokens=10, request=flags(*names, ttft_hint=HINT))
+                    for prompt in prompts
+                )
+            )
+            assert [(answer.ids, answer.text) for answer in answers] == [wanted[prompt] for prompt in prompts]
+        assert sum("speculation:hit" in events(answer) for answer in answers) == 0
+        stats = await worker.until(lambda stats: True)
+        assert stats.speculation.hits >= len(prompts)
+        assert stats.prefix_cache.hits > len(prompts)

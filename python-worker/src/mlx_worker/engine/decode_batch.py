@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import mlx.core as mx
+from mlx_lm.models.cache import BatchKVCache
 
+from mlx_worker.engine.prefix_cache import caches_with
 from mlx_worker.engine.row import Row, StepResult
 
 
@@ -74,7 +76,20 @@ class DecodeBatch:
     def caches_of(self, row: Row) -> list[Any]:
         """Caches of one row's own, with all tokens that it was handed out."""
         at = self.rows.index(row)
-        return [cache.extract(at) for cache in self._caches]
+        if not all(type(cache) is BatchKVCache for cache in self._caches):
+            return [cache.extract(at) for cache in self._caches]
+        # Views: whoever keeps a part of them copies that part only.
+        padding = int(self._caches[0].left_padding[at].item())
+        return caches_with(
+            [
+                (
+                    cache.keys[at : at + 1, :, padding : cache._idx],
+                    cache.values[at : at + 1, :, padding : cache._idx],
+                )
+                for cache in self._caches
+            ],
+            self._caches[0]._idx - padding,
+        )
 
     def remove(self, rows: set[Row]) -> None:
         """Takes rows out and frees their memory. Those that are not here are passed over."""

@@ -208,7 +208,7 @@ class Engine:
     @property
     def alive(self) -> bool:
         """Whether the thread runs."""
-        return self._thread.is_alive()
+        return self._thread.is_alive() and not self.stopped.done()
 
     def seconds_in_step(self) -> float:
         """How long the present step has taken; 0 between steps. A long one means that the device is stuck."""

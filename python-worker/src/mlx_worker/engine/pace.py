@@ -7,6 +7,10 @@ WEIGHT_OF_LAST = 0.2
 # The part of the target that is planned for; the rest is for what cannot be foreseen.
 PLANNED_SHARE = 0.8
 LEAST_CHUNK = 16
+# Where a decode step alone takes most of the gap, the target cannot be had. Prefill then gets its share of
+# the time, more of it the more callers wait, since tiny chunks would cost everybody more than they give.
+FULL_GAP_SHARE = 0.5
+MOST_SHARES = 4
 # The target is for the 95th percentile. So a small share of the gaps may be longer, which lets several
 # callers who come at once have their first tokens sooner; that share is earned by the gaps that were short.
 LONG_GAP_SHARE = 0.03
@@ -32,7 +36,10 @@ class Pace:
         gap = self.target_gap_seconds * PLANNED_SHARE
         if waiting > 1 and self._long_gaps >= decoding:
             gap *= LONG_GAP_FACTOR
-        tokens = int((gap - self._decode_seconds) / self._token_seconds)
+        left = gap - self._decode_seconds
+        if self._decode_seconds > self.target_gap_seconds * FULL_GAP_SHARE:
+            left = max(left, self._decode_seconds * min(max(waiting, 1), MOST_SHARES))
+        tokens = int(left / self._token_seconds)
         return max(min(LEAST_CHUNK, self.most_chunk), min(tokens, self.most_chunk))
 
     def after_step(self, decoding: int, prompt_tokens: int, seconds: float) -> None:

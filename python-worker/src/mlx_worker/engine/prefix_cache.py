@@ -90,12 +90,13 @@ class PrefixCache:
         if whole:
             complete = next((match for match in matches if match.logits is not None), None)
             if complete is not None:
-                return Prefix(
-                    len(tokens), caches_with(complete.layers(len(tokens)), len(tokens)), complete.logits
-                )
+                layers = complete.layers(len(tokens), 1)
+                return Prefix(len(tokens), caches_with(layers, len(tokens)), complete.logits)
         best = max(matches, key=lambda match: match.length)
         length = min(best.length, len(tokens) - 1)
-        return Prefix(length, caches_with(best.layers(length), length), None) if length > 0 else None
+        if length <= 0:
+            return None
+        return Prefix(length, caches_with(best.layers(length, len(tokens) - length), length), None)
 
     def keep(
         self,

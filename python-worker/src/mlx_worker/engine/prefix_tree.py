@@ -45,8 +45,8 @@ class Match:
     parts: list[tuple[Edge, int]]
     logits: mx.array | None
 
-    def layers(self, length: int) -> list[Layer]:
-        """Fresh arrays with the keys and values of the first `length` tokens."""
+    def layers(self, length: int, room: int) -> list[Layer]:
+        """Fresh arrays with the keys and values of the first `length` tokens, and empty room after them."""
         pieces: list[list[Layer]] = []
         left = length
         for edge, used in self.parts:
@@ -55,14 +55,19 @@ class Match:
                 pieces.append([(keys[..., :take, :], values[..., :take, :]) for keys, values in edge.layers])
             left -= take
         return [
-            (joined([piece[index][0] for piece in pieces]), joined([piece[index][1] for piece in pieces]))
+            (
+                joined([piece[index][0] for piece in pieces], room),
+                joined([piece[index][1] for piece in pieces], room),
+            )
             for index in range(len(pieces[0]))
         ]
 
 
-def joined(arrays: list[mx.array]) -> mx.array:
-    """One array of its own, from parts along the tokens."""
-    return mx.concatenate(arrays, axis=2) if len(arrays) > 1 else mx.contiguous(arrays[0])
+def joined(arrays: list[mx.array], room: int) -> mx.array:
+    """One array of its own, from parts along the tokens, with empty room at its end."""
+    rows, heads, _, width = arrays[0].shape
+    empty = mx.zeros((rows, heads, max(1, room), width), arrays[0].dtype)
+    return mx.concatenate([*arrays, empty], axis=2)
 
 
 class PrefixTree:

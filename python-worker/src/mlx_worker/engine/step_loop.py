@@ -28,6 +28,11 @@ from mlx_worker.errors import ServiceError
 from mlx_worker.logs import Logger
 from mlx_worker.sampling import Sampler, SamplingOptions
 
+# So many requests join a batch without waiting for others.
+JOIN_TOGETHER = 4
+# So many gaps (2 s with the default of 50 ms) a first token may be ahead of the second in a burst of callers.
+MOST_GAPS_BEFORE_DECODE = 40
+
 
 @dataclass(eq=False)
 class Begun:
@@ -375,7 +380,7 @@ class StepLoop:
                 for begun in self._begun.values()
                 if begun.job is None and begun.served is served and begun.request in self._placed
             ]
-            if not ready:
+            if not ready or not self._is_worth_joining(ready):
                 continue
             try:
                 served.batch.join([begun.row for begun in ready])
@@ -384,6 +389,21 @@ class StepLoop:
                 self._failed([row.request for row in served.batch.clear()], error)
             for begun in ready:
                 self._begun.pop(begun.request, None)
+
+    def _is_worth_joining(self, ready: list[Begun]) -> bool:
+        """Callers who come together join together: a join copies everybody's KV.
+
+        When nobody decodes yet, the prompts that wait come first: with decode steps in between, all of their
+        callers would wait longer. It is one longer gap for each of these streams, and bounded.
+        """
+        may_begin = len(self._inbox) and len(self._placed) < self._inbox.limits.max_batch
+        if not may_begin and all(begun.job is None for begun in self._begun.values()):
+            return True
+        first = min(begun.request.first_drawn_at or 0.0 for begun in ready)
+        gaps = (time.monotonic() - first) * 1000 / self._inbox.limits.decode_gap_ms
+        if not self.decoding:
+            return gaps >= MOST_GAPS_BEFORE_DECODE
+        return len(ready) >= JOIN_TOGETHER or gaps >= 1
 
     def _decode(self) -> None:
         for served in self.models:
