@@ -1,3 +1,5 @@
+export { type CanaryRates, type ObservedRequest, RollbackController, type RollbackControllerOptions, type RollbackReason, type RollbackRecord } from './canary-rollback-controller.ts';
+export { CanaryRouter, type CanaryRouterOptions, type CanaryRouterStats, type RouteDecision } from './canary-router.ts';
 export { createEngine, type Engine, type EngineOptions, type GenerateOptions, type Message } from './engine.ts';
 export { type Chunk, Generation, type GenerationDecision, type GenerationEnd } from './generation.ts';
 export { InferenceError, type InferenceErrorCode } from './inference-error.ts';
