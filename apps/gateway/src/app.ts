@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { Canary, createServiceClient, Flags, FlagSnapshotSchema, Qos, RoutingTableSchema } from '@mlx-serving/contracts';
+import { Canary, createServiceClient, Flags, FlagSnapshotSchema, type ImpactQuestion, Qos, RoutingTableSchema } from '@mlx-serving/contracts';
 import { type RuntimeFile, runtimeFile } from '@mlx-serving/policy';
 import { type App, assertBindable, closeHttpServer, ConfigFile, listen, type Logger, OperationsServer } from '@mlx-serving/service-kit';
 import { AdmissionQueue } from './admission/admission-queue.ts';
@@ -12,6 +12,8 @@ import { RoutingStore } from './decision/routing-store.ts';
 import { StateFile } from './decision/state-file.ts';
 import { GenerateService } from './generation/generate-service.ts';
 import { createHealth } from './health.ts';
+import { previewImpact } from './impact/preview-impact.ts';
+import { RecentContexts } from './impact/recent-contexts.ts';
 import { ControllerLinks } from './links/controller-links.ts';
 import { createGatewayMetrics, type GatewayMetrics } from './metrics.ts';
 import { ModelService } from './models/model-service.ts';
@@ -97,9 +99,13 @@ function createRuntimeFile(config: GatewayConfig, metrics: GatewayMetrics, logge
 function createState(config: GatewayConfig, logger: Logger, onAbort: (flags: ReadonlySet<string>) => void) {
   const replicaId = replicaIdOf(config);
   const path = (kind: string): string => join(config.stateDirectory, 'snapshots', `${replicaId}-${kind}.json`);
+  const flags = new FlagSnapshotStore(logger, { environment: config.environment, onAbort });
+  const contexts = new RecentContexts();
   return {
     replicaId,
-    flags: new FlagSnapshotStore(logger, { environment: config.environment, onAbort }),
+    flags,
+    contexts,
+    preview: (question: ImpactQuestion) => previewImpact(question, flags, contexts, config.environment),
     flagsFile: new StateFile(FlagSnapshotSchema, path('flags'), logger, encodeSnapshot),
     routing: new RoutingStore(),
     routingFile: new StateFile(RoutingTableSchema, path('routing'), logger),

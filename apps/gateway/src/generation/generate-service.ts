@@ -7,6 +7,7 @@ import type { DecisionCounter } from '../decision/decision-counts.ts';
 import type { FlagSnapshotStore } from '../decision/flag-snapshot-store.ts';
 import type { RoutingStore } from '../decision/routing-store.ts';
 import { errors } from '../errors.ts';
+import type { RecentContexts } from '../impact/recent-contexts.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import { logFinished, measureFinished, toStreamReport } from '../reports/stream-report.ts';
 import type { WorkerConnection } from '../workers/worker-connection.ts';
@@ -20,6 +21,7 @@ export interface GenerateServiceOptions {
   readonly flags: FlagSnapshotStore;
   readonly routing: RoutingStore;
   readonly counts: DecisionCounter;
+  readonly contexts: RecentContexts;
   readonly admission: AdmissionQueue;
   readonly pools: Record<Variant, WorkerPool>;
   readonly requestLimits: () => RuntimeFile['requests'];
@@ -86,9 +88,10 @@ export class GenerateService {
   }
 
   #decide(request: GenerationRequest): Decision {
-    const { flags, routing, pools, counts } = this.#options;
+    const { flags, routing, pools, counts, contexts } = this.#options;
     const canaryAvailable = pools.canary.serving.length > 0;
     const decision = decide(flags.state, { table: routing.table, canaryAvailable }, { ...request, draw: Math.random() });
+    if (request.user !== undefined) contexts.add(request.user, { user_id: request.user, model: request.model });
     counts.addAll(flags.state.flags.names, decision.enabledFlags);
     return decision;
   }

@@ -1,4 +1,4 @@
-import type { Canary, Flags, FlagSnapshotSchema, Qos, RoutingTableSchema, ServiceClient, StreamReport } from '@mlx-serving/contracts';
+import type { Canary, Flags, FlagSnapshotSchema, Impact, ImpactQuestion, Qos, RoutingTableSchema, ServiceClient, StreamReport } from '@mlx-serving/contracts';
 import type { Logger } from '@mlx-serving/service-kit';
 import type { ConcurrencyLimit } from '../admission/concurrency-limit.ts';
 import type { DecisionCounter } from '../decision/decision-counts.ts';
@@ -17,6 +17,7 @@ export interface ControllerLinksOptions {
   readonly routing: RoutingStore;
   readonly routingFile: StateFile<typeof RoutingTableSchema>;
   readonly counts: DecisionCounter;
+  readonly preview: (question: ImpactQuestion) => Promise<Impact>;
   readonly limit: ConcurrencyLimit;
   readonly clients: { flags: ServiceClient<typeof Flags>; qos: ServiceClient<typeof Qos>; canary: ServiceClient<typeof Canary> };
   readonly metrics: GatewayMetrics;

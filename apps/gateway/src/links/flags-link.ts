@@ -1,5 +1,5 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { type Flags, type FlagsLinkRequest, FlagsLinkRequestSchema, type FlagsLinkResponse, type FlagSnapshotSchema, type ServiceClient } from '@mlx-serving/contracts';
+import { type Flags, type FlagsLinkRequest, FlagsLinkRequestSchema, type FlagsLinkResponse, type FlagSnapshotSchema, type Impact, type ImpactQuestion, type ServiceClient } from '@mlx-serving/contracts';
 import { Link, type Logger } from '@mlx-serving/service-kit';
 import type { DecisionCounter } from '../decision/decision-counts.ts';
 import type { FlagSnapshotStore } from '../decision/flag-snapshot-store.ts';
@@ -12,6 +12,8 @@ export interface FlagsLinkOptions {
   readonly file: StateFile<typeof FlagSnapshotSchema>;
   readonly counts: DecisionCounter;
   readonly onApplied: (revision: bigint) => void;
+  /** What a draft would change for the contexts seen lately. */
+  readonly preview: (question: ImpactQuestion) => Promise<Impact>;
   readonly logger: Logger;
 }
 
@@ -61,10 +63,20 @@ export class FlagsLink {
     } else if (message.case === 'delta') {
       if (this.#owesResync) return;
       if (!store.applyDelta(message.value, Date.now())) return this.#resync();
-    } else return;
+    } else if (message.case === 'impactQuestion') return void this.#preview(message.value);
+    else return;
     this.#options.onApplied(store.state.revision);
     this.#acknowledge();
     this.#options.file.save(store.toSnapshot());
+  }
+
+  async #preview(question: ImpactQuestion): Promise<void> {
+    const { preview, logger } = this.#options;
+    try {
+      this.#link.send(up({ case: 'impactAnswer', value: { id: question.id, impact: await preview(question) } }));
+    } catch (error) {
+      logger.warn({ err: error, flag: question.flag }, 'a draft of a flag cannot be previewed');
+    }
   }
 
   #tick(): void {
