@@ -1,5 +1,5 @@
 import type { LiveFlags } from '../snapshot/live-flags.ts';
-import { type AuditHead, type FlagStore, NO_AUDIT } from '../store/flag-store.ts';
+import type { AuditHead, FlagStore } from '../store/flag-store.ts';
 import { type AuditEntry, problemOf, readEntry } from './audit-entry.ts';
 import { PastState } from './past-state.ts';
 
@@ -67,18 +67,21 @@ export class AuditService {
 
   /** Follows the chain from its first entry to its head, and holds it against the head that was known here before. */
   async verify(): Promise<Verification> {
+    // Before the trail, so that a change meanwhile is no removal.
+    const noted = await this.#store.auditHead();
     const known = this.#live.auditHead;
     const problems: string[] = [];
-    let [entries, previousHash, atKnown] = [0, '', ''];
+    const hashAt = new Map<number, string>([[0, '']]);
+    let [entries, previousHash] = [0, ''];
     for await (const batch of this.#store.auditTrail()) {
       for (const stored of batch) {
         const problem = problemOf(stored, previousHash);
         if (problem && problems.length < MAX_PROBLEMS) problems.push(problem);
         previousHash = stored.hash;
-        if (++entries === known.count) atKnown = stored.hash;
+        if (++entries === noted.count || entries === known.count) hashAt.set(entries, stored.hash);
       }
     }
-    problems.push(...endProblems({ count: entries, hash: previousHash }, await this.#store.auditHead(), known, atKnown));
+    problems.push(...endProblems(noted, 'noted with the last change', hashAt), ...endProblems(known, 'known to this flag service', hashAt));
     return { entries, headHash: previousHash, problems };
   }
 
@@ -110,13 +113,11 @@ export class AuditService {
   }
 }
 
-function endProblems(found: AuditHead, head: AuditHead, known: AuditHead, atKnown: string): string[] {
-  const problems: string[] = [];
-  // A change between reading the trail and its head is no removal.
-  if (head.count < found.count || (head.count === found.count && head.hash !== found.hash)) problems.push('The end of the trail is not the one that was noted with the last change.');
-  if (found.count < known.count) problems.push(`The trail has ${found.count} entries, and ${known.count} were known: entries were removed.`);
-  else if (known !== NO_AUDIT && known.count > 0 && atKnown !== known.hash) problems.push(`Entry number ${known.count} is not the one that was known: the trail was written anew.`);
-  return problems;
+/** Holds the trail against where it once ended. */
+function endProblems({ count, hash }: AuditHead, what: string, hashAt: ReadonlyMap<number, string>): string[] {
+  const found = hashAt.get(count);
+  if (found === undefined) return [`The trail has fewer than the ${count} entries ${what}: entries were removed.`];
+  return found === hash ? [] : [`Entry number ${count} is not the one ${what}: the trail was written anew.`];
 }
 
 function matcher({ flag, actor, action, text, untilMs }: AuditSearch): (entry: AuditEntry) => boolean {
