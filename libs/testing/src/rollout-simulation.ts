@@ -35,8 +35,9 @@ export interface SimulationOptions {
   readonly watchesBareRatios?: boolean;
 }
 
-/** P's triggers as the shipped configuration has them. */
+/** P's triggers as the shipped configuration has them. The rest of the 1 % is crash_rate's. */
 export const SHIPPED_TRIGGERS: JudgeSettings = {
+  alpha: 0.009,
   triggers: [
     { name: 'high_error_rate', threshold: 2 },
     { name: 'high_latency', threshold: 1.5 },
