@@ -16,7 +16,9 @@ interface Scrapes {
 
 const file = parse(read('docker-compose.yml'), { merge: true }) as ComposeFile;
 const targets = (parse(read('config/prometheus/prometheus.yml')) as Scrapes).scrape_configs.flatMap((job) => job.static_configs.flatMap((one) => one.targets));
-const tables = new Map((await readServiceTables()).filter(({ name }) => name !== 'worker').map(({ name, environment }) => [name, environment]));
+/** An app without a server, such as the command line, runs in no container. */
+const isService = (name: string): boolean => existsSync(new URL(`apps/${name}/src/server.ts`, root));
+const tables = new Map((await readServiceTables()).filter(({ name }) => isService(name)).map(({ name, environment }) => [name, environment]));
 const ports = portsFor(0);
 const worker = { grpc: [ports.worker, ports.canaryWorker], metrics: [ports.workerOperations, ports.canaryWorkerOperations] };
 
