@@ -306,7 +306,18 @@ def test_a_wrong_file_is_refused(tmp_path, text):
 
 async def test_two_hundred_prompts_have_the_answers_of_stream_generate_through_every_path(reference):
     """Cold, with shared beginnings, repeated from the kept position, and continued from the finished turn."""
-    topics = "flag canary rollout gateway worker token policy segment queue switch".split()
+    topics = [
+        "flag",
+        "canary",
+        "rollout",
+        "gateway",
+        "worker",
+        "token",
+        "policy",
+        "segment",
+        "queue",
+        "switch",
+    ]
     stems = ["The {} ", "# {}\n", "A {} is ", SYSTEM + "{}", "What is a {}? ", "const {} = "]
     ends = ["", "1", "is", " and"]
     prompts = [stem.format(topic) + end for topic in topics for stem in stems for end in ends][:200]

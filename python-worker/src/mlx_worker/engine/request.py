@@ -68,7 +68,8 @@ class GenerationRequest:
     allow_speculation: bool = False
     constraint: Constraint | None = None
     tools: list[dict[str, Any]] = field(default_factory=list)
-    # Set by the engine: the last position is worth keeping for a repeat.
+    # Set by the engine: it has looked at the prompt, and the last position is worth keeping for a repeat.
+    examined: bool = False
     worth_keeping: bool = False
     arrived_at: float = field(default_factory=time.monotonic)
     tokenize_ms: float = 0.0

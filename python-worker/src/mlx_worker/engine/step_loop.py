@@ -30,8 +30,8 @@ from mlx_worker.sampling import Sampler, SamplingOptions
 
 # So many requests join a batch without waiting for others.
 JOIN_TOGETHER = 4
-# So many gaps (2 s with the default of 50 ms) a first token may be ahead of the second in a burst of callers.
-MOST_GAPS_BEFORE_DECODE = 40
+# So many gaps (5 s with the default of 50 ms) a first token may be ahead of the second in a burst of callers.
+MOST_GAPS_BEFORE_DECODE = 100
 
 
 @dataclass(eq=False)
@@ -180,12 +180,18 @@ class StepLoop:
                 if self._inbox.take(request):
                     self._end(request, error)
                 continue
-            self._learn(request, served)
-            if request.stages.kv_prep or request.stages.speculation:
-                known = self.prefixes.known_length(
-                    served.can_be_cut, served.id, request.tenant, request.prompt
-                )
-                entry.cost = max(1, len(request.prompt) - known)
+            self._look_at(entry, served)
+
+    def _look_at(self, entry: Entry, served: ServedModel) -> None:
+        """Once for each request, also for one that arrives while places are given out."""
+        request = entry.work
+        if request.examined:
+            return
+        request.examined = True
+        self._learn(request, served)
+        if request.stages.kv_prep or request.stages.speculation:
+            known = self.prefixes.known_length(served.can_be_cut, served.id, request.tenant, request.prompt)
+            entry.cost = max(1, len(request.prompt) - known)
 
     def _learn(self, request: GenerationRequest, served: ServedModel) -> None:
         if not request.stages.speculation:
@@ -230,6 +236,7 @@ class StepLoop:
         request = entry.work
         try:
             served = self.models.named(request.model)
+            self._look_at(entry, served)
             if not self._has_memory(request, served):
                 return False
             if not self._inbox.take(request):
