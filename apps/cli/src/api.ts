@@ -6,7 +6,7 @@ import { errors } from './errors.ts';
 /** The services as the command sees them. */
 export interface Api {
   /** Calls the admin REST interface. @throws ServiceError with the service's message */
-  admin<T>(method: 'GET' | 'POST', path: string, body?: object): Promise<T>;
+  admin<T>(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: object): Promise<T>;
   gateway<T>(path: string): Promise<T>;
 }
 

@@ -5,13 +5,14 @@ import { canaryCommands } from './canary/commands.ts';
 import type { Command } from './command.ts';
 import type { CliConfig } from './config.ts';
 import { errors } from './errors.ts';
+import { flagCommands } from './flags/commands.ts';
 
 interface Output {
   write(text: string): unknown;
 }
 
 /** Every group of commands. */
-const groups: Readonly<Record<string, Readonly<Record<string, Command>>>> = { canary: canaryCommands };
+const groups: Readonly<Record<string, Readonly<Record<string, Command>>>> = { canary: canaryCommands, flags: flagCommands };
 
 const help = (): string =>
   `mlx-serving GROUP COMMAND [options]\n\n${Object.entries(groups)
