@@ -54,7 +54,7 @@ function slowDown(pid: number): () => void {
 describe('a canary on a second worker', () => {
   it('is left alone while both are alike', async () => {
     for (let index = 0; index < 260; index++) await ask();
-    expect(await rollout()).toMatchObject({ phase: 'running', percentage: 50 });
+    expect(await rollout()).toMatchObject({ phase: 'running', percentage: 50, reason: '' });
   });
 
   it('is rolled back when its worker becomes slow, on the gateway too, and once', async () => {

@@ -49,6 +49,7 @@ export class StateKeeper {
   /** Takes the lease when it is free. Never rejects. */
   async start(): Promise<void> {
     await this.#enqueue(() => this.#renew());
+    clearInterval(this.#timer);
     this.#timer = setInterval(() => void this.#enqueue(() => this.#renew()), (this.#options.leaseMs ?? LEASE_MS) / 3);
   }
 
