@@ -44,7 +44,7 @@ export function flagdCore(): FlagEvaluator {
   const targeting = { if: [{ '==': [{ var: 'plan' }, 'premium'] }, { fractional: [['on', 50], ['off', 50]] }, 'off'] };
   core.setConfigurations(JSON.stringify({ flags: { [FLAG]: { state: 'ENABLED', variants: { on: true, off: false }, defaultVariant: 'off', targeting } } }));
   const contexts = USERS.map(({ id, plan }) => ({ targetingKey: id, plan }));
-  return { name: 'flagd-core', ask: (user) => core.resolveBooleanEvaluation(FLAG, false, contexts[user]!, silent).value };
+  return { name: 'flagd-core', ask: (user) => core.resolveBooleanEvaluation(FLAG, false, contexts[user], silent).value };
 }
 
 export function unleash(): FlagEvaluator {
@@ -71,8 +71,8 @@ export async function launchDarkly(): Promise<FlagEvaluator> {
   const data = new TestData();
   const rollout = { contextKind: 'user', variations: [{ variation: 0, weight: 50_000 }, { variation: 1, weight: 50_000 }] };
   const rules = [{ id: 'plan', clauses: [{ contextKind: 'user', attribute: 'plan', op: 'in', values: ['premium'], negate: false }], rollout }];
-  await data.usePreconfiguredFlag({ key: FLAG, version: 1, on: true, salt: 'bench', fallthrough: { variation: 1 }, offVariation: 1, variations: [true, false], rules, targets: [], prerequisites: [] } as never);
-  const client: LDClient = init('sdk-bench', { updateProcessor: data.getFactory(), sendEvents: false, logger: silent as never });
+  await data.usePreconfiguredFlag({ key: FLAG, version: 1, on: true, salt: 'bench', fallthrough: { variation: 1 }, offVariation: 1, variations: [true, false], rules, targets: [], prerequisites: [] });
+  const client: LDClient = init('sdk-bench', { updateProcessor: data.getFactory(), sendEvents: false, logger: silent });
   await client.waitForInitialization({ timeout: 5 });
   const contexts = USERS.map(({ id, plan }) => ({ kind: 'user', key: id, plan }));
   return { name: 'LaunchDarkly', ask: (user) => client.boolVariation(FLAG, contexts[user]!, false), close: () => client.close() };
@@ -83,7 +83,7 @@ export async function statsigLocal(): Promise<FlagEvaluator> {
   const rule = { name: 'plan', groupName: 'plan', passPercentage: 50, conditions: [condition], returnValue: true, id: 'plan', salt: 'plan', isDeviceBased: false, idType: 'userID' };
   const gate = { name: FLAG, type: 'feature_gate', salt: 'bench', enabled: true, defaultValue: false, rules: [rule], isDeviceBased: false, idType: 'userID', entity: 'feature_gate' };
   const specs = { has_updates: true, time: 1, feature_gates: [gate], dynamic_configs: [], layer_configs: [], layers: {}, id_lists: {}, experiment_to_layer: {} };
-  await statsig.initialize('secret-bench', { localMode: true, bootstrapValues: JSON.stringify(specs), disableDiagnostics: true, disableIdListsSync: true, disableRulesetsSync: true } as never);
+  await statsig.initialize('secret-bench', { localMode: true, bootstrapValues: JSON.stringify(specs), disableDiagnostics: true, disableIdListsSync: true, disableRulesetsSync: true });
   const users = USERS.map(({ id, plan }) => ({ userID: id, custom: { plan } }));
   return { name: 'Statsig', ask: (user) => statsig.checkGateWithExposureLoggingDisabledSync(users[user]!, FLAG), close: () => statsig.shutdown() };
 }

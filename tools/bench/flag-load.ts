@@ -17,7 +17,7 @@ export async function nanosecondsPerQuestion({ ask }: FlagEvaluator): Promise<nu
   const began = process.cpuUsage();
   for (let batch = 0; batch < BATCHES; batch++) {
     if (awaited) for (let user = 0; user < USERS.length; user++) await ask(user);
-    else for (let user = 0; user < USERS.length; user++) ask(user);
+    else for (let user = 0; user < USERS.length; user++) void ask(user);
   }
   const { user, system } = process.cpuUsage(began);
   return ((user + system) * 1_000) / (BATCHES * USERS.length);

@@ -27,17 +27,22 @@ export interface Question {
 export function answerOf(slot: FlagSlot, state: SharedState, question: Question, trace?: Trace): FlagAnswer {
   const program = slot.program;
   if (program === undefined) return ANSWERS.notFound;
-  trace?.emergency(state.emergency);
-  if (state.emergency.killSwitch) return ANSWERS.emergency;
-  trace?.kill(program);
-  if (program.killed) return ANSWERS.killed;
-  trace?.enabled(program);
-  if (!program.enabled) return ANSWERS.disabled;
+  const off = switchedOff(program, state, trace);
+  if (off !== undefined) return off;
   if (slot.parent !== undefined || slot.required.length > 0) {
     const missing = prerequisite(slot, state, question, trace);
     if (missing !== undefined) return missing;
   }
   return targeted(program, question, trace) ?? gated(program, state, question, trace) ?? rolledOut(slot, program, question, trace);
+}
+
+function switchedOff(program: FlagProgram, { emergency }: SharedState, trace: Trace | undefined): FlagAnswer | undefined {
+  trace?.emergency(emergency);
+  if (emergency.killSwitch) return ANSWERS.emergency;
+  trace?.kill(program);
+  if (program.killed) return ANSWERS.killed;
+  trace?.enabled(program);
+  return program.enabled ? undefined : ANSWERS.disabled;
 }
 
 /** The answer of a flag that others need too: the same for all of them. */
@@ -51,25 +56,22 @@ export function answerOnce(slot: FlagSlot, state: SharedState, question: Questio
 
 function prerequisite(slot: FlagSlot, state: SharedState, question: Question, trace: Trace | undefined): FlagAnswer | undefined {
   const { parent, required } = slot;
-  if (parent?.program === undefined && parent !== undefined) {
-    trace?.prerequisite('parent', parent, undefined);
-    return ANSWERS.parentOff;
-  }
-  if (!isResolvable(slot, state.structure)) {
+  const orphaned = parent !== undefined && parent.program === undefined;
+  if (!orphaned && !isResolvable(slot, state.structure)) {
     trace?.unresolvable(slot, MAX_LEVEL);
     return ANSWERS.prerequisiteOff;
   }
-  if (parent !== undefined) {
-    const answer = answerOnce(parent, state, question);
-    trace?.prerequisite('parent', parent, answer);
-    if (!answer.enabled) return ANSWERS.parentOff;
-  }
+  if (parent !== undefined && !isNeededOn('parent', parent, state, question, trace)) return ANSWERS.parentOff;
   for (let i = 0; i < required.length; i++) {
-    const answer = answerOnce(required[i]!, state, question);
-    trace?.prerequisite('requires', required[i]!, answer);
-    if (!answer.enabled) return ANSWERS.prerequisiteOff;
+    if (!isNeededOn('requires', required[i]!, state, question, trace)) return ANSWERS.prerequisiteOff;
   }
   return undefined;
+}
+
+function isNeededOn(check: 'parent' | 'requires', needed: FlagSlot, state: SharedState, question: Question, trace: Trace | undefined): boolean {
+  const answer = answerOnce(needed, state, question);
+  trace?.prerequisite(check, needed, answer);
+  return answer.enabled;
 }
 
 function targeted(program: FlagProgram, question: Question, trace: Trace | undefined): FlagAnswer | undefined {

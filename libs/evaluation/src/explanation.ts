@@ -23,8 +23,8 @@ export class Trace {
     this.#add('enabled', `enabled? ${yes(enabled)}`);
   }
 
-  prerequisite(check: 'parent' | 'requires', { name }: FlagSlot, answer: FlagAnswer | undefined): void {
-    this.#add(check, answer ? `${name} is on? ${yes(answer.enabled)} (${answer.reason})` : `${name} is on? no (FLAG_NOT_FOUND)`);
+  prerequisite(check: 'parent' | 'requires', { name }: FlagSlot, { enabled, reason }: FlagAnswer): void {
+    this.#add(check, `${name} is on? ${yes(enabled)} (${reason})`);
   }
 
   unresolvable({ level }: FlagSlot, most: number): void {

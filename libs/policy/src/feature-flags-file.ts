@@ -97,11 +97,11 @@ export function segmentsOfFile(file: FeatureFlagsFile): Map<string, SegmentDefin
 
 function toFlagConfig(entry: FeatureEntry | SubFeatureEntry): FlagConfig {
   const { allowlist_only, dry_run } = entry as SubFeatureEntry;
-  const environments = Object.entries(entry.environments ?? {}).map(([name, overridden]) => [name, toOverrides(overridden)]);
+  const environments = Object.entries(entry.environments ?? {}).map(([name, overridden]) => [name, toOverrides(overridden)] as const);
   return flagConfig.parse({
     ...toOverrides(entry),
     abortInFlight: entry.abort_in_flight,
-    environments: Object.fromEntries(environments),
+    environments: Object.fromEntries<FlagOverrides>(environments),
     parameters: { ...(allowlist_only === undefined ? {} : { allowlist_only }), ...(dry_run === undefined ? {} : { dry_run }) },
   });
 }
