@@ -1,0 +1,1 @@
+export { type FlagSource, MlxServingProvider } from './mlx-serving-provider.ts';

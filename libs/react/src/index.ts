@@ -1,0 +1,1 @@
+export { type FeatureFlagOptions, useFeatureFlag } from './use-feature-flag.ts';
