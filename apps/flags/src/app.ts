@@ -16,6 +16,7 @@ import { KillJournal } from './kill/kill-journal.ts';
 import { KillService } from './kill/kill-service.ts';
 import { createFlagsMetrics, type FlagsMetrics, MetricNames, showLiveFlags } from './metrics.ts';
 import { FlagPeers } from './peers/flag-peers.ts';
+import { createErrorRateGuard } from './rollout/error-rate-guard.ts';
 import { RolloutDriver } from './rollout/rollout-driver.ts';
 import { RolloutService } from './rollout/rollout-service.ts';
 import { ImportService } from './segments/import-service.ts';
@@ -84,6 +85,7 @@ export function createApp(config: FlagsConfig, logger: Logger): FlagsApp {
       peers.stop();
       file.stop();
       await driver.stop();
+      features.guard.close();
       replicas.close();
       await server.stop();
       await counter.stop();
@@ -148,6 +150,7 @@ function createFeatures(config: FlagsConfig, core: ReturnType<typeof createCore>
   const segments = new SegmentsService(live, writer, rules);
   const journal = new KillJournal(join(config.stateDirectory, 'journal', `${id}-kills.jsonl`), logger);
   const rollouts = new RolloutService({ live, writer, flags: service, rules, approvals });
+  const guard = createErrorRateGuard(config.qosAddress, config.rolloutMaxErrorRate);
   return {
     ...{ service, flags: service, approvals, audit, segments, rollouts },
     kills: new KillService({ store, live, refresher, writer, journal, logger }),
@@ -156,6 +159,7 @@ function createFeatures(config: FlagsConfig, core: ReturnType<typeof createCore>
     tokens: new TokenService(live, writer),
     impact: new ImpactService(live, replicas, writer),
     stale: new StaleService(store, live, audit),
-    driver: new RolloutDriver({ id, store, live, flags: service, rollouts, tickMs: config.rolloutTickMs, guard: async () => null, logger }),
+    driver: new RolloutDriver({ id, store, live, flags: service, rollouts, tickMs: config.rolloutTickMs, guard: () => guard.check(), logger }),
+    guard,
   };
 }

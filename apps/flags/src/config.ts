@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { z } from 'zod';
 import { DEFAULT_ENVIRONMENT, environmentName } from '@mlx-serving/policy';
-import { commonEnvironment, type EnvironmentValues, port, positiveInteger, text } from '@mlx-serving/service-kit';
+import { address, commonEnvironment, type EnvironmentValues, port, positiveInteger, text } from '@mlx-serving/service-kit';
 
 /** Every environment variable of the flag service. */
 export const environment = {
@@ -47,6 +47,18 @@ export const environment = {
     default: '25',
     schema: z.coerce.number().min(0).max(100),
     help: 'Percentage points by which one person may raise a rollout in production.',
+  },
+  qosAddress: {
+    name: 'MLX_SERVING_QOS_ADDRESS',
+    default: '',
+    schema: z.union([z.literal(''), address]),
+    help: 'The quality of service controller, whose error rate guards rollouts. Default: none, and no guard.',
+  },
+  rolloutMaxErrorRate: {
+    name: 'MLX_SERVING_FLAGS_ROLLOUT_MAX_ERROR_RATE',
+    default: '0.05',
+    schema: z.coerce.number().min(0).max(1),
+    help: 'A rollout goes back to where it began when more than this share of requests fails.',
   },
   rolloutTickMs: {
     name: 'MLX_SERVING_FLAGS_ROLLOUT_TICK_MS',
