@@ -57,3 +57,11 @@ def test_help_names_every_option(capsys):
     text = capsys.readouterr().out
     assert "--drain-timeout-ms" in text
     assert "MLX_SERVING_WORKER_<OPTION>" in text
+
+
+def test_the_runtime_configuration_is_that_of_the_systems_folder_unless_it_is_named(tmp_path):
+    (tmp_path / "runtime.yaml").write_text("")
+    folder = {"MLX_SERVING_CONFIG_DIR": str(tmp_path)}
+    assert read_config([], folder).runtime_config == str(tmp_path / "runtime.yaml")
+    assert read_config(["--runtime-config", "x"], folder).runtime_config == "x"
+    assert read_config([], {"MLX_SERVING_CONFIG_DIR": "/nonexistent"}).runtime_config == ""

@@ -38,7 +38,8 @@ def test_nobody_runs_so_nobody_is_kept_waiting():
 def test_prefill_always_gets_on_even_when_decode_takes_the_whole_gap():
     pace = Pace(0.05, 512)
     simulate(pace, 50, 16, 1e-3, 0.5, 1)
-    assert pace.chunk(16, 1) == LEAST_CHUNK
+    assert pace.chunk(16, 1) >= LEAST_CHUNK
+    assert pace.chunk(16, 1) <= pace.chunk(16, 8) <= 512
 
 
 def test_several_callers_at_once_may_use_some_longer_gaps():

@@ -107,3 +107,14 @@ def test_the_process_exits_with_1_when_the_engine_ends():
                 generate(port)
             assert dict(caught.value.trailing_metadata())["reason"] == "STEP_FAILED"
         assert running.wait(TIMEOUT) == 1
+
+
+def test_a_runtime_configuration_that_cannot_be_used_is_one_clear_line_and_exit_code_1(tmp_path):
+    for content in (None, "ttft_accelerator: 3"):
+        path = tmp_path / f"{content}.yaml"
+        if content is not None:
+            path.write_text(content)
+        with process(MODULE, "--port", "0", "--metrics-port", "0", "--runtime-config", str(path)) as running:
+            errors = running.communicate(timeout=TIMEOUT)[1].splitlines()
+            assert running.returncode == 1
+            assert errors[0].startswith("mlx-worker: the runtime configuration cannot be used")

@@ -129,6 +129,9 @@ async def run(config: WorkerConfig, logger: Logger) -> int:
     except OSError as error:
         sys.stderr.write(f"mlx-worker: cannot listen on {config.host}: {error}\n")
         return 1
+    except ValueError as error:
+        sys.stderr.write(f"mlx-worker: the runtime configuration cannot be used: {error}\n")
+        return 1
     told_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):

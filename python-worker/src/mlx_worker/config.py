@@ -50,6 +50,13 @@ def whole_number(least: int, most: int) -> type[int]:
     return parse  # type: ignore[return-value]
 
 
+def runtime_config_of(environment: Mapping[str, str]) -> str:
+    """The system's own runtime.yaml, where there is a folder with its configuration; else empty."""
+    folder = environment.get("MLX_SERVING_CONFIG_DIR", "")
+    path = os.path.join(folder, "runtime.yaml")
+    return path if folder and os.path.isfile(path) else ""
+
+
 def parser_for(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     """The command line; its defaults are the environment's values, which are checked too."""
     defaults = WorkerConfig(worker_id=f"{socket.gethostname()}-{os.getpid()}")
@@ -64,6 +71,8 @@ def parser_for(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     ) -> None:
         field = name.replace("-", "_")
         default: object = environment.get(ENVIRONMENT_PREFIX + field.upper(), getattr(defaults, field))
+        if name == "runtime-config" and ENVIRONMENT_PREFIX + "RUNTIME_CONFIG" not in environment:
+            default = runtime_config_of(environment)
         if name == "model" and ENVIRONMENT_PREFIX + "MODEL" not in environment:
             default = environment.get("MODEL", default)
         parser.add_argument(

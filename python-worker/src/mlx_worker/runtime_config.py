@@ -16,14 +16,17 @@ class RuntimeConfig:
     """Without a path the defaults hold. A file that is wrong changes nothing."""
 
     def __init__(self, path: str, logger: Logger) -> None:
-        """Raises OSError or ValueError when the file cannot be used at the start."""
+        """Raises ValueError when the file cannot be used at the start."""
         self._path = Path(path) if path else None
         self._logger = logger
         self._changed_at = 0.0
         self.accelerator = AcceleratorSettings()
         if self._path is not None:
-            self._changed_at = self._path.stat().st_mtime
-            self.accelerator = read_accelerator(self._path)
+            try:
+                self._changed_at = self._path.stat().st_mtime
+                self.accelerator = read_accelerator(self._path)
+            except OSError as error:
+                raise ValueError(f"{self._path} cannot be read: {error.strerror}") from error
 
     async def follow(self, apply: Callable[[AcceleratorSettings], Awaitable[None]]) -> None:
         """Applies each change of the file, until it is cancelled."""

@@ -10,6 +10,8 @@ LEAST_CHUNK = 16
 # Where a decode step alone takes most of the gap, the target cannot be had. Prefill then gets its share of
 # the time, more of it the more callers wait, since tiny chunks would cost everybody more than they give.
 FULL_GAP_SHARE = 0.5
+# There a short prompt is not cut: a pass over a few tokens takes about as long as one over these.
+WHOLE_PROMPT = 48
 MOST_SHARES = 4
 # The target is for the 95th percentile. So a small share of the gaps may be longer, which lets several
 # callers who come at once have their first tokens sooner; that share is earned by the gaps that were short.
@@ -39,6 +41,7 @@ class Pace:
         left = gap - self._decode_seconds
         if self._decode_seconds > self.target_gap_seconds * FULL_GAP_SHARE:
             left = max(left, self._decode_seconds * min(max(waiting, 1), MOST_SHARES))
+            return min(max(WHOLE_PROMPT, int(left / self._token_seconds)), self.most_chunk)
         tokens = int(left / self._token_seconds)
         return max(min(LEAST_CHUNK, self.most_chunk), min(tokens, self.most_chunk))
 
