@@ -11,7 +11,7 @@ const args = process.argv.slice(2);
 /** `--only worker` needs no Node packages; what follows it goes to the worker. */
 async function startWorker(workerArguments) {
   await ensurePythonEnvironment({ logs: join(root, '.mlx-serving', 'logs'), forTests: false });
-  handOver([virtualPython, '-m', 'mlx_worker', ...workerArguments], process.env);
+  handOver([virtualPython, '-m', 'mlx_worker', ...workerArguments], { MLX_SERVING_CONFIG_DIR: join(root, 'config'), ...process.env });
 }
 
 async function startAll() {

@@ -49,10 +49,11 @@ function redis({ redisServer, stateDirectory, ports }: SystemOptions): ServiceSp
   return { name: 'redis', command: [redisServer, ...settings], env: {}, ready: { kind: 'redis', port: ports.redis }, reloads: false, stopStage: 0 };
 }
 
-function worker({ python, environment }: SystemOptions, name: string, port: number, metricsPort: number): ServiceSpec {
+function worker({ root, python, environment }: SystemOptions, name: string, port: number, metricsPort: number): ServiceSpec {
   const model = environment['MODEL'] ?? 'tiny';
   const settings = ['--host', '127.0.0.1', '--port', String(port), '--metrics-port', String(metricsPort), '--worker-id', name, '--model', model];
-  return { name, command: [python, '-m', 'mlx_worker', ...settings], env: {}, ready: { kind: 'http', port: metricsPort }, reloads: false, stopStage: 1 };
+  const env = { MLX_SERVING_CONFIG_DIR: configDirectoryOf(root, environment) };
+  return { name, command: [python, '-m', 'mlx_worker', ...settings], env, ready: { kind: 'http', port: metricsPort }, reloads: false, stopStage: 1 };
 }
 
 function nodeService(options: SystemOptions, name: string, operationsPort: number, stopStage: number): ServiceSpec {
@@ -66,7 +67,7 @@ export function serviceEnvironment({ root, stateDirectory, ports, canary, redisU
   const local = (port: number): string => `127.0.0.1:${port}`;
   return {
     MLX_SERVING_STATE_DIR: stateDirectory,
-    MLX_SERVING_CONFIG_DIR: environment['MLX_SERVING_CONFIG_DIR'] ?? join(root, 'config'),
+    MLX_SERVING_CONFIG_DIR: configDirectoryOf(root, environment),
     MLX_SERVING_ADMIN_TOKEN_FILE: environment['MLX_SERVING_ADMIN_TOKEN_FILE'] ?? join(stateDirectory, 'admin-token'),
     REDIS_URL: redisUrl,
     MLX_SERVING_GATEWAY_HTTP_PORT: String(ports.gatewayHttp),
@@ -87,4 +88,8 @@ export function serviceEnvironment({ root, stateDirectory, ports, canary, redisU
     MLX_SERVING_WORKERS: local(ports.worker),
     MLX_SERVING_CANARY_WORKERS: canary ? local(ports.canaryWorker) : '',
   };
+}
+
+function configDirectoryOf(root: string, environment: NodeJS.ProcessEnv): string {
+  return environment['MLX_SERVING_CONFIG_DIR'] ?? join(root, 'config');
 }
