@@ -53,7 +53,7 @@ function slowDown(pid: number): () => void {
 
 describe('a canary on a second worker', () => {
   it('is left alone while both are alike', async () => {
-    for (let index = 0; index < 260; index++) await ask();
+    for (let index = 0; index < 120; index++) await ask();
     expect(await rollout()).toMatchObject({ phase: 'running', percentage: 50, reason: '' });
   });
 
