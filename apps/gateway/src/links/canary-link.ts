@@ -9,9 +9,10 @@ import {
   type ServiceClient,
   type StreamReport,
 } from '@mlx-serving/contracts';
-import { Link, type Logger, ReportBuffer } from '@mlx-serving/service-kit';
+import type { Logger } from '@mlx-serving/service-kit';
 import type { RoutingStore } from '../decision/routing-store.ts';
 import type { StateFile } from '../decision/state-file.ts';
+import { ReportingLink } from './reporting-link.ts';
 
 export interface CanaryLinkOptions {
   readonly client: ServiceClient<typeof Canary>;
@@ -26,24 +27,17 @@ export interface CanaryLinkOptions {
 /** The link to the canary service: reports go up, the routing table and the comparison come down. */
 export class CanaryLink {
   readonly #options: CanaryLinkOptions;
-  readonly #link: Link<CanaryLinkRequest, CanaryLinkResponse>;
-  readonly #reports: ReportBuffer<StreamReport>;
+  readonly #link: ReportingLink<CanaryLinkRequest, CanaryLinkResponse>;
 
   constructor(options: CanaryLinkOptions) {
     this.#options = options;
-    this.#reports = new ReportBuffer<StreamReport>({
-      send: ({ items, dropped }) => {
-        const taken = this.#link.send(up({ case: 'reports', value: { reports: items, dropped: BigInt(dropped) } }));
-        if (taken) options.onDropped(dropped);
-        return taken;
-      },
-    });
-    this.#link = new Link({
+    this.#link = new ReportingLink({
       name: 'canary',
       open: () => options.client.link(),
       hello: () => up({ case: 'hello', value: { replicaId: options.replicaId, routingRevision: options.store.table?.revision ?? 0n } }),
       onMessage: (message) => this.#receive(message),
-      onConnected: () => this.#reports.flush(),
+      reports: ({ items, dropped }) => up({ case: 'reports', value: { reports: items, dropped: BigInt(dropped) } }),
+      onDropped: options.onDropped,
       logger: options.logger,
     });
   }
@@ -56,15 +50,12 @@ export class CanaryLink {
     this.#link.start();
   }
 
-  /** Lets what waits go up, then ends the link. */
-  async stop(): Promise<void> {
-    this.#reports.flush();
-    this.#reports.stop();
-    await this.#link.close();
+  stop(): Promise<void> {
+    return this.#link.stop();
   }
 
   report(report: StreamReport): void {
-    this.#reports.add(report);
+    this.#link.report(report);
   }
 
   #receive({ message }: CanaryLinkResponse): void {

@@ -1,7 +1,8 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { type Qos, type QosLinkRequest, QosLinkRequestSchema, type QosLinkResponse, type ServiceClient, type StreamReport } from '@mlx-serving/contracts';
-import { Link, type Logger, ReportBuffer } from '@mlx-serving/service-kit';
+import type { Logger } from '@mlx-serving/service-kit';
 import type { ConcurrencyLimit } from '../admission/concurrency-limit.ts';
+import { ReportingLink } from './reporting-link.ts';
 
 export interface QosLinkOptions {
   readonly client: ServiceClient<typeof Qos>;
@@ -14,24 +15,17 @@ export interface QosLinkOptions {
 /** The link to the QoS service: reports go up, a lease on the concurrency limit comes down. */
 export class QosLink {
   readonly #options: QosLinkOptions;
-  readonly #link: Link<QosLinkRequest, QosLinkResponse>;
-  readonly #reports: ReportBuffer<StreamReport>;
+  readonly #link: ReportingLink<QosLinkRequest, QosLinkResponse>;
 
   constructor(options: QosLinkOptions) {
     this.#options = options;
-    this.#reports = new ReportBuffer<StreamReport>({
-      send: ({ items, dropped }) => {
-        const taken = this.#link.send(up({ case: 'reports', value: { reports: items, dropped: BigInt(dropped) } }));
-        if (taken) options.onDropped(dropped);
-        return taken;
-      },
-    });
-    this.#link = new Link({
+    this.#link = new ReportingLink({
       name: 'qos',
       open: () => options.client.link(),
       hello: () => up({ case: 'hello', value: { replicaId: options.replicaId } }),
       onMessage: (message) => this.#receive(message),
-      onConnected: () => this.#reports.flush(),
+      reports: ({ items, dropped }) => up({ case: 'reports', value: { reports: items, dropped: BigInt(dropped) } }),
+      onDropped: options.onDropped,
       logger: options.logger,
     });
   }
@@ -44,15 +38,12 @@ export class QosLink {
     this.#link.start();
   }
 
-  /** Lets what waits go up, then ends the link. */
-  async stop(): Promise<void> {
-    this.#reports.flush();
-    this.#reports.stop();
-    await this.#link.close();
+  stop(): Promise<void> {
+    return this.#link.stop();
   }
 
   report(report: StreamReport): void {
-    this.#reports.add(report);
+    this.#link.report(report);
   }
 
   #receive({ message }: QosLinkResponse): void {

@@ -1,0 +1,50 @@
+import type { StreamReport } from '@mlx-serving/contracts';
+import { type Batch, Link, type LinkOptions, ReportBuffer } from '@mlx-serving/service-kit';
+
+export interface ReportingLinkOptions<Up, Down> extends Omit<LinkOptions<Up, Down>, 'onConnected'> {
+  /** The message that carries a batch up. */
+  readonly reports: (batch: Batch<StreamReport>) => Up;
+  /** Called with each batch that was taken: how many reports were dropped before it. */
+  readonly onDropped: (count: number) => void;
+}
+
+/** A link on which reports go up: what cannot be sent now waits, within bounds, until the link is back. */
+export class ReportingLink<Up, Down> {
+  readonly #link: Link<Up, Down>;
+  readonly #buffer: ReportBuffer<StreamReport>;
+
+  constructor({ reports, onDropped, ...options }: ReportingLinkOptions<Up, Down>) {
+    this.#buffer = new ReportBuffer<StreamReport>({
+      send: (batch) => {
+        const taken = this.#link.send(reports(batch));
+        if (taken) onDropped(batch.dropped);
+        return taken;
+      },
+    });
+    this.#link = new Link({ ...options, onConnected: () => this.#buffer.flush() });
+  }
+
+  get connected(): boolean {
+    return this.#link.connected;
+  }
+
+  start(): void {
+    this.#link.start();
+  }
+
+  /** @returns false when the message was not taken */
+  send(message: Up): boolean {
+    return this.#link.send(message);
+  }
+
+  report(report: StreamReport): void {
+    this.#buffer.add(report);
+  }
+
+  /** Lets what waits go up, then ends the link. */
+  async stop(): Promise<void> {
+    this.#buffer.flush();
+    this.#buffer.stop();
+    await this.#link.close();
+  }
+}
