@@ -1,9 +1,10 @@
 import { join } from 'node:path';
-import { Canary, createServiceClient, Flags, FlagSnapshotSchema, type ImpactQuestion, Qos, RoutingTableSchema } from '@mlx-serving/contracts';
+import { Canary, createServiceClient, Flags, FlagSnapshotSchema, type ImpactQuestion, Qos, RoutingTableSchema, type StreamReport } from '@mlx-serving/contracts';
 import { type RuntimeFile, runtimeFile } from '@mlx-serving/policy';
 import { type App, assertBindable, closeHttpServer, ConfigFile, listen, type Logger, OperationsServer } from '@mlx-serving/service-kit';
 import { AdmissionQueue } from './admission/admission-queue.ts';
 import { ConcurrencyLimit } from './admission/concurrency-limit.ts';
+import { TrafficControl } from './admission/traffic-control.ts';
 import { type GatewayConfig, replicaIdOf } from './config.ts';
 import { DecisionCounter } from './decision/decision-counts.ts';
 import { encodeSnapshot } from './decision/encode-snapshot.ts';
@@ -32,12 +33,12 @@ const DRAIN_MS = 10_000;
 export async function createApp(config: GatewayConfig, logger: Logger): Promise<GatewayApp> {
   assertBindable(config.host, config.trustedNetwork);
   const metrics = createGatewayMetrics();
-  const runtime = createRuntimeFile(config, metrics, logger, (value) => limit.configure(value.governor.max_concurrent_streams));
+  const runtime = createRuntimeFile(config, metrics, logger, (value) => control.configure(value.governor.max_concurrent_streams));
   const { governor } = await runtime.load();
   const state = createState(config, logger, (flags) => service.abortUnder(flags));
   const pools = createPools(config, metrics, logger);
   const admission = new AdmissionQueue({
-    limit: () => limit.value,
+    limit: () => control.limit(),
     maxQueued: () => runtime.value.governor.max_queued_requests,
     onChange: (active, queued) => {
       metrics.activeStreams.set(active);
@@ -48,9 +49,14 @@ export async function createApp(config: GatewayConfig, logger: Logger): Promise<
     metrics.concurrencyLimit.set(value);
     admission.admitWaiting();
   });
-  const links = new ControllerLinks({ ...state, limit, clients: createClients(config), metrics, logger });
+  const control = new TrafficControl(limit, metrics);
+  const links = new ControllerLinks({ ...state, control, clients: createClients(config), metrics, logger });
+  const onReport = (report: StreamReport): void => {
+    control.onSample(report);
+    links.report(report);
+  };
   const limits = (): RuntimeFile['requests'] => runtime.value.requests;
-  const service = new GenerateService({ ...state, admission, pools, requestLimits: limits, onReport: (report) => links.report(report), metrics, logger });
+  const service = new GenerateService({ ...state, admission, pools, requestLimits: limits, onReport, metrics, logger });
   const health = createHealth({ ...state, pools, stopping: () => service.stopping, links: () => links.up });
   const doors = { ...state, service, models: new ModelService(pools), limits, canaryConfigured: pools.canary.size > 0, health, metrics, logger };
   const http = createHttpServer(doors);
@@ -79,7 +85,7 @@ export async function createApp(config: GatewayConfig, logger: Logger): Promise<
       await links.stop();
       pools.baseline.stop();
       pools.canary.stop();
-      limit.stop();
+      control.stop();
       await operations.stop();
     },
   };

@@ -34,6 +34,8 @@ export const metricsTable = {
   queueDepth: { type: 'gauge', name: 'mlx_serving_gateway_queue_depth', help: 'Requests that wait for admission.' },
   activeStreams: { type: 'gauge', name: 'mlx_serving_gateway_active_streams', help: 'Requests that are at a worker.' },
   concurrencyLimit: { type: 'gauge', name: 'mlx_serving_gateway_concurrency_limit', help: 'Most requests at the workers at one time, as it is in force.' },
+  shedShare: { type: 'gauge', name: 'mlx_serving_gateway_shed_share', help: 'Share of new requests that a controller has refused at once.', labels: ['priority'] },
+  forcedCircuits: { type: 'gauge', name: 'mlx_serving_gateway_forced_circuits', help: '1 while a controller keeps work away from the worker.', labels: ['worker'] },
   retries: { type: 'counter', name: 'mlx_serving_gateway_worker_retries_total', help: 'Requests that went to a second worker before their first token.' },
   servingWorkers: { type: 'gauge', name: 'mlx_serving_gateway_serving_workers', help: 'Workers that serve.', labels: ['variant'] },
   linksUp: { type: 'gauge', name: 'mlx_serving_gateway_links_up', help: '1 while the link to the controller is up.', labels: ['link'] },

@@ -1,13 +1,10 @@
-export interface LimitLease {
-  readonly limit: number;
-  readonly ttlMs: number;
-}
+import type { Governor, LimitLease } from './governor.ts';
 
 /**
- * How many requests may be at the workers at one time: the setting of runtime.yaml,
+ * The governor with a fixed limit. How many requests may be at the workers at one time: the setting of runtime.yaml,
  * or what qos lends, for as long as the lease runs. A lease that is not renewed ends by itself (SPEC Q3).
  */
-export class ConcurrencyLimit {
+export class ConcurrencyLimit implements Governor {
   readonly #onChange: (value: number) => void;
   #setting: number;
   #lent: number | undefined;
@@ -21,6 +18,14 @@ export class ConcurrencyLimit {
   /** At least 1, so that no lease can stop a gateway altogether. */
   get value(): number {
     return Math.max(1, this.#lent ?? this.#setting);
+  }
+
+  limit(): number {
+    return this.value;
+  }
+
+  onSample(): void {
+    // A fixed limit learns nothing.
   }
 
   get isLent(): boolean {

@@ -1,4 +1,4 @@
-import type { Decision, FinishReason, GenerateRequest, SamplingOptions, Token } from '@mlx-serving/contracts';
+import type { Decision, FinishReason, GenerateRequest, Priority, SamplingOptions, Token } from '@mlx-serving/contracts';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { SamplingOptionsSchema } from '@mlx-serving/contracts';
 
@@ -13,6 +13,12 @@ export interface GenerationRequest {
   readonly input: Extract<GenerateRequest['input'], { case: string }>;
   readonly sampling: MessageInitShape<typeof SamplingOptionsSchema> | SamplingOptions;
   readonly user: string | undefined;
+  /** Default: NORMAL. */
+  readonly priority?: Priority | undefined;
+  /** Tenants share the queue fairly, and see nothing of each other's cached prompts. Default: '', the tenant of those without a key. */
+  readonly tenant?: string | undefined;
+  /** Longest time from arrival to the last token. Default, and most: `requests.timeout_ms` of runtime.yaml. */
+  readonly deadlineMs?: number | undefined;
   /** `performance.now()` at its arrival. */
   readonly arrivedAt: number;
 }

@@ -1,6 +1,6 @@
 import type { Canary, Flags, FlagSnapshotSchema, Impact, ImpactQuestion, Qos, RoutingTableSchema, ServiceClient, StreamReport } from '@mlx-serving/contracts';
 import type { Logger } from '@mlx-serving/service-kit';
-import type { ConcurrencyLimit } from '../admission/concurrency-limit.ts';
+import type { TrafficControl } from '../admission/traffic-control.ts';
 import type { DecisionCounter } from '../decision/decision-counts.ts';
 import type { FlagSnapshotStore } from '../decision/flag-snapshot-store.ts';
 import type { RoutingStore } from '../decision/routing-store.ts';
@@ -18,7 +18,7 @@ export interface ControllerLinksOptions {
   readonly routingFile: StateFile<typeof RoutingTableSchema>;
   readonly counts: DecisionCounter;
   readonly preview: (question: ImpactQuestion) => Promise<Impact>;
-  readonly limit: ConcurrencyLimit;
+  readonly control: TrafficControl;
   readonly clients: { flags: ServiceClient<typeof Flags>; qos: ServiceClient<typeof Qos>; canary: ServiceClient<typeof Canary> };
   readonly metrics: GatewayMetrics;
   readonly logger: Logger;
@@ -35,7 +35,7 @@ export class ControllerLinks {
     const { clients, replicaId, metrics, logger } = options;
     this.#links = {
       flags: new FlagsLink({ ...options, client: clients.flags, store: options.flags, file: options.flagsFile, onApplied: (revision) => this.#appliedFlags(revision) }),
-      qos: new QosLink({ client: clients.qos, replicaId, limit: options.limit, onDropped: (count) => metrics.droppedReports.inc({ link: 'qos' }, count), logger }),
+      qos: new QosLink({ client: clients.qos, replicaId, control: options.control, onDropped: (count) => metrics.droppedReports.inc({ link: 'qos' }, count), logger }),
       canary: new CanaryLink({
         ...options,
         client: clients.canary,

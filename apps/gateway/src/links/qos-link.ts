@@ -1,18 +1,18 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { type Qos, type QosLinkRequest, QosLinkRequestSchema, type QosLinkResponse, type ServiceClient, type StreamReport } from '@mlx-serving/contracts';
 import type { Logger } from '@mlx-serving/service-kit';
-import type { ConcurrencyLimit } from '../admission/concurrency-limit.ts';
+import type { TrafficControl } from '../admission/traffic-control.ts';
 import { ReportingLink } from './reporting-link.ts';
 
 export interface QosLinkOptions {
   readonly client: ServiceClient<typeof Qos>;
   readonly replicaId: string;
-  readonly limit: ConcurrencyLimit;
+  readonly control: TrafficControl;
   readonly onDropped: (count: number) => void;
   readonly logger: Logger;
 }
 
-/** The link to the QoS service: reports go up, a lease on the concurrency limit comes down. */
+/** The link to the QoS service: reports go up, leases on what the gateway may do come down. */
 export class QosLink {
   readonly #options: QosLinkOptions;
   readonly #link: ReportingLink<QosLinkRequest, QosLinkResponse>;
@@ -47,8 +47,7 @@ export class QosLink {
   }
 
   #receive({ message }: QosLinkResponse): void {
-    if (message.case !== 'lease' || message.value.directive.case !== 'concurrencyLimit') return;
-    this.#options.limit.lend({ limit: message.value.directive.value, ttlMs: message.value.ttlMs });
+    if (message.case !== 'lease' || !this.#options.control.lend(message.value)) return;
     this.#link.send(up({ case: 'acknowledgement', value: { leaseId: message.value.id } }));
   }
 }

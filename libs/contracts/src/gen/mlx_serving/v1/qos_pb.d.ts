@@ -5,7 +5,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { StreamReport } from "./decision_pb.js";
-import type { StatsResponse } from "./worker_pb.js";
+import type { Priority, StatsResponse } from "./worker_pb.js";
 
 /**
  * Describes the file mlx_serving/v1/qos.proto.
@@ -155,6 +155,22 @@ export declare type Lease = Message<"mlx_serving.v1.Lease"> & {
      */
     value: number;
     case: "concurrencyLimit";
+  } | {
+    /**
+     * So much of the new work of one class is refused at once.
+     *
+     * @generated from field: mlx_serving.v1.ShedLoad shed_load = 5;
+     */
+    value: ShedLoad;
+    case: "shedLoad";
+  } | {
+    /**
+     * A worker that gets no work.
+     *
+     * @generated from field: mlx_serving.v1.OpenCircuit open_circuit = 6;
+     */
+    value: OpenCircuit;
+    case: "openCircuit";
   } | { case: undefined; value?: undefined };
 };
 
@@ -163,6 +179,49 @@ export declare type Lease = Message<"mlx_serving.v1.Lease"> & {
  * Use `create(LeaseSchema)` to create a new message.
  */
 export declare const LeaseSchema: GenMessage<Lease>;
+
+/**
+ * @generated from message mlx_serving.v1.ShedLoad
+ */
+export declare type ShedLoad = Message<"mlx_serving.v1.ShedLoad"> & {
+  /**
+   * UNSPECIFIED: every class.
+   *
+   * @generated from field: mlx_serving.v1.Priority priority = 1;
+   */
+  priority: Priority;
+
+  /**
+   * Of the requests that arrive. Range 0 to 1.
+   *
+   * @generated from field: double share = 2;
+   */
+  share: number;
+};
+
+/**
+ * Describes the message mlx_serving.v1.ShedLoad.
+ * Use `create(ShedLoadSchema)` to create a new message.
+ */
+export declare const ShedLoadSchema: GenMessage<ShedLoad>;
+
+/**
+ * @generated from message mlx_serving.v1.OpenCircuit
+ */
+export declare type OpenCircuit = Message<"mlx_serving.v1.OpenCircuit"> & {
+  /**
+   * host:port, as reports name the worker.
+   *
+   * @generated from field: string worker_id = 1;
+   */
+  workerId: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.OpenCircuit.
+ * Use `create(OpenCircuitSchema)` to create a new message.
+ */
+export declare const OpenCircuitSchema: GenMessage<OpenCircuit>;
 
 /**
  * @generated from message mlx_serving.v1.QosGetStateRequest

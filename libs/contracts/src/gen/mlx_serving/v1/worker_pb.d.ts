@@ -74,6 +74,14 @@ export declare type WorkerGenerateRequest = Message<"mlx_serving.v1.WorkerGenera
    * @generated from field: mlx_serving.v1.TtftHint ttft_hint = 9;
    */
   ttftHint?: TtftHint | undefined;
+
+  /**
+   * Tokens of the answer that the caller has already, from another worker: the answer goes on behind them,
+   * as it would have gone on there for greedy and for seeded draws. They count among max_tokens and in the usage.
+   *
+   * @generated from field: repeated uint32 resume_token_ids = 10;
+   */
+  resumeTokenIds: number[];
 };
 
 /**

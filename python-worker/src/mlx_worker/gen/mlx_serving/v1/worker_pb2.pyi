@@ -56,6 +56,7 @@ class WorkerGenerateRequest(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
     TTFT_HINT_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_IDS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     model: _builtins.str
     """Empty: the worker's default model."""
@@ -74,6 +75,12 @@ class WorkerGenerateRequest(_message.Message):
 
     @_builtins.property
     def ttft_hint(self) -> Global___TtftHint: ...
+    @_builtins.property
+    def resume_token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Tokens of the answer that the caller has already, from another worker: the answer goes on behind them,
+        as it would have gone on there for greedy and for seeded draws. They count among max_tokens and in the usage.
+        """
+
     def __init__(
         self,
         *,
@@ -86,10 +93,11 @@ class WorkerGenerateRequest(_message.Message):
         priority: Global___Priority.ValueType = ...,
         tenant: _builtins.str = ...,
         ttft_hint: Global___TtftHint | None = ...,
+        resume_token_ids: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "input", b"input", "prompt", b"prompt", "sampling", b"sampling", "ttft_hint", b"ttft_hint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "enabled_flags", b"enabled_flags", "input", b"input", "model", b"model", "priority", b"priority", "prompt", b"prompt", "request_id", b"request_id", "sampling", b"sampling", "tenant", b"tenant", "ttft_hint", b"ttft_hint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "enabled_flags", b"enabled_flags", "input", b"input", "model", b"model", "priority", b"priority", "prompt", b"prompt", "request_id", b"request_id", "resume_token_ids", b"resume_token_ids", "sampling", b"sampling", "tenant", b"tenant", "ttft_hint", b"ttft_hint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["prompt", "conversation"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
