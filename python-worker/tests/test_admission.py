@@ -163,7 +163,7 @@ async def test_a_sampler_that_raises_ends_its_own_request_only(reference):
 
 def break_network(worker) -> Callable[[], None]:
     """Makes every pass fail, as a lost device does. Returns what mends it."""
-    (served,) = worker.app.engine.steps.models
+    (served,) = worker.app.engine.work.models
     whole = served.forward.last_logits
 
     def fail(tokens, caches):

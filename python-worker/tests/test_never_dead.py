@@ -96,7 +96,7 @@ async def test_deep_health_generates_a_token(worker):
 
 async def test_deep_health_fails_when_no_token_can_be_made():
     async with running_worker() as worker:
-        (served,) = worker.app.engine.steps.models
+        (served,) = worker.app.engine.work.models
         served.forward.last_logits = lambda tokens, caches: 1 / 0
         status, body = await get(worker, "/health/deep")
         assert (status, json.loads(body)["reason"]) == (503, "STEP_FAILED")
@@ -104,7 +104,7 @@ async def test_deep_health_fails_when_no_token_can_be_made():
 
 async def test_a_request_that_could_never_fit_is_refused_and_others_go_on(reference):
     async with running_worker() as worker:
-        (served,) = worker.app.engine.steps.models
+        (served,) = worker.app.engine.work.models
         room = served.bytes_per_token * 120
         limit = served.model.weight_bytes + room
         await worker.stub.SetLimits(wpb.SetLimitsRequest(memory_limit_bytes=limit))

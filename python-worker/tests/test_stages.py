@@ -237,8 +237,8 @@ async def test_random_interleavings_give_each_request_the_answer_it_has_alone(re
         assert stats.failed_requests_total == 0
         assert stats.prefix_cache.evictions > 0
         assert stats.prefix_cache.hits > 50
-        steps = worker.app.engine.steps
-        assert (steps.decoding, steps.warm, len(steps._placed)) == (0, 0, 0)
+        work = worker.app.engine.work
+        assert (work.decoding, work.warm, len(work.placed)) == (0, 0, 0)
 
 
 async def test_requests_that_all_leave_at_once_leave_nothing(request):
@@ -260,8 +260,8 @@ async def test_requests_that_all_leave_at_once_leave_nothing(request):
             if before is None:
                 before = await worker.app.engine.call(active_memory)
         assert await worker.app.engine.call(active_memory) <= before
-        steps = worker.app.engine.steps
-        assert (steps.decoding, steps.warm, len(steps._placed), len(steps._begun)) == (0, 0, 0, 0)
+        work = worker.app.engine.work
+        assert (work.decoding, work.warm, len(work.placed), len(work.begun)) == (0, 0, 0, 0)
         assert (worker.app.engine.queued, worker.app.engine.queued_tokens) == (0, 0)
         assert (await worker.generate("A flag", max_tokens=2)).ids
 

@@ -46,17 +46,17 @@ class StatusService:
         metrics.show("queued_requests", lambda: engine.queued)
         metrics.show("resident_memory_bytes", self.resident_memory_bytes)
         metrics.show("active_memory_bytes", active_memory_bytes)
-        steps = engine.steps
-        metrics.show("prefix_cache_bytes", lambda: steps.prefixes.nbytes)
-        metrics.show("prefix_cache_hits", lambda: steps.statistics.prefix_hits)
-        metrics.show("prefix_cache_misses", lambda: steps.statistics.prefix_misses)
-        metrics.show("prefix_cache_evictions", lambda: steps.prefixes.evictions)
-        metrics.show("reused_prompt_tokens", lambda: steps.statistics.reused_tokens)
+        work = engine.work
+        metrics.show("prefix_cache_bytes", lambda: work.prefixes.nbytes)
+        metrics.show("prefix_cache_hits", lambda: work.statistics.prefix_hits)
+        metrics.show("prefix_cache_misses", lambda: work.statistics.prefix_misses)
+        metrics.show("prefix_cache_evictions", lambda: work.prefixes.evictions)
+        metrics.show("reused_prompt_tokens", lambda: work.statistics.reused_tokens)
         metrics.show("warm_queue_size", lambda: engine.warm)
-        metrics.show("warmed_requests", lambda: steps.statistics.warmed)
-        metrics.show("speculation_hits", lambda: steps.speculation.hits)
-        metrics.show("speculation_misses", lambda: steps.speculation.misses)
-        metrics.show("prepared_prompts", lambda: steps.statistics.prepared_prompts)
+        metrics.show("warmed_requests", lambda: work.statistics.warmed)
+        metrics.show("speculation_hits", lambda: work.speculation.hits)
+        metrics.show("speculation_misses", lambda: work.speculation.misses)
+        metrics.show("prepared_prompts", lambda: work.statistics.prepared_prompts)
         metrics.show("heartbeat_age_ms", lambda: engine.seconds_in_step() * 1000)
         metrics.show("restarts", lambda: int(os.environ.get(RESTARTS_VARIABLE, "0")))
         metrics.show("draining", lambda: int(lifecycle.draining))
@@ -103,7 +103,7 @@ class StatusService:
 
     def prefix_cache(self) -> wpb.PrefixCacheStats:
         """What is kept of earlier prompts."""
-        kept, did = self._engine.steps.prefixes, self._engine.steps.statistics
+        kept, did = self._engine.work.prefixes, self._engine.work.statistics
         return wpb.PrefixCacheStats(
             bytes=kept.nbytes,
             entries=kept.entries,
@@ -116,7 +116,7 @@ class StatusService:
 
     def warm_queue(self) -> wpb.WarmQueueStats:
         """What is prefilled ahead of its place in the batch."""
-        did = self._engine.steps.statistics
+        did = self._engine.work.statistics
         return wpb.WarmQueueStats(
             size=self._engine.warm,
             warmed=did.warmed,
@@ -126,7 +126,7 @@ class StatusService:
 
     def speculation(self) -> wpb.SpeculationStats:
         """What was kept ready, and what was guessed."""
-        guessed = self._engine.steps.speculation
+        guessed = self._engine.work.speculation
         return wpb.SpeculationStats(
             hits=guessed.hits,
             misses=guessed.misses,
@@ -134,7 +134,7 @@ class StatusService:
             allowlisted=guessed.allowlisted,
             predictions=guessed.predictions,
             predictions_right=guessed.predictions_right,
-            prepared=self._engine.steps.statistics.prepared_prompts,
+            prepared=self._engine.work.statistics.prepared_prompts,
         )
 
     async def drain(self, timeout_ms: int) -> wpb.DrainResponse:

@@ -1,114 +1,37 @@
-"""The engine: one thread that loads the models and runs every request."""
+"""The engine: what the services ask of the thread that runs every request."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
-from collections.abc import Callable
-from typing import Any, TypeVar
 
 import mlx.core as mx
 
 from mlx_worker.accelerator import AcceleratorSettings
+from mlx_worker.engine.engine_thread import EngineThread, resolve
 from mlx_worker.engine.idle_work import Preparation, Prepared
-from mlx_worker.engine.inbox import Inbox
 from mlx_worker.engine.limits import Limits
 from mlx_worker.engine.prefill_job import PrefillJob
-from mlx_worker.engine.request import GenerationRequest
-from mlx_worker.engine.row import StepResult
-from mlx_worker.engine.served_model import ModelStore
-from mlx_worker.engine.step_loop import StepLoop
 from mlx_worker.errors import ServiceError
-from mlx_worker.logs import Logger
 from mlx_worker.model import LoadedModel
-from mlx_worker.sampling import Sampler, SamplingOptions, sampler_for
-
-# After this many failed steps in a row the fault is not one request's: the process ends and is started anew.
-MOST_FAILED_STEPS = 3
-
-Result = TypeVar("Result")
 
 
-class Engine:
-    """Admits, cancels and steps in a loop. Its public methods belong to the event loop's thread.
-
-    `loaded` resolves to the model, or to the error that kept it from loading. `stopped` resolves when the
-    thread has ended: to None after `stop`, to the error after a fault.
-    """
-
-    def __init__(
-        self,
-        model: str,
-        *,
-        limits: Limits,
-        logger: Logger,
-        settings: AcceleratorSettings | None = None,
-        model_bytes: int = 0,
-        make_sampler: Callable[[SamplingOptions], Sampler] = sampler_for,
-        on_step: Callable[[float], None] = lambda seconds: None,
-    ) -> None:
-        self._model_name = model
-        self._on_step = on_step
-        self._logger = logger
-        self._loop = asyncio.get_running_loop()
-        self._inbox = Inbox(limits)
-        self._models = ModelStore(model_bytes)
-        self.steps = StepLoop(
-            self._models, self._inbox, settings or AcceleratorSettings(), make_sampler, self._send, logger
-        )
-        self._mean_request_seconds = 0.1
-        self._step_started_at: float | None = None
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self.loaded: asyncio.Future[LoadedModel] = self._loop.create_future()
-        self.stopped: asyncio.Future[BaseException | None] = self._loop.create_future()
-
-    def start(self) -> None:
-        """Starts the thread, which loads the model first."""
-        self._thread.start()
-
-    def submit(self, request: GenerationRequest) -> int:
-        """Queues a request, returns how many wait before it. Raises ServiceError when it is refused."""
-        rounds = (len(self._inbox) + 1) / self.limits.max_batch
-        return self._inbox.put(request, max(100, int(rounds * self._mean_request_seconds * 1000)))
-
-    def cancel(self, request: GenerationRequest) -> None:
-        """Ends a request within one step, wherever it is. Does nothing for one that has ended."""
-        self._inbox.cancel(request)
-
-    async def call(self, function: Callable[[], Result]) -> Result:
-        """Runs a function in the engine's thread, between two steps. Raises what it raises."""
-        done: asyncio.Future[Result] = self._loop.create_future()
-
-        def run() -> None:
-            try:
-                result = function()
-            except BaseException as error:
-                self._call(fail, done, error)
-            else:
-                self._call(resolve, done, result)
-
-        self._inbox.command(run)
-        waiting: set[asyncio.Future[Any]] = {done, self.stopped}
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        if not done.done():
-            raise ServiceError("ENGINE_STOPPED")
-        return done.result()
+class Engine(EngineThread):
+    """Limits, models, prepared prompts, and what can be seen of the queue. For the event loop's thread."""
 
     async def set_limits(self, limits: Limits) -> None:
         """Takes new limits into use; those of the queue hold at once."""
         self._inbox.limits = limits
-        await self.call(lambda: self.steps.apply(limits))
+        await self.call(lambda: self._steps.apply(limits))
 
     async def configure(self, settings: AcceleratorSettings) -> None:
         """Takes new settings of the stages into use."""
-        await self.call(lambda: self.steps.configure(settings))
+        await self.call(lambda: self._steps.configure(settings))
 
     async def load(self, name: str, pin: bool) -> tuple[LoadedModel, list[str]]:
         """Loads a model beside the others. Raises what kept it from loading."""
 
         def load() -> tuple[LoadedModel, list[str]]:
-            served, gone = self._models.load(name, pin, self.steps.busy_models)
+            served, gone = self._models.load(name, pin, self.work.busy_models)
             for model in gone:
                 self._forget_model(model)
             return served.model, gone
@@ -120,8 +43,8 @@ class Engine:
 
         def unload() -> None:
             served = self._models.named(name)
-            self._models.unload(name, self.steps.busy_models)
-            self.steps.idle.forget(served)
+            self._models.unload(name, self.work.busy_models)
+            self.work.idle.forget(served)
             self._forget_model(served.id)
 
         await self.call(unload)
@@ -150,7 +73,7 @@ class Engine:
         def add() -> bool:
             served = self._models.named(model)
             if allow_speculation:
-                self.steps.speculation.allow(served.id, tokens)
+                self.work.speculation.allow(served.id, tokens)
             preparation = Preparation(
                 PrefillJob(served, tenant, tokens),
                 pin,
@@ -158,10 +81,10 @@ class Engine:
                 lambda prepared: self._call(resolve, ended, prepared),
             )
             made.append(preparation)
-            return self.steps.idle.add(preparation)
+            return self.work.idle.add(preparation)
 
         if not await self.call(add):
-            raise ServiceError("QUEUE_FULL", retry_after_ms=1000, waiting=len(self.steps.idle))
+            raise ServiceError("QUEUE_FULL", retry_after_ms=1000, waiting=len(self.work.idle))
         try:
             return await ended
         except asyncio.CancelledError:
@@ -171,19 +94,8 @@ class Engine:
     async def unpin(self, model: str, tenant: str, tokens: list[int]) -> bool:
         """Takes the pin of a prepared prompt away. False: there was none."""
         return await self.call(
-            lambda: self.steps.prefixes.tree.unpin((self._models.named(model).id, tenant), tokens)
+            lambda: self.work.prefixes.tree.unpin((self._models.named(model).id, tenant), tokens)
         )
-
-    async def stop(self) -> None:
-        """Ends what runs with ENGINE_STOPPED, and waits for the thread."""
-        self._deliver([ended(request, "ENGINE_STOPPED") for request in self._inbox.close()])
-        if self._thread.ident is not None:
-            await asyncio.shield(self.stopped)
-
-    @property
-    def limits(self) -> Limits:
-        """The limits that hold."""
-        return self._inbox.limits
 
     @property
     def queued(self) -> int:
@@ -198,102 +110,16 @@ class Engine:
     @property
     def running(self) -> int:
         """Requests that have a place in the batch."""
-        return self.steps.running
+        return self.work.running
 
     @property
     def warm(self) -> int:
         """Requests that are prefilled ahead of their place in the batch."""
         return self._inbox.held
 
-    @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive() and not self.stopped.done()
-
-    def seconds_in_step(self) -> float:
-        """How long the present step has taken; 0 between steps. A long one means that the device is stuck."""
-        started = self._step_started_at
-        return 0.0 if started is None else time.monotonic() - started
-
     def _forget_model(self, model: str) -> None:
-        self.steps.prefixes.drop_model(model)
-        self.steps.speculation.forget_model(model)
-
-    def _run(self) -> None:
-        fault: BaseException | None = None
-        try:
-            served, _ = self._models.load(self._model_name, True, frozenset())
-            self._call(self.loaded.set_result, served.model)
-            self._serve()
-            self._send([ended(request, "ENGINE_STOPPED") for request in self.steps.clear()])
-        except BaseException as error:
-            fault = error
-        waiting = self._inbox.close()
-        self._send([ended(request, "ENGINE_STOPPED") for request in waiting])
-        self._call(self._finish, fault)
-
-    def _serve(self) -> None:
-        while not self._inbox.closed:
-            for command in self._inbox.take_commands():
-                command()
-            started = self._step_started_at = time.monotonic()
-            if self.steps.admit():
-                self.steps.step()
-                self._on_step(time.monotonic() - started)
-                if self.steps.failed_in_a_row >= MOST_FAILED_STEPS:
-                    self._send([ended(request, "STEP_FAILED") for request in self.steps.clear()])
-                    assert self.steps.last_failure is not None
-                    raise self.steps.last_failure
-                self._step_started_at = None
-            elif len(self.steps.idle):
-                self.steps.idle_slice()
-                self._step_started_at = None
-            else:
-                self._step_started_at = None
-                self._inbox.wait()
-
-    def _send(self, results: list[StepResult]) -> None:
-        if results:
-            self._call(self._deliver, results)
-
-    def _call(self, function: Callable[..., object], *arguments: object) -> None:
-        # The loop is closed only when the process is on its way out.
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(function, *arguments)
-
-    def _deliver(self, results: list[StepResult]) -> None:
-        for result in results:
-            stream = result.request.stream
-            if result.token is not None and stream.end is None and not stream.push([result.token]):
-                self.cancel(result.request)
-                stream.close(ServiceError("READER_TOO_SLOW", tokens=stream.limit))
-            if result.end is not None:
-                seconds = time.monotonic() - result.request.arrived_at
-                self._mean_request_seconds += 0.1 * (seconds - self._mean_request_seconds)
-                stream.close(result.end)
-
-    def _finish(self, fault: BaseException | None) -> None:
-        if not self.loaded.done():
-            self.loaded.set_exception(fault or ServiceError("ENGINE_STOPPED"))
-            self.loaded.exception()  # Marked as seen: whoever waits for it still gets it.
-        self.stopped.set_result(fault)
-
-
-def resolve(future: asyncio.Future[Result], result: Result) -> None:
-    """Gives a result to whoever still waits for it."""
-    if not future.done():
-        future.set_result(result)
-
-
-def fail(future: asyncio.Future[Result], error: BaseException) -> None:
-    """Gives an error to whoever still waits for a result."""
-    if not future.done():
-        future.set_exception(error)
-
-
-def ended(request: GenerationRequest, reason: str) -> StepResult:
-    """The end of a request by the worker's own doing."""
-    return StepResult(request, None, ServiceError(reason))
+        self.work.prefixes.drop_model(model)
+        self.work.speculation.forget_model(model)
 
 
 def active_memory_bytes() -> int:

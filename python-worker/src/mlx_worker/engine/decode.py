@@ -1,0 +1,91 @@
+"""From the first token to the last: who joins the batch, one token for everybody, and who has ended."""
+
+from __future__ import annotations
+
+import time
+
+from mlx_worker.engine.follow_up import prepare_following
+from mlx_worker.engine.request import GenerationRequest
+from mlx_worker.engine.row import Row
+from mlx_worker.engine.served_model import ServedModel
+from mlx_worker.engine.work import Begun, Work
+
+# So many requests join a batch without waiting for others.
+JOIN_TOGETHER = 4
+# So many gaps (5 s with the default of 50 ms) a first token may be ahead of the second in a burst of callers.
+MOST_GAPS_BEFORE_DECODE = 100
+
+
+class Decode:
+    """Runs the batches. Engine's thread only."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def join(self) -> None:
+        for served in self._work.models:
+            ready = [
+                begun
+                for begun in self._work.begun.values()
+                if begun.job is None and begun.served is served and begun.request in self._work.placed
+            ]
+            if not ready or not self._is_worth_joining(ready):
+                continue
+            try:
+                served.batch.join([begun.row for begun in ready])
+            except Exception as error:
+                self._work.failed([begun.request for begun in ready], error)
+                self._work.failed([row.request for row in served.batch.clear()], error)
+            for begun in ready:
+                self._work.begun.pop(begun.request, None)
+
+    def _is_worth_joining(self, ready: list[Begun]) -> bool:
+        """Callers who come together join together: a join copies everybody's KV.
+
+        When nobody decodes yet, the prompts that wait come first: with decode steps in between, all of their
+        callers would wait longer. It is one longer gap for each of these streams, and bounded.
+        """
+        may_begin = len(self._work.inbox) and len(self._work.placed) < self._work.inbox.limits.max_batch
+        if not may_begin and all(begun.job is None for begun in self._work.begun.values()):
+            return True
+        first = min(begun.request.first_drawn_at or 0.0 for begun in ready)
+        gaps = (time.monotonic() - first) * 1000 / self._work.inbox.limits.decode_gap_ms
+        if not self._work.decoding:
+            return gaps >= MOST_GAPS_BEFORE_DECODE
+        return len(ready) >= JOIN_TOGETHER or gaps >= 1
+
+    def run(self) -> None:
+        for served in self._work.models:
+            if not len(served.batch):
+                continue
+            try:
+                results = served.batch.step()
+                self._work.failed_in_a_row = 0
+            except Exception as error:
+                self._work.failed([row.request for row in served.batch.clear()], error)
+                continue
+            self._work.send(results)
+            self._finish_rows(served, {result.request for result in results if result.end is not None})
+
+    def _finish_rows(self, served: ServedModel, ended: set[GenerationRequest]) -> None:
+        if not ended:
+            return
+        rows = {row for row in served.batch.rows if row.request in ended}
+        for row in rows:
+            self._keep_turn(served, row)
+        served.batch.remove(rows)
+        for row in rows:
+            self._work.inbox.charge(row.request.tenant, row.count)
+            self._work.forget(row.request)
+            prepare_following(self._work, row.request, served)
+
+    def _keep_turn(self, served: ServedModel, row: Row) -> None:
+        """The finished turn is the beginning of the next one."""
+        if not row.request.stages.kv_prep or row.draw.fault is not None:
+            return
+        try:
+            self._work.prefixes.keep(
+                served.can_be_cut, served.id, row.request.tenant, row.tokens, served.batch.caches_of(row)
+            )
+        except Exception as error:
+            self._work.logger.error("a finished turn could not be kept", error, request_id=row.request.id)

@@ -1,0 +1,190 @@
+"""The thread that loads the default model and then runs every request, and its ties to the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from mlx_worker.accelerator import AcceleratorSettings
+from mlx_worker.engine.inbox import Inbox
+from mlx_worker.engine.limits import Limits
+from mlx_worker.engine.request import GenerationRequest
+from mlx_worker.engine.row import StepResult
+from mlx_worker.engine.served_model import ModelStore
+from mlx_worker.engine.step_loop import StepLoop
+from mlx_worker.errors import ServiceError
+from mlx_worker.logs import Logger
+from mlx_worker.model import LoadedModel
+from mlx_worker.sampling import Sampler, SamplingOptions, sampler_for
+
+# After this many failed steps in a row the fault is not one request's: the process ends and is started anew.
+MOST_FAILED_STEPS = 3
+
+Result = TypeVar("Result")
+
+
+class EngineThread:
+    """Admits, cancels and steps in a loop. Its public methods belong to the event loop's thread.
+
+    `loaded` resolves to the model, or to the error that kept it from loading. `stopped` resolves when the
+    thread has ended: to None after `stop`, to the error after a fault.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        limits: Limits,
+        logger: Logger,
+        settings: AcceleratorSettings | None = None,
+        model_bytes: int = 0,
+        make_sampler: Callable[[SamplingOptions], Sampler] = sampler_for,
+        on_step: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
+        self._model_name = model
+        self._on_step = on_step
+        self._logger = logger
+        self._loop = asyncio.get_running_loop()
+        self._inbox = Inbox(limits)
+        self._models = ModelStore(model_bytes)
+        self._steps = StepLoop(
+            self._models, self._inbox, settings or AcceleratorSettings(), make_sampler, self._send, logger
+        )
+        self.work = self._steps.work
+        self._mean_request_seconds = 0.1
+        self._step_started_at: float | None = None
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self.loaded: asyncio.Future[LoadedModel] = self._loop.create_future()
+        self.stopped: asyncio.Future[BaseException | None] = self._loop.create_future()
+
+    def start(self) -> None:
+        """Starts the thread, which loads the model first."""
+        self._thread.start()
+
+    def submit(self, request: GenerationRequest) -> int:
+        """Queues a request, returns how many wait before it. Raises ServiceError when it is refused."""
+        rounds = (len(self._inbox) + 1) / self.limits.max_batch
+        return self._inbox.put(request, max(100, int(rounds * self._mean_request_seconds * 1000)))
+
+    def cancel(self, request: GenerationRequest) -> None:
+        """Ends a request within one step, wherever it is. Does nothing for one that has ended."""
+        self._inbox.cancel(request)
+
+    async def call(self, function: Callable[[], Result]) -> Result:
+        """Runs a function in the engine's thread, between two steps. Raises what it raises."""
+        done: asyncio.Future[Result] = self._loop.create_future()
+
+        def run() -> None:
+            try:
+                result = function()
+            except BaseException as error:
+                self._call(fail, done, error)
+            else:
+                self._call(resolve, done, result)
+
+        self._inbox.command(run)
+        waiting: set[asyncio.Future[Any]] = {done, self.stopped}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if not done.done():
+            raise ServiceError("ENGINE_STOPPED")
+        return done.result()
+
+    async def stop(self) -> None:
+        """Ends what runs with ENGINE_STOPPED, and waits for the thread."""
+        self._deliver([ended(request, "ENGINE_STOPPED") for request in self._inbox.close()])
+        if self._thread.ident is not None:
+            await asyncio.shield(self.stopped)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that hold."""
+        return self._inbox.limits
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive() and not self.stopped.done()
+
+    def seconds_in_step(self) -> float:
+        """How long the present step has taken; 0 between steps. A long one means that the device is stuck."""
+        started = self._step_started_at
+        return 0.0 if started is None else time.monotonic() - started
+
+    def _run(self) -> None:
+        fault: BaseException | None = None
+        try:
+            served, _ = self._models.load(self._model_name, True, frozenset())
+            self._call(self.loaded.set_result, served.model)
+            self._serve()
+            self._send([ended(request, "ENGINE_STOPPED") for request in self._steps.clear()])
+        except BaseException as error:
+            fault = error
+        waiting = self._inbox.close()
+        self._send([ended(request, "ENGINE_STOPPED") for request in waiting])
+        self._call(self._finish, fault)
+
+    def _serve(self) -> None:
+        while not self._inbox.closed:
+            for command in self._inbox.take_commands():
+                command()
+            started = self._step_started_at = time.monotonic()
+            if self._steps.admit():
+                self._steps.step()
+                self._on_step(time.monotonic() - started)
+                if self.work.failed_in_a_row >= MOST_FAILED_STEPS:
+                    self._send([ended(request, "STEP_FAILED") for request in self._steps.clear()])
+                    assert self.work.last_failure is not None
+                    raise self.work.last_failure
+                self._step_started_at = None
+            elif len(self.work.idle):
+                self._steps.idle_slice()
+                self._step_started_at = None
+            else:
+                self._step_started_at = None
+                self._inbox.wait()
+
+    def _send(self, results: list[StepResult]) -> None:
+        if results:
+            self._call(self._deliver, results)
+
+    def _call(self, function: Callable[..., object], *arguments: object) -> None:
+        # The loop is closed only when the process is on its way out.
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _deliver(self, results: list[StepResult]) -> None:
+        for result in results:
+            stream = result.request.stream
+            if result.token is not None and stream.end is None and not stream.push([result.token]):
+                self.cancel(result.request)
+                stream.close(ServiceError("READER_TOO_SLOW", tokens=stream.limit))
+            if result.end is not None:
+                seconds = time.monotonic() - result.request.arrived_at
+                self._mean_request_seconds += 0.1 * (seconds - self._mean_request_seconds)
+                stream.close(result.end)
+
+    def _finish(self, fault: BaseException | None) -> None:
+        if not self.loaded.done():
+            self.loaded.set_exception(fault or ServiceError("ENGINE_STOPPED"))
+            self.loaded.exception()  # Marked as seen: whoever waits for it still gets it.
+        self.stopped.set_result(fault)
+
+
+def resolve(future: asyncio.Future[Result], result: Result) -> None:
+    """Gives a result to whoever still waits for it."""
+    if not future.done():
+        future.set_result(result)
+
+
+def fail(future: asyncio.Future[Result], error: BaseException) -> None:
+    """Gives an error to whoever still waits for a result."""
+    if not future.done():
+        future.set_exception(error)
+
+
+def ended(request: GenerationRequest, reason: str) -> StepResult:
+    """The end of a request by the worker's own doing."""
+    return StepResult(request, None, ServiceError(reason))

@@ -1,0 +1,99 @@
+"""Prompts on their way to the first token, within the gap of the streams that run."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import mlx.core as mx
+
+from mlx_worker.engine.follow_up import prepare_following
+from mlx_worker.engine.prefill_job import PrefillJob
+from mlx_worker.engine.work import Begun, Work
+
+
+class Prefill:
+    """Computes what has begun, the next in order first. Engine's thread only."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def run(self, decoding: int) -> int:
+        """Computes prompts within what the running streams' gap leaves. Returns how many tokens."""
+        pending = [begun for begun in self._work.begun.values() if begun.job is not None]
+        if not pending:
+            return 0
+        left = self._work.pace.chunk(decoding, len(pending))
+        computed = 0
+        while pending and left > 0:
+            begun = min(pending, key=lambda begun: self._work.inbox.score(begun.entry))
+            try:
+                spent = self._advance(begun, left)
+                self._work.failed_in_a_row = 0
+            except Exception as error:
+                self._work.failed([begun.request], error)
+                spent = left
+            computed += spent
+            left -= max(1, spent)
+            pending = [begun for begun in self._work.begun.values() if begun.job is not None]
+        return computed
+
+    def _advance(self, begun: Begun, most: int) -> int:
+        job, request = begun.job, begun.request
+        assert job is not None
+        if not begun.started:
+            begun.started = True
+            request.begun_at = time.monotonic()
+            logits = self._look_up(begun, job)
+            if logits is not None:
+                self._first_token(begun, job, logits)
+                return 0
+        count, logits = job.advance(most)
+        begun.entry.cost = job.remaining
+        self._work.inbox.charge(request.tenant, count)
+        if logits is not None:
+            self._first_token(begun, job, logits)
+        return count
+
+    def _look_up(self, begun: Begun, job: PrefillJob) -> mx.array | None:
+        request, stages = begun.request, begun.request.stages
+        reads = stages.kv_prep or stages.speculation
+        worth = request.worth_keeping
+        logits = job.begin(self._work.prefixes if reads else None, whole=stages.speculation and worth)
+        if not stages.kv_prep and logits is None and job.done:
+            # Speculation alone reuses whole prompts only.
+            job.caches, job.done, job.cached = job.served.new_caches(), 0, 0
+        begun.row.cached_tokens = job.cached
+        if stages.kv_prep or logits is not None:
+            self._work.statistics.prefix_hits += job.cached > 0
+            self._work.statistics.prefix_misses += job.cached == 0
+            self._work.statistics.reused_tokens += job.cached
+        if worth:
+            self._work.speculation.count(logits is not None)
+            request.note("speculation:hit" if logits is not None else "speculation:miss")
+        if logits is not None:
+            request.note("stage:speculated")
+        return logits
+
+    def _first_token(self, begun: Begun, job: PrefillJob, logits: mx.array) -> None:
+        """Draws the first token and hands it out at once; then keeps what is worth keeping."""
+        row, request = begun.row, begun.request
+        begun.job = None
+        assert job.caches is not None
+        if request not in self._work.placed:
+            self._work.statistics.warmed += 1
+            request.note("stage:warmed")
+        drawn = row.draw.next(logits, row.tokens)
+        row.distribution = row.draw.take_logprobs()
+        read: Any = drawn.item()
+        token = int(read)
+        result = row.advance(token)
+        row.distribution = None
+        self._work.send([result])
+        row.caches = job.caches
+        worth = request.worth_keeping
+        if request.stages.kv_prep or worth:
+            job.keep(self._work.prefixes, logits if worth else None)
+        if result.end is not None:
+            self._work.forget(request)
+            prepare_following(self._work, request, begun.served)

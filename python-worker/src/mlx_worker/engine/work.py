@@ -1,0 +1,110 @@
+"""What has begun and where it stands, with all that the parts of a step share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mlx_worker.accelerator import AcceleratorSettings
+from mlx_worker.engine.idle_work import IdleWork
+from mlx_worker.engine.inbox import Entry, Inbox
+from mlx_worker.engine.pace import Pace
+from mlx_worker.engine.prefill_job import PrefillJob
+from mlx_worker.engine.prefix_cache import PrefixCache
+from mlx_worker.engine.request import GenerationRequest
+from mlx_worker.engine.row import Row, StepResult
+from mlx_worker.engine.served_model import ModelStore, ServedModel
+from mlx_worker.engine.speculation import Speculation
+from mlx_worker.engine.stage_statistics import StageStatistics
+from mlx_worker.errors import ServiceError
+from mlx_worker.logs import Logger
+
+
+@dataclass(eq=False)
+class Begun:
+    """A request between the queue and the batch. `job` is None once it has its first token."""
+
+    entry: Entry
+    served: ServedModel
+    row: Row
+    job: PrefillJob | None
+    started: bool = False
+
+    @property
+    def request(self) -> GenerationRequest:
+        """The request itself."""
+        return self.entry.work
+
+
+class Work:
+    """Used in the engine's thread only. `send` hands results to their readers, at any time.
+
+    `placed` are the requests that hold a place in a batch, with the memory that was counted for each.
+    """
+
+    def __init__(
+        self,
+        models: ModelStore,
+        inbox: Inbox,
+        settings: AcceleratorSettings,
+        send: Callable[[list[StepResult]], None],
+        logger: Logger,
+    ) -> None:
+        self.models = models
+        self.inbox = inbox
+        self.settings = settings
+        self.send = send
+        self.logger = logger
+        self.statistics = StageStatistics()
+        self.prefixes = PrefixCache(inbox.limits.prefix_cache_bytes)
+        self.speculation = Speculation(settings.speculation)
+        self.idle = IdleWork(self.prefixes)
+        self.pace = Pace(inbox.limits.decode_gap_ms / 1000, inbox.limits.prefill_chunk)
+        self.begun: dict[GenerationRequest, Begun] = {}
+        self.placed: dict[GenerationRequest, int] = {}
+        self.failed_in_a_row = 0
+        self.last_failure: Exception | None = None
+
+    @property
+    def decoding(self) -> int:
+        """Requests in the batches."""
+        return sum(len(served.batch) for served in self.models)
+
+    @property
+    def running(self) -> int:
+        """Requests that hold a place."""
+        return len(self.placed)
+
+    @property
+    def warm(self) -> int:
+        """Requests that are prefilled ahead of their place."""
+        return sum(1 for request in self.begun if request not in self.placed)
+
+    @property
+    def busy_models(self) -> frozenset[str]:
+        """Models on which requests run."""
+        begun = {begun.served.id for begun in self.begun.values()}
+        return frozenset(begun | {served.id for served in self.models if len(served.batch)})
+
+    def forget(self, request: GenerationRequest) -> None:
+        """It is no longer on its way, and holds no place."""
+        self.begun.pop(request, None)
+        self.placed.pop(request, None)
+
+    def end(self, request: GenerationRequest, error: ServiceError) -> None:
+        """Ends one request with an error."""
+        self.forget(request)
+        self.send([StepResult(request, None, error)])
+
+    def failed(self, requests: list[GenerationRequest], error: Exception) -> None:
+        """A pass of the network failed: it ends the requests of that pass."""
+        self.failed_in_a_row += 1
+        self.last_failure = error
+        self.logger.error("a step failed", error, requests=len(requests), in_a_row=self.failed_in_a_row)
+        for request in requests:
+            self.end(request, ServiceError("STEP_FAILED"))
+
+
+def bytes_for(request: GenerationRequest, served: ServedModel) -> int:
+    """Memory that a request may come to need: its prompt's KV and that of all tokens it may generate."""
+    return (len(request.prompt) + request.options.max_tokens) * served.bytes_per_token
