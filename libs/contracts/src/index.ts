@@ -222,12 +222,15 @@ export {
   GenerationTimingsSchema,
   SamplingOptionsSchema,
   TokenSchema,
+  ToolCallSchema,
   UsageSchema,
   type ChatMessage,
   type Conversation,
   type GenerationTimings,
   type SamplingOptions,
   type Token,
+  type ToolCall,
+  type TopLogprob,
   type Usage,
 } from './gen/mlx_serving/v1/generation_pb.js';
 export {

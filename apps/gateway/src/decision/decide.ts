@@ -26,6 +26,10 @@ export interface DecisionRequest {
   readonly requestId: string;
   /** The caller's user, from the body or the header. Without one a request is a unit of its own. */
   readonly user: string | undefined;
+  /** What the decision hangs on. Default: the user, else the request id. */
+  readonly routingKey?: string | undefined;
+  /** The name of the caller's tenant. */
+  readonly tenant?: string | undefined;
   readonly model: string;
   /** For strategy random: a number of at least 0 and below 1. */
   readonly draw: number;
@@ -36,8 +40,8 @@ export interface DecisionRequest {
  * The same snapshot, routing and request always give the same decision (flags with strategy random excepted).
  */
 export function decide(snapshot: FlagState, routing: RoutingState, request: DecisionRequest): Decision {
-  const key = request.user ?? request.requestId;
-  const attributes = { user_id: request.user, request_id: request.requestId, model: request.model };
+  const key = request.routingKey ?? request.user ?? request.requestId;
+  const attributes = { user_id: request.user, request_id: request.requestId, model: request.model, tenant: request.tenant };
   const { enabled, reasons } = snapshot.flags.evaluateAll({ key, attributes: withoutAbsent(attributes) });
   const { variant, reason } = chooseVariant(snapshot.rollbackToBaseline, routing, request);
   return create(DecisionSchema, {
@@ -64,7 +68,7 @@ function chooseVariant(rollbackToBaseline: boolean, { table, canaryAvailable }: 
 /** Where the request falls among 100 000 places. */
 function unitOf(table: RoutingTable, request: DecisionRequest): number {
   if (table.strategy === 'random') return Math.floor(request.draw * 100_000);
-  const key = table.hashKey === 'user_id' ? (request.user ?? request.requestId) : request.requestId;
+  const key = table.hashKey === 'user_id' ? (request.routingKey ?? request.user ?? request.requestId) : request.requestId;
   return bucketByKey(key, table.hashSeed);
 }
 

@@ -51,9 +51,9 @@ export class GenerateService {
    */
   async generate(request: GenerationRequest, sink: GenerationSink, abort: AbortController): Promise<void> {
     if (this.#stopping) throw errors.SHUTTING_DOWN();
-    const record = new GenerationRecord(request, this.#decide(request));
+    const record = new GenerationRecord(request, request.decision ?? this.#decide(request));
     this.#running.set(abort, record.decision);
-    const timeout = this.#options.requestLimits().timeout_ms;
+    const timeout = Math.min(this.#options.requestLimits().timeout_ms, request.deadlineMs ?? Number.POSITIVE_INFINITY);
     const timer = setTimeout(() => abort.abort(errors.REQUEST_TIMEOUT({ timeout })), timeout);
     let failure: ServiceError | undefined;
     try {

@@ -1,4 +1,4 @@
-import { type Decision, FinishReason } from '@mlx-serving/contracts';
+import { type Decision, FinishReason, type StageEvent, type ToolCall } from '@mlx-serving/contracts';
 import type { GenerationRequest, GenerationResult } from './generation-types.ts';
 
 /** What is known of one generation so far; when it is over, the log line, the metrics and the report are made of it. */
@@ -11,6 +11,9 @@ export class GenerationRecord {
   model: string;
   promptTokens = 0;
   completionTokens = 0;
+  cachedPromptTokens = 0;
+  toolCalls: readonly ToolCall[] = [];
+  stages: readonly StageEvent[] = [];
   /** Milliseconds from the arrival to the first token. */
   ttftMs: number | undefined;
   finishReason = FinishReason.UNSPECIFIED;
@@ -26,7 +29,7 @@ export class GenerationRecord {
   }
 
   get result(): GenerationResult {
-    const { finishReason, promptTokens, completionTokens, ttftMs } = this;
-    return { finishReason, promptTokens, completionTokens, ttftMs };
+    const { finishReason, promptTokens, completionTokens, ttftMs, cachedPromptTokens, toolCalls, stages } = this;
+    return { finishReason, promptTokens, completionTokens, ttftMs, cachedPromptTokens, toolCalls, stages };
   }
 }

@@ -1,9 +1,9 @@
-import type { Decision, FinishReason, GenerateRequest, Priority, SamplingOptions, Token } from '@mlx-serving/contracts';
+import type { Decision, FinishReason, GenerateRequest, Priority, SamplingOptions, StageEvent, Token, ToolCall, TtftHint } from '@mlx-serving/contracts';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { SamplingOptionsSchema } from '@mlx-serving/contracts';
 
 /** The door a request came through. */
-export type Route = 'chat' | 'completions' | 'grpc';
+export type Route = 'chat' | 'completions' | 'responses' | 'grpc';
 
 /** One request, whichever door it came through. */
 export interface GenerationRequest {
@@ -19,6 +19,13 @@ export interface GenerationRequest {
   readonly tenant?: string | undefined;
   /** Longest time from arrival to the last token. Default, and most: `requests.timeout_ms` of runtime.yaml. */
   readonly deadlineMs?: number | undefined;
+  /** What the decision hangs on, where the door chose something else than the user. Default: the user, else the request id. */
+  readonly routingKey?: string | undefined;
+  readonly ttftHint?: Pick<TtftHint, 'allowSpeculation'>;
+  /** The place among the answers to one request, from 0. Default: 0. */
+  readonly choice?: number;
+  /** What was decided already for another answer to the same request. */
+  readonly decision?: Decision;
   /** `performance.now()` at its arrival. */
   readonly arrivedAt: number;
 }
@@ -34,6 +41,10 @@ export interface GenerationResult {
   readonly promptTokens: number;
   readonly completionTokens: number;
   readonly ttftMs: number | undefined;
+  /** Prompt tokens that the worker did not compute again. */
+  readonly cachedPromptTokens: number;
+  readonly toolCalls: readonly ToolCall[];
+  readonly stages: readonly StageEvent[];
 }
 
 /** Where a generation goes: the answer of one door. Its methods are called in this order and must not wait. */

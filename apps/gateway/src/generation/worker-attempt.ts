@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { type GenerationFinished, type WorkerGenerateRequest, WorkerGenerateRequestSchema, type WorkerGenerateResponse } from '@mlx-serving/contracts';
+import { type GenerationFinished, TtftHintSchema, type WorkerGenerateRequest, WorkerGenerateRequestSchema, type WorkerGenerateResponse } from '@mlx-serving/contracts';
 import { ServiceError } from '@mlx-serving/service-kit';
 import { errors } from '../errors.ts';
 import type { WorkerCall, WorkerConnection } from '../workers/worker-connection.ts';
@@ -20,6 +20,9 @@ export async function runAttempt(worker: WorkerConnection, record: GenerationRec
     record.finishReason = finished.finishReason;
     record.promptTokens = finished.usage?.promptTokens ?? record.promptTokens;
     record.completionTokens = finished.usage?.completionTokens ?? record.completionTokens;
+    record.cachedPromptTokens = finished.usage?.cachedPromptTokens ?? 0;
+    record.toolCalls = finished.toolCalls;
+    record.stages = finished.stages;
   } finally {
     done();
   }
@@ -31,8 +34,12 @@ export function isWorkerGone(error: unknown): boolean {
 }
 
 function workerRequest({ request, decision }: GenerationRecord): WorkerGenerateRequest {
-  const { requestId, model, input, sampling } = request;
-  return create(WorkerGenerateRequestSchema, { requestId, model, input, sampling, enabledFlags: decision.enabledFlags });
+  const { requestId, choice = 0, model, input, sampling, priority, tenant, ttftHint } = request;
+  const message = create(WorkerGenerateRequestSchema, { requestId: choice === 0 ? requestId : `${requestId}/${choice}`, model, input, sampling, enabledFlags: decision.enabledFlags });
+  if (priority !== undefined) message.priority = priority;
+  if (tenant !== undefined) message.tenant = tenant;
+  if (ttftHint) message.ttftHint = create(TtftHintSchema, ttftHint);
+  return message;
 }
 
 function receive(call: WorkerCall, onResponse: (response: WorkerGenerateResponse) => void, signal: AbortSignal): Promise<GenerationFinished> {

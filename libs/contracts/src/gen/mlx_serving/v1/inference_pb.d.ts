@@ -4,7 +4,8 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Conversation, FinishReason, SamplingOptions, Usage } from "./generation_pb.js";
+import type { Conversation, FinishReason, SamplingOptions, Token, ToolCall, Usage } from "./generation_pb.js";
+import type { Priority, StageEvent, TtftHint } from "./worker_pb.js";
 import type { Decision } from "./decision_pb.js";
 
 /**
@@ -51,6 +52,32 @@ export declare type GenerateRequest = Message<"mlx_serving.v1.GenerateRequest"> 
    * @generated from field: string user = 5;
    */
   user: string;
+
+  /**
+   * Answers to the same request, each with its index. 0, the default: one.
+   *
+   * @generated from field: uint32 n = 6;
+   */
+  n: number;
+
+  /**
+   * "none", "auto", "required", or the name of the tool to call. Empty: "auto".
+   *
+   * @generated from field: string tool_choice = 7;
+   */
+  toolChoice: string;
+
+  /**
+   * Only lowers the class of the caller's key.
+   *
+   * @generated from field: mlx_serving.v1.Priority priority = 8;
+   */
+  priority: Priority;
+
+  /**
+   * @generated from field: mlx_serving.v1.TtftHint ttft_hint = 9;
+   */
+  ttftHint?: TtftHint | undefined;
 };
 
 /**
@@ -106,6 +133,20 @@ export declare type GeneratedText = Message<"mlx_serving.v1.GeneratedText"> & {
    * @generated from field: repeated uint32 token_ids = 2;
    */
   tokenIds: number[];
+
+  /**
+   * Which of n answers.
+   *
+   * @generated from field: uint32 index = 3;
+   */
+  index: number;
+
+  /**
+   * With their log probabilities, when the request asks for top_logprobs.
+   *
+   * @generated from field: repeated mlx_serving.v1.Token tokens = 4;
+   */
+  tokens: Token[];
 };
 
 /**
@@ -132,6 +173,23 @@ export declare type GenerateFinished = Message<"mlx_serving.v1.GenerateFinished"
    * @generated from field: double ttft_ms = 3;
    */
   ttftMs: number;
+
+  /**
+   * @generated from field: uint32 index = 4;
+   */
+  index: number;
+
+  /**
+   * @generated from field: repeated mlx_serving.v1.ToolCall tool_calls = 5;
+   */
+  toolCalls: ToolCall[];
+
+  /**
+   * What happened on the way to the first token.
+   *
+   * @generated from field: repeated mlx_serving.v1.StageEvent stages = 6;
+   */
+  stages: StageEvent[];
 };
 
 /**
