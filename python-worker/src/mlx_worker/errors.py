@@ -37,6 +37,10 @@ REASONS: dict[str, tuple[grpc.StatusCode, str]] = {
     "TOP_LOGPROBS_INVALID": (INVALID, "top_logprobs must be at most {most}"),
     "SCHEMA_INVALID": (INVALID, "json_schema cannot be used: {detail}"),
     "TOOLS_INVALID": (INVALID, "tools must be JSON objects: {detail}"),
+    "RESUME_INVALID": (
+        INVALID,
+        "resume_token_ids must be tokens of the model, at most {most} with these limits",
+    ),
     "LIMIT_INVALID": (INVALID, "{name} is {value}: it must be between {least} and {most}"),
     "MODEL_NOT_LOADED": (
         grpc.StatusCode.NOT_FOUND,

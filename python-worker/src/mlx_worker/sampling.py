@@ -21,6 +21,8 @@ MOST_REPETITION_PENALTY = 10
 MOST_BIASES = 1024
 MOST_TOP_LOGPROBS = 20
 LONGEST_SCHEMA = 65_536
+# So many keys are passed over in one go, so that the graph of lazy arrays stays small.
+KEYS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class SamplingOptions:
     # None: no log probabilities; else how many of the most likely tokens come with each token.
     top_logprobs: int | None = None
     json_schema: str = ""
+    # Draws that were made elsewhere: the first draw here is the one after them.
+    drawn: int = 0
 
     @property
     def changes_logits(self) -> bool:
@@ -144,6 +148,10 @@ class RowSampler:
         self._min_p = options.min_p
         self._top_k = options.top_k
         self._key = mx.random.key(seed % 2**64)
+        for at in range(options.drawn):
+            self._key, _ = mx.random.split(self._key)
+            if at % KEYS_AT_ONCE == 0:
+                mx.eval(self._key)
 
     def __call__(self, logprobs: mx.array) -> mx.array:
         try:

@@ -10,7 +10,7 @@ from mlx_worker.engine.draw import Draw
 from mlx_worker.engine.inbox import Entry
 from mlx_worker.engine.prefill_job import PrefillJob
 from mlx_worker.engine.request import GenerationRequest
-from mlx_worker.engine.row import Row
+from mlx_worker.engine.row import Row, StepResult
 from mlx_worker.engine.served_model import ServedModel
 from mlx_worker.engine.tool_text import ToolText
 from mlx_worker.engine.work import Begun, Work, bytes_for
@@ -45,13 +45,12 @@ class Admission:
         request.examined = True
         self._learn(request, served)
         if request.stages.kv_prep or request.stages.speculation:
-            known = self._work.prefixes.known_length(
-                served.can_be_cut, served.id, request.tenant, request.prompt
-            )
-            entry.cost = max(1, len(request.prompt) - known)
+            tokens = request.known
+            known = self._work.prefixes.known_length(served.can_be_cut, served.id, request.tenant, tokens)
+            entry.cost = max(1, len(tokens) - known)
 
     def _learn(self, request: GenerationRequest, served: ServedModel) -> None:
-        if not request.stages.speculation:
+        if not request.stages.speculation or request.resume:
             return
         if request.allow_speculation:
             self._work.speculation.allow(served.id, request.prompt)
@@ -99,12 +98,16 @@ class Admission:
             if not self._work.inbox.take(request):
                 return True
             row = self._row_for(request, served)
+            end = row.replay(request.resume)
         except Exception as error:
             self._work.inbox.take(request)
             self._refuse(request, error)
             return True
         served.used_at = time.monotonic()
-        job = PrefillJob(served, request.tenant, request.prompt)
+        if end is not None:
+            self._work.send([StepResult(request, None, end)])
+            return True
+        job = PrefillJob(served, request.tenant, request.known)
         self._work.begun[request] = Begun(entry, served, row, job)
         if placed:
             self._work.placed[request] = bytes_for(request, served)

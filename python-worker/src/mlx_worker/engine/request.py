@@ -68,6 +68,8 @@ class GenerationRequest:
     allow_speculation: bool = False
     constraint: Constraint | None = None
     tools: list[dict[str, Any]] = field(default_factory=list)
+    # Tokens of the answer that the caller has already, from another worker.
+    resume: list[int] = field(default_factory=list)
     # Set by the engine: it has looked at the prompt, and the last position is worth keeping for a repeat.
     examined: bool = False
     worth_keeping: bool = False
@@ -78,6 +80,11 @@ class GenerationRequest:
     first_read_at: float | None = None
     # Name and time.monotonic() of what happened on the way to the first token.
     events: list[tuple[str, float]] = field(default_factory=list)
+
+    @property
+    def known(self) -> list[int]:
+        """What is prefilled: the prompt, and the part of the answer that there is already."""
+        return self.prompt + self.resume if self.resume else self.prompt
 
     @property
     def queue_ms(self) -> float:

@@ -46,13 +46,23 @@ class Row:
             return self.failed(self.draw.fault)
         self.count += 1
         self.tokens.append(token)
-        if self.count == 1:
+        if self.count == len(self.request.resume) + 1:
             self.request.first_drawn_at = time.monotonic()
             self.request.note("stage:firstToken")
         try:
             return self._result(token)
         except Exception as error:
             return self.failed(error)
+
+    def replay(self, tokens: list[int]) -> Completion | None:
+        """Takes up an answer. Its completion, when these tokens are the whole of it."""
+        for token in tokens:
+            result = self.advance(token)
+            if isinstance(result.end, ServiceError):
+                raise result.end
+            if result.end is not None:
+                return result.end
+        return None
 
     def failed(self, fault: Exception) -> StepResult:
         """The end of this request, by a fault of its own."""

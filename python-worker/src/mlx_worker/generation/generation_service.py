@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 from mlx_worker.accelerator import AcceleratorSettings
 from mlx_worker.engine.constraint import Constraints
@@ -90,13 +91,15 @@ class GenerationService:
         self, message: wpb.WorkerGenerateRequest, request: GenerationRequest
     ) -> AsyncGenerator[wpb.WorkerGenerateResponse]:
         model = self._lifecycle.model_named(message.model)
-        request.options = sampling_options(message.sampling)
+        request.resume = list(message.resume_token_ids)
+        request.options = replace(sampling_options(message.sampling), drawn=len(request.resume))
         request.model, request.tenant = model.id, message.tenant
         request.priority = PRIORITIES.get(message.priority, Priority.NORMAL)
         request.stages = self.accelerator.stages(message.enabled_flags)
         request.allow_speculation = message.ttft_hint.allow_speculation
         request.prompt = await self._tokenization.encode(model, input_of(message))
         request.tokenize_ms = (time.monotonic() - request.arrived_at) * 1000
+        check_resume(request, model)
         await self._constrain(message, request, model)
         position = self._engine.submit(request)
         try:
@@ -162,6 +165,13 @@ def input_of(
 ) -> str | pb.Conversation:
     """The prompt or the conversation; an absent input is an empty prompt."""
     return message.conversation if message.WhichOneof("input") == "conversation" else message.prompt
+
+
+def check_resume(request: GenerationRequest, model: LoadedModel) -> None:
+    """Raises ServiceError for a part of an answer that this model cannot have given."""
+    most = min(request.options.max_tokens, model.context_length - len(request.prompt))
+    if len(request.resume) > most or any(token >= model.vocabulary for token in request.resume):
+        raise ServiceError("RESUME_INVALID", most=most)
 
 
 def accepted(position: int, request: GenerationRequest, model: LoadedModel) -> wpb.WorkerGenerateResponse:
