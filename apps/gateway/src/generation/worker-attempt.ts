@@ -2,7 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { type GenerationFinished, TtftHintSchema, type WorkerGenerateRequest, WorkerGenerateRequestSchema, type WorkerGenerateResponse } from '@mlx-serving/contracts';
 import { ServiceError } from '@mlx-serving/service-kit';
 import { errors } from '../errors.ts';
-import type { WorkerCall, WorkerConnection } from '../workers/worker-connection.ts';
+import type { WorkerConnection } from '../workers/worker-connection.ts';
 import type { GenerationRecord } from './generation-record.ts';
 import type { Flow, GenerationSink } from './generation-types.ts';
 
@@ -13,19 +13,13 @@ import type { Flow, GenerationSink } from './generation-types.ts';
 export async function runAttempt(worker: WorkerConnection, record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   record.worker = worker.address;
-  const { call, done } = worker.generate(workerRequest(record));
-  const flow: Flow = { pause: () => void call.pause(), resume: () => void call.resume() };
-  try {
-    const finished = await receive(call, (response) => take(response, record, sink, flow), signal);
-    record.finishReason = finished.finishReason;
-    record.promptTokens = finished.usage?.promptTokens ?? record.promptTokens;
-    record.completionTokens = finished.usage?.completionTokens ?? record.completionTokens;
-    record.cachedPromptTokens = finished.usage?.cachedPromptTokens ?? 0;
-    record.toolCalls = finished.toolCalls;
-    record.stages = finished.stages;
-  } finally {
-    done();
-  }
+  const finished = await receive(worker, record, sink, signal);
+  record.finishReason = finished.finishReason;
+  record.promptTokens = finished.usage?.promptTokens ?? record.promptTokens;
+  record.completionTokens = finished.usage?.completionTokens ?? record.completionTokens;
+  record.cachedPromptTokens = finished.usage?.cachedPromptTokens ?? 0;
+  record.toolCalls = finished.toolCalls;
+  record.stages = finished.stages;
 }
 
 /** Whether another worker may do what this one could not: it was gone, draining or loading. */
@@ -42,33 +36,35 @@ function workerRequest({ request, decision }: GenerationRecord): WorkerGenerateR
   return message;
 }
 
-function receive(call: WorkerCall, onResponse: (response: WorkerGenerateResponse) => void, signal: AbortSignal): Promise<GenerationFinished> {
+function receive(worker: WorkerConnection, record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<GenerationFinished> {
   return new Promise<GenerationFinished>((resolve, reject) => {
-    const cancel = (): void => {
-      call.cancel();
-      reject(signal.reason as Error);
-    };
-    signal.addEventListener('abort', cancel, { once: true });
+    const flow: Flow = { pause: () => call.pause(), resume: () => call.resume() };
+    let over = false;
     const settle = (act: () => void): void => {
+      if (over) return;
+      over = true;
       signal.removeEventListener('abort', cancel);
+      done();
       act();
     };
-    const use = (response: WorkerGenerateResponse): void => {
-      if (response.event.case === 'finished') {
-        const finished = response.event.value;
-        settle(() => resolve(finished));
-      } else if (!signal.aborted) onResponse(response);
+    const cancel = (): void => {
+      call.cancel();
+      settle(() => reject(signal.reason as Error));
     };
-    call.on('data', (response: WorkerGenerateResponse) => {
+    const response = (message: WorkerGenerateResponse): void => {
       try {
-        use(response);
+        if (message.event.case === 'finished') {
+          const finished = message.event.value;
+          settle(() => resolve(finished));
+        } else take(message, record, sink, flow);
       } catch (error) {
         call.cancel();
         settle(() => reject(ServiceError.from(error)));
       }
-    });
-    call.on('error', (error) => settle(() => reject(fromWorker(error))));
-    call.on('end', () => settle(() => reject(errors.WORKER_PROTOCOL())));
+    };
+    const ended = (error?: unknown): void => settle(() => reject(error === undefined ? errors.WORKER_PROTOCOL() : fromWorker(error)));
+    const { call, done } = worker.generate(workerRequest(record), { response, ended });
+    signal.addEventListener('abort', cancel, { once: true });
   });
 }
 

@@ -1,0 +1,57 @@
+import { createServiceClient, type ModelInfo, type ServiceClient, Worker, type WorkerGenerateRequest } from '@mlx-serving/contracts';
+import { GrpcJsTransport } from '../transport/grpc-js-transport.ts';
+import { Http2Transport } from '../transport/http2-transport.ts';
+import { STREAM_WINDOW_BYTES, type TokenStream, type TokenStreamListener, type TokenStreamOptions } from '../transport/token-transport.ts';
+import { HealthWatch } from './health-watch.ts';
+import type { Upstream } from './upstream.ts';
+
+const LIST_MODELS_LIMIT_MS = 1_000;
+/** The flag that chooses the transport of a request (SPEC T8). */
+const LEAN_FLAG = 'http2_transport';
+
+/** A worker that speaks gRPC: health, control calls and, without the flag, tokens over one channel; with it, tokens over the lean transport. */
+export class GrpcUpstream implements Upstream {
+  readonly #client: ServiceClient<typeof Worker>;
+  readonly #health: HealthWatch;
+  readonly #grpcJs: GrpcJsTransport;
+  readonly #lean: Http2Transport;
+
+  /** @param address `host:port` */
+  constructor(address: string, onChange: (serving: boolean) => void) {
+    // A bounded window, so that a stream that is not read cannot fill this process's memory.
+    this.#client = createServiceClient(Worker, address, { options: { 'grpc-node.flow_control_window': STREAM_WINDOW_BYTES, 'grpc.use_local_subchannel_pool': 1 } });
+    this.#grpcJs = new GrpcJsTransport(this.#client.channel);
+    this.#lean = new Http2Transport(address);
+    this.#health = new HealthWatch(this.#client.channel, (serving) => {
+      if (serving) this.#lean.prepare();
+      onChange(serving);
+    });
+  }
+
+  get serving(): boolean {
+    return this.#health.serving;
+  }
+
+  start(): void {
+    this.#health.start();
+  }
+
+  stop(): void {
+    this.#health.stop();
+    this.#lean.close();
+    this.#client.close();
+  }
+
+  open(request: WorkerGenerateRequest, listener: TokenStreamListener, options?: TokenStreamOptions): TokenStream {
+    const transport = request.enabledFlags.includes(LEAN_FLAG) ? this.#lean : this.#grpcJs;
+    return transport.open(request, listener, options);
+  }
+
+  async models(): Promise<readonly ModelInfo[]> {
+    try {
+      return (await this.#client.listModels({}, { deadlineMs: LIST_MODELS_LIMIT_MS })).models;
+    } catch {
+      return [];
+    }
+  }
+}

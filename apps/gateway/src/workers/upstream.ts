@@ -1,0 +1,12 @@
+import type { ModelInfo, WorkerGenerateRequest } from '@mlx-serving/contracts';
+import type { TokenStream, TokenStreamListener, TokenStreamOptions } from '../transport/token-transport.ts';
+
+/** One server that generates, of whatever kind: whether it serves, what it has, and how its tokens come. */
+export interface Upstream {
+  readonly serving: boolean;
+  start(): void;
+  stop(): void;
+  open(request: WorkerGenerateRequest, listener: TokenStreamListener, options?: TokenStreamOptions): TokenStream;
+  /** @returns the models it serves now; none when it does not answer in time */
+  models(): Promise<readonly ModelInfo[]>;
+}
