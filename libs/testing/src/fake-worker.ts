@@ -76,6 +76,8 @@ const unused = (): never => {
 /** A worker without a model: by itself it answers every request with `script`, or leaves each to the test when there is none. */
 export class FakeWorker {
   readonly generations: FakeGeneration[] = [];
+  /** Requests that were announced with Prepare. */
+  readonly prepared: string[] = [];
   models: string[];
   script: readonly string[] | undefined;
   port = 0;
@@ -102,6 +104,11 @@ export class FakeWorker {
       unloadModel: unused,
       pinModel: unused,
       prepareKv: unused,
+      allowSpeculation: unused,
+      prepare: ({ requestId }) => {
+        this.prepared.push(requestId);
+        return Promise.resolve({ warming: true, promptTokens: 3, ttlMs: 800 });
+      },
       setLimits: unused,
     });
     this.port = await this.#server.start('127.0.0.1', this.port);
@@ -150,5 +157,6 @@ const noStats = {
   restarts: 0,
   heartbeatAgeMs: 0,
   draining: false,
+  acceleratorEnabled: true,
   pid: 1,
 } as const;

@@ -14,6 +14,7 @@ from mlx_worker.control_service import ControlService
 from mlx_worker.engine.engine import Engine
 from mlx_worker.engine.limits import Limits
 from mlx_worker.generation.generation_service import GenerationService
+from mlx_worker.generation.prepare_service import PrepareService
 from mlx_worker.health import Health, OperationsServer
 from mlx_worker.lifecycle import Lifecycle
 from mlx_worker.logs import Logger
@@ -53,13 +54,26 @@ class App:
             on_step=self.metrics.on_step,
         )
         self._tokenization = Tokenization()
+        self.prepare = PrepareService(self.engine, self._tokenization, self.lifecycle, settings.accelerator)
         self.generation = GenerationService(
-            self.engine, self._tokenization, self.lifecycle, self.metrics, logger, config.max_pending_tokens
+            self.engine,
+            self._tokenization,
+            self.lifecycle,
+            self.metrics,
+            logger,
+            config.max_pending_tokens,
+            self.prepare,
         )
         self.generation.accelerator = settings.accelerator
         self._settings = settings
         status = StatusService(
-            config.worker_id, self.engine, self._tokenization, self.lifecycle, self.metrics, self._not_serving
+            config.worker_id,
+            self.engine,
+            self.prepare,
+            self._tokenization,
+            self.lifecycle,
+            self.metrics,
+            self._not_serving,
         )
         control = ControlService(self.engine, self._tokenization, self.lifecycle, logger)
         self.health = Health(self.engine, self.lifecycle, config.stuck_after_ms / 1000)
@@ -67,7 +81,9 @@ class App:
         self.operations = OperationsServer(
             config.host, config.metrics_port, self.health, self.metrics.registry
         )
-        self.server = GrpcServer(WorkerServicer(self.generation, status, control), config.host, config.port)
+        self.server = GrpcServer(
+            WorkerServicer(self.generation, self.prepare, status, control), config.host, config.port
+        )
 
     async def start(self) -> None:
         """Opens the ports, loads the model, then serves. Raises what kept the model from loading."""
@@ -102,7 +118,7 @@ class App:
         return remaining
 
     async def _configure(self, settings: AcceleratorSettings) -> None:
-        self.generation.accelerator = settings
+        self.generation.accelerator = self.prepare.accelerator = settings
         await self.engine.configure(settings)
 
     async def _not_serving(self) -> None:

@@ -6,7 +6,7 @@ from mlx_worker.engine.engine import Engine
 from mlx_worker.engine.limits import Limits
 from mlx_worker.errors import ServiceError
 from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
-from mlx_worker.generation.generation_service import input_of
+from mlx_worker.generation.input import input_of
 from mlx_worker.lifecycle import Lifecycle
 from mlx_worker.logs import Logger
 from mlx_worker.model import LoadedModel
@@ -89,6 +89,16 @@ class ControlService:
         return wpb.PrepareKvResponse(
             prompt_tokens=len(tokens), cached_tokens=prepared.cached_tokens, prepared=prepared.prepared
         )
+
+    async def allow_speculation(self, request: wpb.AllowSpeculationRequest) -> wpb.AllowSpeculationResponse:
+        """The prompt is computed when there is idle time; this does not wait for it. Raises ServiceError."""
+        model = self._lifecycle.model_named(request.model)
+        tokens = await self._tokenization.encode(model, input_of(request))
+        if request.remove:
+            await self._engine.disallow(model.id, tokens)
+        else:
+            await self._engine.allow(model.id, request.tenant, tokens)
+        return wpb.AllowSpeculationResponse(allowlisted=self._engine.work.speculation.allowlisted)
 
     def list_models(self) -> wpb.WorkerListModelsResponse:
         """The models that are served; none while the default one is being loaded."""

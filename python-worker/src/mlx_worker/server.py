@@ -15,6 +15,7 @@ from mlx_worker.errors import ServiceError
 from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
 from mlx_worker.gen.mlx_serving.v1 import worker_pb2_grpc as wgrpc
 from mlx_worker.generation.generation_service import GenerationService
+from mlx_worker.generation.prepare_service import PrepareService
 from mlx_worker.status_service import StatusService
 
 SERVICE = wpb.DESCRIPTOR.services_by_name["Worker"].full_name
@@ -37,8 +38,15 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class WorkerServicer(wgrpc.WorkerServicer):
     """The Worker service."""
 
-    def __init__(self, generation: GenerationService, status: StatusService, control: ControlService) -> None:
+    def __init__(
+        self,
+        generation: GenerationService,
+        prepare: PrepareService,
+        status: StatusService,
+        control: ControlService,
+    ) -> None:
         self._generation = generation
+        self._prepare = prepare
         self._status = status
         self._control = control
 
@@ -53,6 +61,9 @@ class WorkerServicer(wgrpc.WorkerServicer):
             await refuse(context, error)
         finally:
             await answers.aclose()
+
+    async def Prepare(self, request: wpb.PrepareRequest, context: Context) -> wpb.PrepareResponse:
+        return await self._prepare.prepare(request)
 
     async def Tokenize(self, request: wpb.TokenizeRequest, context: Context) -> wpb.TokenizeResponse:
         return await answered(self._status.tokenize(request), context)
@@ -73,6 +84,11 @@ class WorkerServicer(wgrpc.WorkerServicer):
 
     async def PrepareKv(self, request: wpb.PrepareKvRequest, context: Context) -> wpb.PrepareKvResponse:
         return await answered(self._control.prepare_kv(request), context)
+
+    async def AllowSpeculation(
+        self, request: wpb.AllowSpeculationRequest, context: Context
+    ) -> wpb.AllowSpeculationResponse:
+        return await answered(self._control.allow_speculation(request), context)
 
     async def SetLimits(self, request: wpb.SetLimitsRequest, context: Context) -> wpb.SetLimitsResponse:
         return await answered(self._control.set_limits(request), context)

@@ -11,7 +11,8 @@ import psutil
 
 from mlx_worker.engine.engine import Engine, active_memory_bytes
 from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
-from mlx_worker.generation.generation_service import input_of
+from mlx_worker.generation.input import input_of
+from mlx_worker.generation.prepare_service import PrepareService
 from mlx_worker.lifecycle import Lifecycle
 from mlx_worker.metrics import Outcome, WorkerMetrics
 from mlx_worker.supervisor import RESTARTS_VARIABLE
@@ -29,6 +30,7 @@ class StatusService:
         self,
         worker_id: str,
         engine: Engine,
+        prepare: PrepareService,
         tokenization: Tokenization,
         lifecycle: Lifecycle,
         metrics: WorkerMetrics,
@@ -36,6 +38,7 @@ class StatusService:
     ) -> None:
         self._worker_id = worker_id
         self._engine = engine
+        self._prepare = prepare
         self._tokenization = tokenization
         self._lifecycle = lifecycle
         self._metrics = metrics
@@ -52,7 +55,11 @@ class StatusService:
         metrics.show("prefix_cache_misses", lambda: work.statistics.prefix_misses)
         metrics.show("prefix_cache_evictions", lambda: work.prefixes.evictions)
         metrics.show("reused_prompt_tokens", lambda: work.statistics.reused_tokens)
-        metrics.show("warm_queue_size", lambda: engine.warm)
+        metrics.show("warm_queue_size", lambda: engine.warm + len(prepare))
+        metrics.show("warm_queue_queued_requests", lambda: work.statistics.warm_queued)
+        metrics.show("prepared_requests", lambda: prepare.used)
+        metrics.show("warm_queue_expired", lambda: work.statistics.warm_expired + prepare.expired)
+        metrics.show("warm_queue_overflowed", lambda: work.statistics.warm_overflowed + prepare.overflowed)
         metrics.show("warmed_requests", lambda: work.statistics.warmed)
         metrics.show("speculation_hits", lambda: work.speculation.hits)
         metrics.show("speculation_misses", lambda: work.speculation.misses)
@@ -99,6 +106,7 @@ class StatusService:
             warm_queue=self.warm_queue(),
             speculation=self.speculation(),
             ttft=self._metrics.ttft_parts(),
+            accelerator_enabled=self._prepare.accelerator.enabled,
         )
 
     def prefix_cache(self) -> wpb.PrefixCacheStats:
@@ -118,10 +126,13 @@ class StatusService:
         """What is prefilled ahead of its place in the batch."""
         did = self._engine.work.statistics
         return wpb.WarmQueueStats(
-            size=self._engine.warm,
+            size=self._engine.warm + len(self._prepare),
+            max_size=self._prepare.accelerator.warm_queue.max_size,
+            queued=did.warm_queued,
             warmed=did.warmed,
-            expired=did.warm_expired,
-            overflowed=did.warm_overflowed,
+            prepared=self._prepare.used,
+            expired=did.warm_expired + self._prepare.expired,
+            overflowed=did.warm_overflowed + self._prepare.overflowed,
         )
 
     def speculation(self) -> wpb.SpeculationStats:

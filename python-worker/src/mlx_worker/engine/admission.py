@@ -43,6 +43,7 @@ class Admission:
         if request.examined:
             return
         request.examined = True
+        self._work.statistics.warm_queued += request.stages.warm_queue
         self._learn(request, served)
         if request.stages.kv_prep or request.stages.speculation:
             tokens = request.known
@@ -148,11 +149,11 @@ class Admission:
         free = limit - self._work.models.weight_bytes - needed
         if free < 0:
             raise ServiceError("MEMORY_LIMIT", needed=needed + self._work.models.weight_bytes)
-        begun = sum(bytes_for(b.request, b.served) for b in self._work.begun.values())
-        decoding = sum(
-            bytes_for(row.request, served) for served in self._work.models for row in served.batch.rows
-        )
-        free -= begun + decoding
+        committed = self._work.committed_bytes
+        free -= committed
+        if free < self._work.warm_queue.nbytes:
+            self._work.warm_queue.clear()
+        free -= self._work.warm_queue.nbytes
         if free < self._work.prefixes.nbytes:
             self._work.prefixes.trim(max(0, free))
-        return free >= self._work.prefixes.nbytes or not (begun or decoding)
+        return free >= self._work.prefixes.nbytes or not committed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import mlx.core as mx
 
@@ -11,6 +12,7 @@ from mlx_worker.engine.engine_thread import EngineThread, resolve
 from mlx_worker.engine.idle_work import Preparation, Prepared
 from mlx_worker.engine.limits import Limits
 from mlx_worker.engine.prefill_job import PrefillJob
+from mlx_worker.engine.warm_queue import WarmPrompt
 from mlx_worker.errors import ServiceError
 from mlx_worker.model import LoadedModel
 
@@ -91,6 +93,29 @@ class Engine(EngineThread):
             made[0].cancelled = True
             raise
 
+    def warm_up(self, prompt: WarmPrompt) -> None:
+        """Announces a prompt whose request waits elsewhere. Raises ServiceError ENGINE_STOPPED."""
+        self._inbox.command(lambda: self.work.warm_queue.add(prompt))
+
+    def forget_warm(self, prompt: WarmPrompt) -> None:
+        """Frees an announced prompt, unless a request has gone on from it."""
+        with suppress(ServiceError):
+            self._inbox.command(lambda: self.work.warm_queue.forget(prompt))
+
+    async def allow(self, model: str, tenant: str, tokens: list[int]) -> None:
+        """Puts a prompt on the allowlist, and computes it once there is idle time."""
+
+        def add() -> None:
+            served = self._models.named(model)
+            self.work.speculation.allow(served.id, tokens)
+            self.work.idle.add(Preparation(PrefillJob(served, tenant, tokens), with_logits=True))
+
+        await self.call(add)
+
+    async def disallow(self, model: str, tokens: list[int]) -> None:
+        """Takes a prompt off the allowlist."""
+        await self.call(lambda: self.work.speculation.disallow(model, tokens))
+
     async def unpin(self, model: str, tenant: str, tokens: list[int]) -> bool:
         """Takes the pin of a prepared prompt away. False: there was none."""
         return await self.call(
@@ -120,6 +145,7 @@ class Engine(EngineThread):
     def _forget_model(self, model: str) -> None:
         self.work.prefixes.drop_model(model)
         self.work.speculation.forget_model(model)
+        self.work.warm_queue.forget_model(model)
 
 
 def active_memory_bytes() -> int:

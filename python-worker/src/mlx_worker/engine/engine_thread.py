@@ -139,7 +139,7 @@ class EngineThread:
                     assert self.work.last_failure is not None
                     raise self.work.last_failure
                 self._step_started_at = None
-            elif len(self.work.idle):
+            elif self._steps.has_idle_work:
                 self._steps.idle_slice()
                 self._step_started_at = None
             else:

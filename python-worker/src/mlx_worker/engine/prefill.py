@@ -21,7 +21,7 @@ class Prefill:
     def run(self, decoding: int) -> int:
         """Computes prompts within what the running streams' gap leaves. Returns how many tokens."""
         pending = [begun for begun in self._work.begun.values() if begun.job is not None]
-        if not pending:
+        if not pending and not self._work.warm_queue.pending:
             return 0
         left = self._work.pace.chunk(decoding, len(pending))
         computed = 0
@@ -36,7 +36,7 @@ class Prefill:
             computed += spent
             left -= max(1, spent)
             pending = [begun for begun in self._work.begun.values() if begun.job is not None]
-        return computed
+        return computed + (self._work.warm_queue.advance(left) if left > 0 else 0)
 
     def _advance(self, begun: Begun, most: int) -> int:
         job, request = begun.job, begun.request
@@ -44,7 +44,7 @@ class Prefill:
         if not begun.started:
             begun.started = True
             request.begun_at = time.monotonic()
-            logits = self._look_up(begun, job)
+            job, logits = self._go_on_warm(begun) or (job, self._look_up(begun, job))
             if logits is not None:
                 self._first_token(begun, job, logits)
                 return 0
@@ -55,32 +55,48 @@ class Prefill:
             self._first_token(begun, job, logits)
         return count
 
+    def _go_on_warm(self, begun: Begun) -> tuple[PrefillJob, mx.array | None] | None:
+        """Takes over what was computed while the request waited elsewhere. None: there is nothing."""
+        ready = self._work.warm_queue.take(begun.request)
+        if ready is None:
+            return None
+        begun.job, logits = ready
+        begun.request.note("stage:warmed")
+        self._work.statistics.warmed += 1
+        self._count(begun, begun.job, known=False)
+        return begun.job, logits
+
     def _look_up(self, begun: Begun, job: PrefillJob) -> mx.array | None:
-        request, stages = begun.request, begun.request.stages
+        stages = begun.request.stages
         reads = stages.kv_prep or stages.speculation
-        worth = request.worth_keeping
-        logits = job.begin(self._work.prefixes if reads else None, whole=stages.speculation and worth)
+        whole = stages.speculation and begun.request.worth_keeping
+        logits = job.begin(self._work.prefixes if reads else None, whole=whole)
         if not stages.kv_prep and logits is None and job.done:
             # Speculation alone reuses whole prompts only.
             job.caches, job.done, job.cached = job.served.new_caches(), 0, 0
-        begun.row.cached_tokens = job.cached
-        if stages.kv_prep or logits is not None:
-            self._work.statistics.prefix_hits += job.cached > 0
-            self._work.statistics.prefix_misses += job.cached == 0
-            self._work.statistics.reused_tokens += job.cached
-        if worth:
-            self._work.speculation.count(logits is not None)
-            request.note("speculation:hit" if logits is not None else "speculation:miss")
-        if logits is not None:
-            request.note("stage:speculated")
+        self._count(begun, job, known=logits is not None)
         return logits
+
+    def _count(self, begun: Begun, job: PrefillJob, known: bool) -> None:
+        """What was known of a prompt. `known`: all of it, its last position included."""
+        request, statistics = begun.request, self._work.statistics
+        begun.row.cached_tokens = job.cached
+        if request.stages.kv_prep or known:
+            statistics.prefix_hits += job.cached > 0
+            statistics.prefix_misses += job.cached == 0
+            statistics.reused_tokens += job.cached
+        if request.worth_keeping:
+            self._work.speculation.count(known)
+            request.note("speculation:hit" if known else "speculation:miss")
+        if known:
+            request.note("stage:speculated")
 
     def _first_token(self, begun: Begun, job: PrefillJob, logits: mx.array) -> None:
         """Draws the first token and hands it out at once; then keeps what is worth keeping."""
         row, request = begun.row, begun.request
         begun.job = None
         assert job.caches is not None
-        if request not in self._work.placed:
+        if request not in self._work.placed and not request.has("stage:warmed"):
             self._work.statistics.warmed += 1
             request.note("stage:warmed")
         drawn = row.draw.next(logits, row.tokens)

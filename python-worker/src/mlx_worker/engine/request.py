@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlx_worker.engine.constraint import Constraint
 from mlx_worker.engine.draw import TokenLogprobs
@@ -13,6 +13,9 @@ from mlx_worker.engine.scheduler import Priority
 from mlx_worker.engine.token_stream import TokenStream
 from mlx_worker.engine.tool_text import ToolCall
 from mlx_worker.sampling import SamplingOptions
+
+if TYPE_CHECKING:
+    from mlx_worker.engine.warm_queue import WarmPrompt
 
 
 class EndReason(Enum):
@@ -70,6 +73,8 @@ class GenerationRequest:
     tools: list[dict[str, Any]] = field(default_factory=list)
     # Tokens of the answer that the caller has already, from another worker.
     resume: list[int] = field(default_factory=list)
+    # What Prepare has made of the prompt, while the request waited elsewhere.
+    warm: WarmPrompt | None = None
     # Set by the engine: it has looked at the prompt, and the last position is worth keeping for a repeat.
     examined: bool = False
     worth_keeping: bool = False
@@ -105,6 +110,10 @@ class GenerationRequest:
         if self.first_drawn_at is None or self.first_read_at is None:
             return 0.0
         return (self.first_read_at - self.first_drawn_at) * 1000
+
+    def has(self, name: str) -> bool:
+        """Whether this has happened."""
+        return any(noted == name for noted, _ in self.events)
 
     def note(self, name: str) -> None:
         """Something happened on the way to the first token."""

@@ -92,6 +92,10 @@ class Speculation:
         self._allowed.move_to_end(digest_of(model, prompt))
         bound(self._allowed, self.settings.max_candidates)
 
+    def disallow(self, model: str, prompt: Sequence[int]) -> None:
+        """Takes a prompt off the allowlist."""
+        self._allowed.pop(digest_of(model, prompt), None)
+
     def observe(self, model: str, tenant: str, prompt: Sequence[int]) -> bool:
         """A prompt arrived. True: its last position is worth keeping."""
         digest = digest_of(model, prompt)

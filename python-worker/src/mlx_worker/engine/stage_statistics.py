@@ -9,6 +9,7 @@ from dataclasses import dataclass
 class StageStatistics:
     """Requests and tokens since the start."""
 
+    warm_queued: int = 0
     warmed: int = 0
     warm_expired: int = 0
     warm_overflowed: int = 0

@@ -42,13 +42,15 @@ class StepLoop:
         self.work.inbox.limits = limits
         self.work.pace.most_chunk = limits.prefill_chunk
         self.work.pace.target_gap_seconds = limits.decode_gap_ms / 1000
-        self.work.prefixes.most_bytes = limits.prefix_cache_bytes
+        self.work.prefixes.most_bytes = self.work.warm_queue.most_bytes = limits.prefix_cache_bytes
+        self.work.hold_limit()
 
     def configure(self, settings: AcceleratorSettings) -> None:
         """Takes new settings of the stages into use."""
         self.work.settings = settings
         self.work.speculation.settings = settings.speculation
         self.work.inbox.order(settings.warm_queue.priority_by_tokens)
+        self.work.warm_queue.shortest_first = settings.warm_queue.priority_by_tokens
         if not settings.speculation.enabled:
             self.work.prefixes.tree.forget_logits()
 
@@ -69,16 +71,27 @@ class StepLoop:
         self._decode.join()
         self._decode.run()
         self.work.statistics.computed_tokens += computed
+        self.work.hold_limit()
         self.work.pace.after_step(decoding, computed, time.monotonic() - started)
         self.work.inbox.held = self.work.warm
+
+    @property
+    def has_idle_work(self) -> bool:
+        """Whether there is something to compute while nothing runs."""
+        return self.work.warm_queue.pending or len(self.work.idle) > 0
 
     def idle_slice(self) -> None:
         """One slice of work for later."""
         tokens = self.work.pace.tokens_in(self.work.settings.kv_prep.cache_warmup_ms / 1000)
+        if self.work.warm_queue.pending:
+            self.work.warm_queue.advance(tokens)
+            self.work.hold_limit()
+            return
         try:
             self.work.idle.slice(tokens)
         except Exception as error:
             self.work.logger.error("a preparation failed", error)
+        self.work.hold_limit()
         self.work.statistics.prepared_prompts = self.work.idle.finished
 
     def clear(self) -> list[GenerationRequest]:
@@ -88,6 +101,7 @@ class StepLoop:
         self.work.begun.clear()
         self.work.placed.clear()
         self.work.idle.forget()
+        self.work.warm_queue.clear()
         return list(dict.fromkeys(requests))
 
     def _remove(self, requests: list[GenerationRequest]) -> None:

@@ -16,6 +16,7 @@ from mlx_worker.engine.row import Row, StepResult
 from mlx_worker.engine.served_model import ModelStore, ServedModel
 from mlx_worker.engine.speculation import Speculation
 from mlx_worker.engine.stage_statistics import StageStatistics
+from mlx_worker.engine.warm_queue import WarmQueue
 from mlx_worker.errors import ServiceError
 from mlx_worker.logs import Logger
 
@@ -59,6 +60,7 @@ class Work:
         self.prefixes = PrefixCache(inbox.limits.prefix_cache_bytes)
         self.speculation = Speculation(settings.speculation)
         self.idle = IdleWork(self.prefixes)
+        self.warm_queue = WarmQueue(models, self.prefixes, logger)
         self.pace = Pace(inbox.limits.decode_gap_ms / 1000, inbox.limits.prefill_chunk)
         self.begun: dict[GenerationRequest, Begun] = {}
         self.placed: dict[GenerationRequest, int] = {}
@@ -85,6 +87,25 @@ class Work:
         """Models on which requests run."""
         begun = {begun.served.id for begun in self.begun.values()}
         return frozenset(begun | {served.id for served in self.models if len(served.batch)})
+
+    @property
+    def committed_bytes(self) -> int:
+        """Memory that the requests which have begun may come to need."""
+        begun = sum(bytes_for(begun.request, begun.served) for begun in self.begun.values())
+        rows = [(row.request, served) for served in self.models for row in served.batch.rows]
+        return begun + sum(bytes_for(request, served) for request, served in rows)
+
+    def hold_limit(self) -> None:
+        """Gives up what was kept, and what was warmed, as far as the memory limit has no room for it."""
+        limit = self.inbox.limits.memory_limit_bytes
+        if not limit:
+            return
+        free = max(0, limit - self.models.weight_bytes - self.committed_bytes)
+        if self.warm_queue.nbytes > free:
+            self.warm_queue.clear()
+        free -= self.warm_queue.nbytes
+        if self.prefixes.nbytes > free:
+            self.prefixes.trim(free)
 
     def forget(self, request: GenerationRequest) -> None:
         """It is no longer on its way, and holds no place."""

@@ -18,6 +18,8 @@ from mlx_worker.engine.token_stream import TokenStream
 from mlx_worker.errors import ServiceError
 from mlx_worker.gen.mlx_serving.v1 import generation_pb2 as pb
 from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
+from mlx_worker.generation.input import input_of
+from mlx_worker.generation.prepare_service import PrepareService
 from mlx_worker.lifecycle import Lifecycle
 from mlx_worker.logs import Logger
 from mlx_worker.metrics import Outcome, WorkerMetrics
@@ -50,6 +52,7 @@ class GenerationService:
         metrics: WorkerMetrics,
         logger: Logger,
         max_pending_tokens: int,
+        prepared: PrepareService,
     ) -> None:
         self._engine = engine
         self._tokenization = tokenization
@@ -58,6 +61,7 @@ class GenerationService:
         self._logger = logger
         self._max_pending_tokens = max_pending_tokens
         self._constraints = Constraints()
+        self._prepared = prepared
         self.accelerator = AcceleratorSettings()
 
     async def generate(
@@ -82,6 +86,8 @@ class GenerationService:
             error.__cause__ = raised
             raise error from raised
         finally:
+            if request.warm is not None:
+                self._engine.forget_warm(request.warm)
             self._account(message, request, outcome, error)
 
     def _stream(self) -> TokenStream:
@@ -94,10 +100,14 @@ class GenerationService:
         request.resume = list(message.resume_token_ids)
         request.options = replace(sampling_options(message.sampling), drawn=len(request.resume))
         request.model, request.tenant = model.id, message.tenant
-        request.priority = PRIORITIES.get(message.priority, Priority.NORMAL)
+        request.priority = PRIORITIES.get(message.priority or message.ttft_hint.priority, Priority.NORMAL)
         request.stages = self.accelerator.stages(message.enabled_flags)
         request.allow_speculation = message.ttft_hint.allow_speculation
-        request.prompt = await self._tokenization.encode(model, input_of(message))
+        request.warm = self._prepared.claim(message)
+        if request.warm is None:
+            request.prompt = await self._tokenization.encode(model, input_of(message))
+        else:
+            request.prompt = request.warm.tokens
         request.tokenize_ms = (time.monotonic() - request.arrived_at) * 1000
         check_resume(request, model)
         await self._constrain(message, request, model)
@@ -147,7 +157,7 @@ class GenerationService:
             "request_id": message.request_id,
             "outcome": outcome.value,
             "prompt_tokens": len(request.prompt),
-            "prompt_sha256": hashlib.sha256(repr(request.prompt).encode()).hexdigest()[:16],
+            "prompt_sha256": prompt_hash(request),
             "completion_tokens": completion.completion_tokens if completion else 0,
             "total_ms": round((time.monotonic() - request.arrived_at) * 1000, 1),
             "flags": list(message.enabled_flags),
@@ -158,13 +168,6 @@ class GenerationService:
             self._logger.error("generation failed", error.__cause__, reason=error.reason, **fields)
         else:
             self._logger.info("generation refused", reason=error.reason, **fields)
-
-
-def input_of(
-    message: wpb.WorkerGenerateRequest | wpb.TokenizeRequest | wpb.PrepareKvRequest,
-) -> str | pb.Conversation:
-    """The prompt or the conversation; an absent input is an empty prompt."""
-    return message.conversation if message.WhichOneof("input") == "conversation" else message.prompt
 
 
 def check_resume(request: GenerationRequest, model: LoadedModel) -> None:
@@ -190,6 +193,20 @@ def token_message(token: GeneratedToken, model: LoadedModel) -> pb.Token:
     return message
 
 
+def prompt_hash(request: GenerationRequest) -> str:
+    """Names a prompt in logs and events, which must not hold it."""
+    return hashlib.sha256(repr(request.prompt).encode()).hexdigest()[:16]
+
+
+def stage_event(request: GenerationRequest, name: str, at: float) -> wpb.StageEvent:
+    """What happened on the way to the first token. A kept position is the model's own: confidence 1."""
+    event = wpb.StageEvent(name=name, at_ms=(at - request.arrived_at) * 1000)
+    if name.startswith("speculation:"):
+        event.prompt_hash = prompt_hash(request)
+        event.confidence = 1.0 if name == "speculation:hit" else 0.0
+    return event
+
+
 def finished(request: GenerationRequest, completion: Completion) -> wpb.WorkerGenerateResponse:
     """The last message of a stream that went well."""
     timings = pb.GenerationTimings(
@@ -204,9 +221,7 @@ def finished(request: GenerationRequest, completion: Completion) -> wpb.WorkerGe
         completion_tokens=completion.completion_tokens,
         cached_prompt_tokens=completion.cached_tokens,
     )
-    stages = [
-        wpb.StageEvent(name=name, at_ms=(at - request.arrived_at) * 1000) for name, at in request.events
-    ]
+    stages = [stage_event(request, name, at) for name, at in request.events]
     calls = [
         pb.ToolCall(id=call.id, name=call.name, arguments_json=call.arguments_json)
         for call in completion.tool_calls

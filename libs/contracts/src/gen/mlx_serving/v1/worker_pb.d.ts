@@ -102,6 +102,20 @@ export declare type TtftHint = Message<"mlx_serving.v1.TtftHint"> & {
    * @generated from field: bool allow_speculation = 1;
    */
   allowSpeculation: boolean;
+
+  /**
+   * What the caller expects of the prompt's length; who has not tokenised yet may order by it.
+   *
+   * @generated from field: uint32 estimated_tokens = 2;
+   */
+  estimatedTokens: number;
+
+  /**
+   * Taken where the request itself says nothing of its priority.
+   *
+   * @generated from field: mlx_serving.v1.Priority priority = 3;
+   */
+  priority: Priority;
 };
 
 /**
@@ -109,6 +123,100 @@ export declare type TtftHint = Message<"mlx_serving.v1.TtftHint"> & {
  * Use `create(TtftHintSchema)` to create a new message.
  */
 export declare const TtftHintSchema: GenMessage<TtftHint>;
+
+/**
+ * @generated from message mlx_serving.v1.PrepareRequest
+ */
+export declare type PrepareRequest = Message<"mlx_serving.v1.PrepareRequest"> & {
+  /**
+   * That of the Generate which will follow.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * @generated from field: string model = 2;
+   */
+  model: string;
+
+  /**
+   * @generated from oneof mlx_serving.v1.PrepareRequest.input
+   */
+  input: {
+    /**
+     * @generated from field: string prompt = 3;
+     */
+    value: string;
+    case: "prompt";
+  } | {
+    /**
+     * @generated from field: mlx_serving.v1.Conversation conversation = 4;
+     */
+    value: Conversation;
+    case: "conversation";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * As in Generate; without ttft_pipeline.warmup_queue nothing is prepared.
+   *
+   * @generated from field: repeated string enabled_flags = 5;
+   */
+  enabledFlags: string[];
+
+  /**
+   * @generated from field: string tenant = 6;
+   */
+  tenant: string;
+
+  /**
+   * @generated from field: mlx_serving.v1.TtftHint ttft_hint = 7;
+   */
+  ttftHint?: TtftHint | undefined;
+};
+
+/**
+ * Describes the message mlx_serving.v1.PrepareRequest.
+ * Use `create(PrepareRequestSchema)` to create a new message.
+ */
+export declare const PrepareRequestSchema: GenMessage<PrepareRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.PrepareResponse
+ */
+export declare type PrepareResponse = Message<"mlx_serving.v1.PrepareResponse"> & {
+  /**
+   * Whether the request is warmed from now on. Again with the same request_id, its time begins anew.
+   *
+   * @generated from field: bool warming = 1;
+   */
+  warming: boolean;
+
+  /**
+   * Why not: OFF, FULL, or the reason for which Generate would refuse it.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: uint32 prompt_tokens = 3;
+   */
+  promptTokens: number;
+
+  /**
+   * After so many milliseconds it is forgotten.
+   *
+   * @generated from field: uint32 ttl_ms = 4;
+   */
+  ttlMs: number;
+};
+
+/**
+ * Describes the message mlx_serving.v1.PrepareResponse.
+ * Use `create(PrepareResponseSchema)` to create a new message.
+ */
+export declare const PrepareResponseSchema: GenMessage<PrepareResponse>;
 
 /**
  * @generated from message mlx_serving.v1.WorkerGenerateResponse
@@ -247,6 +355,20 @@ export declare type StageEvent = Message<"mlx_serving.v1.StageEvent"> & {
    * @generated from field: double at_ms = 2;
    */
   atMs: number;
+
+  /**
+   * Of speculation:hit and speculation:miss: names the prompt, which cannot be read from it.
+   *
+   * @generated from field: string prompt_hash = 3;
+   */
+  promptHash: string;
+
+  /**
+   * Of speculation:hit: how surely the first token is one that the model gives. The kept position is the model's own, so 1.
+   *
+   * @generated from field: double confidence = 4;
+   */
+  confidence: number;
 };
 
 /**
@@ -590,6 +712,71 @@ export declare type PrepareKvResponse = Message<"mlx_serving.v1.PrepareKvRespons
 export declare const PrepareKvResponseSchema: GenMessage<PrepareKvResponse>;
 
 /**
+ * @generated from message mlx_serving.v1.AllowSpeculationRequest
+ */
+export declare type AllowSpeculationRequest = Message<"mlx_serving.v1.AllowSpeculationRequest"> & {
+  /**
+   * Empty: the worker's default model.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * @generated from oneof mlx_serving.v1.AllowSpeculationRequest.input
+   */
+  input: {
+    /**
+     * @generated from field: string prompt = 2;
+     */
+    value: string;
+    case: "prompt";
+  } | {
+    /**
+     * @generated from field: mlx_serving.v1.Conversation conversation = 3;
+     */
+    value: Conversation;
+    case: "conversation";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * @generated from field: string tenant = 4;
+   */
+  tenant: string;
+
+  /**
+   * Takes the prompt off the allowlist.
+   *
+   * @generated from field: bool remove = 5;
+   */
+  remove: boolean;
+};
+
+/**
+ * Describes the message mlx_serving.v1.AllowSpeculationRequest.
+ * Use `create(AllowSpeculationRequestSchema)` to create a new message.
+ */
+export declare const AllowSpeculationRequestSchema: GenMessage<AllowSpeculationRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.AllowSpeculationResponse
+ */
+export declare type AllowSpeculationResponse = Message<"mlx_serving.v1.AllowSpeculationResponse"> & {
+  /**
+   * Prompts on the allowlist now.
+   *
+   * @generated from field: uint64 allowlisted = 1;
+   */
+  allowlisted: bigint;
+};
+
+/**
+ * Describes the message mlx_serving.v1.AllowSpeculationResponse.
+ * Use `create(AllowSpeculationResponseSchema)` to create a new message.
+ */
+export declare const AllowSpeculationResponseSchema: GenMessage<AllowSpeculationResponse>;
+
+/**
  * @generated from message mlx_serving.v1.SetLimitsRequest
  */
 export declare type SetLimitsRequest = Message<"mlx_serving.v1.SetLimitsRequest"> & {
@@ -823,6 +1010,13 @@ export declare type StatsResponse = Message<"mlx_serving.v1.StatsResponse"> & {
    * @generated from field: mlx_serving.v1.TtftParts ttft = 19;
    */
   ttft?: TtftParts | undefined;
+
+  /**
+   * Whether the runtime configuration lets the worker use the three stages at all.
+   *
+   * @generated from field: bool accelerator_enabled = 20;
+   */
+  acceleratorEnabled: boolean;
 };
 
 /**
@@ -906,6 +1100,25 @@ export declare type WarmQueueStats = Message<"mlx_serving.v1.WarmQueueStats"> & 
    * @generated from field: uint64 overflowed = 4;
    */
   overflowed: bigint;
+
+  /**
+   * @generated from field: uint32 max_size = 5;
+   */
+  maxSize: number;
+
+  /**
+   * Requests that might be warmed: their flag was on.
+   *
+   * @generated from field: uint64 queued = 6;
+   */
+  queued: bigint;
+
+  /**
+   * Of these, those that Prepare announced and that came in time.
+   *
+   * @generated from field: uint64 prepared = 7;
+   */
+  prepared: bigint;
 };
 
 /**
@@ -1092,6 +1305,18 @@ export declare const Worker: GenService<{
     output: typeof WorkerGenerateResponseSchema;
   },
   /**
+   * The warm queue: call it while a request waits elsewhere for its turn. Tokenises, looks up what is known, and begins
+   * prefill; Generate with the same request_id, model, tenant and input goes on from there. Never an error: what could
+   * not be prepared goes on cold.
+   *
+   * @generated from rpc mlx_serving.v1.Worker.Prepare
+   */
+  prepare: {
+    methodKind: "unary";
+    input: typeof PrepareRequestSchema;
+    output: typeof PrepareResponseSchema;
+  },
+  /**
    * @generated from rpc mlx_serving.v1.Worker.Tokenize
    */
   tokenize: {
@@ -1146,6 +1371,16 @@ export declare const Worker: GenService<{
     methodKind: "unary";
     input: typeof PrepareKvRequestSchema;
     output: typeof PrepareKvResponseSchema;
+  },
+  /**
+   * The allowlist of speculation: the prompt's last position is kept ready, and computed in idle time.
+   *
+   * @generated from rpc mlx_serving.v1.Worker.AllowSpeculation
+   */
+  allowSpeculation: {
+    methodKind: "unary";
+    input: typeof AllowSpeculationRequestSchema;
+    output: typeof AllowSpeculationResponseSchema;
   },
   /**
    * Changes limits while the worker runs. Absent fields stay; without any field, only reads.

@@ -112,20 +112,104 @@ class TtftHint(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ALLOW_SPECULATION_FIELD_NUMBER: _builtins.int
+    ESTIMATED_TOKENS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     allow_speculation: _builtins.bool
     """The prompt will come again: its last position is kept ready from now on (the allowlist)."""
+    estimated_tokens: _builtins.int
+    """What the caller expects of the prompt's length; who has not tokenised yet may order by it."""
+    priority: Global___Priority.ValueType
+    """Taken where the request itself says nothing of its priority."""
     def __init__(
         self,
         *,
         allow_speculation: _builtins.bool = ...,
+        estimated_tokens: _builtins.int = ...,
+        priority: Global___Priority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_speculation", b"allow_speculation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_speculation", b"allow_speculation", "estimated_tokens", b"estimated_tokens", "priority", b"priority"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TtftHint: _TypeAlias = TtftHint  # noqa: Y015
+
+@_typing.final
+class PrepareRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    ENABLED_FLAGS_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    TTFT_HINT_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """That of the Generate which will follow."""
+    model: _builtins.str
+    prompt: _builtins.str
+    tenant: _builtins.str
+    @_builtins.property
+    def conversation(self) -> _generation_pb2.Conversation: ...
+    @_builtins.property
+    def enabled_flags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in Generate; without ttft_pipeline.warmup_queue nothing is prepared."""
+
+    @_builtins.property
+    def ttft_hint(self) -> Global___TtftHint: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        model: _builtins.str = ...,
+        prompt: _builtins.str = ...,
+        conversation: _generation_pb2.Conversation | None = ...,
+        enabled_flags: _abc.Iterable[_builtins.str] | None = ...,
+        tenant: _builtins.str = ...,
+        ttft_hint: Global___TtftHint | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "input", b"input", "prompt", b"prompt", "ttft_hint", b"ttft_hint"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "enabled_flags", b"enabled_flags", "input", b"input", "model", b"model", "prompt", b"prompt", "request_id", b"request_id", "tenant", b"tenant", "ttft_hint", b"ttft_hint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["prompt", "conversation"]  # noqa: Y015
+    _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_input) -> _WhichOneofReturnType_input | None: ...
+
+Global___PrepareRequest: _TypeAlias = PrepareRequest  # noqa: Y015
+
+@_typing.final
+class PrepareResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARMING_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
+    TTL_MS_FIELD_NUMBER: _builtins.int
+    warming: _builtins.bool
+    """Whether the request is warmed from now on. Again with the same request_id, its time begins anew."""
+    reason: _builtins.str
+    """Why not: OFF, FULL, or the reason for which Generate would refuse it."""
+    prompt_tokens: _builtins.int
+    ttl_ms: _builtins.int
+    """After so many milliseconds it is forgotten."""
+    def __init__(
+        self,
+        *,
+        warming: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        prompt_tokens: _builtins.int = ...,
+        ttl_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["prompt_tokens", b"prompt_tokens", "reason", b"reason", "ttl_ms", b"ttl_ms", "warming", b"warming"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrepareResponse: _TypeAlias = PrepareResponse  # noqa: Y015
 
 @_typing.final
 class WorkerGenerateResponse(_message.Message):
@@ -249,19 +333,27 @@ class StageEvent(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     AT_MS_FIELD_NUMBER: _builtins.int
+    PROMPT_HASH_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """stage:queued, stage:warmed, stage:speculated, stage:firstToken, speculation:hit or speculation:miss."""
     at_ms: _builtins.float
     """Since the request's arrival."""
+    prompt_hash: _builtins.str
+    """Of speculation:hit and speculation:miss: names the prompt, which cannot be read from it."""
+    confidence: _builtins.float
+    """Of speculation:hit: how surely the first token is one that the model gives. The kept position is the model's own, so 1."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         at_ms: _builtins.float = ...,
+        prompt_hash: _builtins.str = ...,
+        confidence: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "confidence", b"confidence", "name", b"name", "prompt_hash", b"prompt_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -589,6 +681,62 @@ class PrepareKvResponse(_message.Message):
 Global___PrepareKvResponse: _TypeAlias = PrepareKvResponse  # noqa: Y015
 
 @_typing.final
+class AllowSpeculationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    REMOVE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Empty: the worker's default model."""
+    prompt: _builtins.str
+    tenant: _builtins.str
+    remove: _builtins.bool
+    """Takes the prompt off the allowlist."""
+    @_builtins.property
+    def conversation(self) -> _generation_pb2.Conversation: ...
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        prompt: _builtins.str = ...,
+        conversation: _generation_pb2.Conversation | None = ...,
+        tenant: _builtins.str = ...,
+        remove: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "input", b"input", "prompt", b"prompt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "input", b"input", "model", b"model", "prompt", b"prompt", "remove", b"remove", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["prompt", "conversation"]  # noqa: Y015
+    _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_input) -> _WhichOneofReturnType_input | None: ...
+
+Global___AllowSpeculationRequest: _TypeAlias = AllowSpeculationRequest  # noqa: Y015
+
+@_typing.final
+class AllowSpeculationResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOWLISTED_FIELD_NUMBER: _builtins.int
+    allowlisted: _builtins.int
+    """Prompts on the allowlist now."""
+    def __init__(
+        self,
+        *,
+        allowlisted: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowlisted", b"allowlisted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AllowSpeculationResponse: _TypeAlias = AllowSpeculationResponse  # noqa: Y015
+
+@_typing.final
 class SetLimitsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -741,6 +889,7 @@ class StatsResponse(_message.Message):
     WARM_QUEUE_FIELD_NUMBER: _builtins.int
     SPECULATION_FIELD_NUMBER: _builtins.int
     TTFT_FIELD_NUMBER: _builtins.int
+    ACCELERATOR_ENABLED_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     running_requests: _builtins.int
     queued_requests: _builtins.int
@@ -760,6 +909,8 @@ class StatsResponse(_message.Message):
     """How often the supervisor has started this worker anew."""
     heartbeat_age_ms: _builtins.float
     """Since the engine last got on; small while it is healthy."""
+    accelerator_enabled: _builtins.bool
+    """Whether the runtime configuration lets the worker use the three stages at all."""
     @_builtins.property
     def prefix_cache(self) -> Global___PrefixCacheStats: ...
     @_builtins.property
@@ -792,10 +943,11 @@ class StatsResponse(_message.Message):
         warm_queue: Global___WarmQueueStats | None = ...,
         speculation: Global___SpeculationStats | None = ...,
         ttft: Global___TtftParts | None = ...,
+        accelerator_enabled: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prefix_cache", b"prefix_cache", "speculation", b"speculation", "ttft", b"ttft", "warm_queue", b"warm_queue"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_memory_bytes", b"active_memory_bytes", "cancelled_requests_total", b"cancelled_requests_total", "draining", b"draining", "failed_requests_total", b"failed_requests_total", "generated_tokens_total", b"generated_tokens_total", "heartbeat_age_ms", b"heartbeat_age_ms", "pid", b"pid", "prefix_cache", b"prefix_cache", "queued_requests", b"queued_requests", "queued_tokens", b"queued_tokens", "requests_total", b"requests_total", "resident_memory_bytes", b"resident_memory_bytes", "restarts", b"restarts", "running_requests", b"running_requests", "speculation", b"speculation", "ttft", b"ttft", "uptime_seconds", b"uptime_seconds", "warm_queue", b"warm_queue", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator_enabled", b"accelerator_enabled", "active_memory_bytes", b"active_memory_bytes", "cancelled_requests_total", b"cancelled_requests_total", "draining", b"draining", "failed_requests_total", b"failed_requests_total", "generated_tokens_total", b"generated_tokens_total", "heartbeat_age_ms", b"heartbeat_age_ms", "pid", b"pid", "prefix_cache", b"prefix_cache", "queued_requests", b"queued_requests", "queued_tokens", b"queued_tokens", "requests_total", b"requests_total", "resident_memory_bytes", b"resident_memory_bytes", "restarts", b"restarts", "running_requests", b"running_requests", "speculation", b"speculation", "ttft", b"ttft", "uptime_seconds", b"uptime_seconds", "warm_queue", b"warm_queue", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -847,12 +999,20 @@ class WarmQueueStats(_message.Message):
     WARMED_FIELD_NUMBER: _builtins.int
     EXPIRED_FIELD_NUMBER: _builtins.int
     OVERFLOWED_FIELD_NUMBER: _builtins.int
+    MAX_SIZE_FIELD_NUMBER: _builtins.int
+    QUEUED_FIELD_NUMBER: _builtins.int
+    PREPARED_FIELD_NUMBER: _builtins.int
     size: _builtins.int
     """Requests that are being, or have been, prefilled and wait for a place in the batch."""
     warmed: _builtins.int
     expired: _builtins.int
     """Requests that went on cold: they had waited too long, or the queue was full."""
     overflowed: _builtins.int
+    max_size: _builtins.int
+    queued: _builtins.int
+    """Requests that might be warmed: their flag was on."""
+    prepared: _builtins.int
+    """Of these, those that Prepare announced and that came in time."""
     def __init__(
         self,
         *,
@@ -860,10 +1020,13 @@ class WarmQueueStats(_message.Message):
         warmed: _builtins.int = ...,
         expired: _builtins.int = ...,
         overflowed: _builtins.int = ...,
+        max_size: _builtins.int = ...,
+        queued: _builtins.int = ...,
+        prepared: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expired", b"expired", "overflowed", b"overflowed", "size", b"size", "warmed", b"warmed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expired", b"expired", "max_size", b"max_size", "overflowed", b"overflowed", "prepared", b"prepared", "queued", b"queued", "size", b"size", "warmed", b"warmed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -40,6 +40,11 @@ class WorkerStub:
                 request_serializer=mlx__serving_dot_v1_dot_worker__pb2.WorkerGenerateRequest.SerializeToString,
                 response_deserializer=mlx__serving_dot_v1_dot_worker__pb2.WorkerGenerateResponse.FromString,
                 _registered_method=True)
+        self.Prepare = channel.unary_unary(
+                '/mlx_serving.v1.Worker/Prepare',
+                request_serializer=mlx__serving_dot_v1_dot_worker__pb2.PrepareRequest.SerializeToString,
+                response_deserializer=mlx__serving_dot_v1_dot_worker__pb2.PrepareResponse.FromString,
+                _registered_method=True)
         self.Tokenize = channel.unary_unary(
                 '/mlx_serving.v1.Worker/Tokenize',
                 request_serializer=mlx__serving_dot_v1_dot_worker__pb2.TokenizeRequest.SerializeToString,
@@ -70,6 +75,11 @@ class WorkerStub:
                 request_serializer=mlx__serving_dot_v1_dot_worker__pb2.PrepareKvRequest.SerializeToString,
                 response_deserializer=mlx__serving_dot_v1_dot_worker__pb2.PrepareKvResponse.FromString,
                 _registered_method=True)
+        self.AllowSpeculation = channel.unary_unary(
+                '/mlx_serving.v1.Worker/AllowSpeculation',
+                request_serializer=mlx__serving_dot_v1_dot_worker__pb2.AllowSpeculationRequest.SerializeToString,
+                response_deserializer=mlx__serving_dot_v1_dot_worker__pb2.AllowSpeculationResponse.FromString,
+                _registered_method=True)
         self.SetLimits = channel.unary_unary(
                 '/mlx_serving.v1.Worker/SetLimits',
                 request_serializer=mlx__serving_dot_v1_dot_worker__pb2.SetLimitsRequest.SerializeToString,
@@ -95,6 +105,15 @@ class WorkerServicer:
         """Streams one Accepted, then TokenChunks, then one Finished.
         RESOURCE_EXHAUSTED: the queue is full. NOT_FOUND: no such model. INVALID_ARGUMENT: the prompt or an option cannot be used.
         UNAVAILABLE: draining.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Prepare(self, request, context):
+        """The warm queue: call it while a request waits elsewhere for its turn. Tokenises, looks up what is known, and begins
+        prefill; Generate with the same request_id, model, tenant and input goes on from there. Never an error: what could
+        not be prepared goes on cold.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,6 +159,13 @@ class WorkerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AllowSpeculation(self, request, context):
+        """The allowlist of speculation: the prompt's last position is kept ready, and computed in idle time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetLimits(self, request, context):
         """Changes limits while the worker runs. Absent fields stay; without any field, only reads.
         """
@@ -168,6 +194,11 @@ def add_WorkerServicer_to_server(servicer, server):
                     servicer.Generate,
                     request_deserializer=mlx__serving_dot_v1_dot_worker__pb2.WorkerGenerateRequest.FromString,
                     response_serializer=mlx__serving_dot_v1_dot_worker__pb2.WorkerGenerateResponse.SerializeToString,
+            ),
+            'Prepare': grpc.unary_unary_rpc_method_handler(
+                    servicer.Prepare,
+                    request_deserializer=mlx__serving_dot_v1_dot_worker__pb2.PrepareRequest.FromString,
+                    response_serializer=mlx__serving_dot_v1_dot_worker__pb2.PrepareResponse.SerializeToString,
             ),
             'Tokenize': grpc.unary_unary_rpc_method_handler(
                     servicer.Tokenize,
@@ -198,6 +229,11 @@ def add_WorkerServicer_to_server(servicer, server):
                     servicer.PrepareKv,
                     request_deserializer=mlx__serving_dot_v1_dot_worker__pb2.PrepareKvRequest.FromString,
                     response_serializer=mlx__serving_dot_v1_dot_worker__pb2.PrepareKvResponse.SerializeToString,
+            ),
+            'AllowSpeculation': grpc.unary_unary_rpc_method_handler(
+                    servicer.AllowSpeculation,
+                    request_deserializer=mlx__serving_dot_v1_dot_worker__pb2.AllowSpeculationRequest.FromString,
+                    response_serializer=mlx__serving_dot_v1_dot_worker__pb2.AllowSpeculationResponse.SerializeToString,
             ),
             'SetLimits': grpc.unary_unary_rpc_method_handler(
                     servicer.SetLimits,
@@ -243,6 +279,33 @@ class Worker:
             '/mlx_serving.v1.Worker/Generate',
             mlx__serving_dot_v1_dot_worker__pb2.WorkerGenerateRequest.SerializeToString,
             mlx__serving_dot_v1_dot_worker__pb2.WorkerGenerateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Prepare(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlx_serving.v1.Worker/Prepare',
+            mlx__serving_dot_v1_dot_worker__pb2.PrepareRequest.SerializeToString,
+            mlx__serving_dot_v1_dot_worker__pb2.PrepareResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -405,6 +468,33 @@ class Worker:
             '/mlx_serving.v1.Worker/PrepareKv',
             mlx__serving_dot_v1_dot_worker__pb2.PrepareKvRequest.SerializeToString,
             mlx__serving_dot_v1_dot_worker__pb2.PrepareKvResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AllowSpeculation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlx_serving.v1.Worker/AllowSpeculation',
+            mlx__serving_dot_v1_dot_worker__pb2.AllowSpeculationRequest.SerializeToString,
+            mlx__serving_dot_v1_dot_worker__pb2.AllowSpeculationResponse.FromString,
             options,
             channel_credentials,
             insecure,

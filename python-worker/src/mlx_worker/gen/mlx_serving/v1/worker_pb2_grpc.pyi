@@ -38,6 +38,11 @@ class WorkerStub:
     RESOURCE_EXHAUSTED: the queue is full. NOT_FOUND: no such model. INVALID_ARGUMENT: the prompt or an option cannot be used.
     UNAVAILABLE: draining.
     """
+    Prepare: _grpc.UnaryUnaryMultiCallable[_worker_pb2.PrepareRequest, _worker_pb2.PrepareResponse]
+    """The warm queue: call it while a request waits elsewhere for its turn. Tokenises, looks up what is known, and begins
+    prefill; Generate with the same request_id, model, tenant and input goes on from there. Never an error: what could
+    not be prepared goes on cold.
+    """
     Tokenize: _grpc.UnaryUnaryMultiCallable[_worker_pb2.TokenizeRequest, _worker_pb2.TokenizeResponse]
     ListModels: _grpc.UnaryUnaryMultiCallable[_worker_pb2.WorkerListModelsRequest, _worker_pb2.WorkerListModelsResponse]
     LoadModel: _grpc.UnaryUnaryMultiCallable[_worker_pb2.LoadModelRequest, _worker_pb2.LoadModelResponse]
@@ -48,6 +53,8 @@ class WorkerStub:
     """A pinned model is not unloaded to make room."""
     PrepareKv: _grpc.UnaryUnaryMultiCallable[_worker_pb2.PrepareKvRequest, _worker_pb2.PrepareKvResponse]
     """Computes a prompt's KV in idle time, before anyone asks. Real work goes first, so this may take long."""
+    AllowSpeculation: _grpc.UnaryUnaryMultiCallable[_worker_pb2.AllowSpeculationRequest, _worker_pb2.AllowSpeculationResponse]
+    """The allowlist of speculation: the prompt's last position is kept ready, and computed in idle time."""
     SetLimits: _grpc.UnaryUnaryMultiCallable[_worker_pb2.SetLimitsRequest, _worker_pb2.SetLimitsResponse]
     """Changes limits while the worker runs. Absent fields stay; without any field, only reads."""
     Stats: _grpc.UnaryStreamMultiCallable[_worker_pb2.StatsRequest, _worker_pb2.StatsResponse]
@@ -65,6 +72,11 @@ class WorkerAsyncStub(WorkerStub):
     RESOURCE_EXHAUSTED: the queue is full. NOT_FOUND: no such model. INVALID_ARGUMENT: the prompt or an option cannot be used.
     UNAVAILABLE: draining.
     """
+    Prepare: _aio.UnaryUnaryMultiCallable[_worker_pb2.PrepareRequest, _worker_pb2.PrepareResponse]  # type: ignore[assignment]
+    """The warm queue: call it while a request waits elsewhere for its turn. Tokenises, looks up what is known, and begins
+    prefill; Generate with the same request_id, model, tenant and input goes on from there. Never an error: what could
+    not be prepared goes on cold.
+    """
     Tokenize: _aio.UnaryUnaryMultiCallable[_worker_pb2.TokenizeRequest, _worker_pb2.TokenizeResponse]  # type: ignore[assignment]
     ListModels: _aio.UnaryUnaryMultiCallable[_worker_pb2.WorkerListModelsRequest, _worker_pb2.WorkerListModelsResponse]  # type: ignore[assignment]
     LoadModel: _aio.UnaryUnaryMultiCallable[_worker_pb2.LoadModelRequest, _worker_pb2.LoadModelResponse]  # type: ignore[assignment]
@@ -75,6 +87,8 @@ class WorkerAsyncStub(WorkerStub):
     """A pinned model is not unloaded to make room."""
     PrepareKv: _aio.UnaryUnaryMultiCallable[_worker_pb2.PrepareKvRequest, _worker_pb2.PrepareKvResponse]  # type: ignore[assignment]
     """Computes a prompt's KV in idle time, before anyone asks. Real work goes first, so this may take long."""
+    AllowSpeculation: _aio.UnaryUnaryMultiCallable[_worker_pb2.AllowSpeculationRequest, _worker_pb2.AllowSpeculationResponse]  # type: ignore[assignment]
+    """The allowlist of speculation: the prompt's last position is kept ready, and computed in idle time."""
     SetLimits: _aio.UnaryUnaryMultiCallable[_worker_pb2.SetLimitsRequest, _worker_pb2.SetLimitsResponse]  # type: ignore[assignment]
     """Changes limits while the worker runs. Absent fields stay; without any field, only reads."""
     Stats: _aio.UnaryStreamMultiCallable[_worker_pb2.StatsRequest, _worker_pb2.StatsResponse]  # type: ignore[assignment]
@@ -94,6 +108,17 @@ class WorkerServicer(metaclass=_abc_1.ABCMeta):
         """Streams one Accepted, then TokenChunks, then one Finished.
         RESOURCE_EXHAUSTED: the queue is full. NOT_FOUND: no such model. INVALID_ARGUMENT: the prompt or an option cannot be used.
         UNAVAILABLE: draining.
+        """
+
+    @_abc_1.abstractmethod
+    def Prepare(
+        self,
+        request: _worker_pb2.PrepareRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.PrepareResponse, _abc.Awaitable[_worker_pb2.PrepareResponse]]:
+        """The warm queue: call it while a request waits elsewhere for its turn. Tokenises, looks up what is known, and begins
+        prefill; Generate with the same request_id, model, tenant and input goes on from there. Never an error: what could
+        not be prepared goes on cold.
         """
 
     @_abc_1.abstractmethod
@@ -141,6 +166,14 @@ class WorkerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_worker_pb2.PrepareKvResponse, _abc.Awaitable[_worker_pb2.PrepareKvResponse]]:
         """Computes a prompt's KV in idle time, before anyone asks. Real work goes first, so this may take long."""
+
+    @_abc_1.abstractmethod
+    def AllowSpeculation(
+        self,
+        request: _worker_pb2.AllowSpeculationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.AllowSpeculationResponse, _abc.Awaitable[_worker_pb2.AllowSpeculationResponse]]:
+        """The allowlist of speculation: the prompt's last position is kept ready, and computed in idle time."""
 
     @_abc_1.abstractmethod
     def SetLimits(
