@@ -24,6 +24,8 @@ export class FakeWorker {
       unloadModel: unused,
       pinModel: unused,
       prepareKv: unused,
+      prepare: unused,
+      allowSpeculation: unused,
       setLimits: unused,
       stats: (call) => {
         this.#calls.add(call);
