@@ -11,7 +11,7 @@ import { type CanaryMetrics, createCanaryMetrics } from './metrics.ts';
 import { createRolloutFeature } from './rollout/create-rollout.ts';
 import { RedisRolloutStore } from './rollout/redis-rollout-store.ts';
 import { RedisRoutingStore } from './routing/redis-routing-store.ts';
-import { RoutingService } from './routing/routing-service.ts';
+import { LEASE_BEAT_MS, RoutingService } from './routing/routing-service.ts';
 import { createServer } from './server.ts';
 
 export interface CanaryApp extends App {
@@ -45,6 +45,7 @@ export async function createApp(config: CanaryConfig, logger: Logger, now: () =>
   };
   const server = createServer({ gateways, routing, comparison, metrics, ...feature.doors }, logger);
   const ports = { grpc: 0, operations: 0 };
+  let beat: NodeJS.Timeout | undefined;
   const health = createHealth({ isListening: () => ports.grpc !== 0, gateways, routing, keeper: feature.keeper });
   const operations = new OperationsServer({ host: config.host, port: config.operationsPort, registry: metrics.registry, health });
   return {
@@ -55,9 +56,11 @@ export async function createApp(config: CanaryConfig, logger: Logger, now: () =>
       await feature.start();
       ports.grpc = await server.start(config.host, config.grpcPort);
       file.watch();
+      beat = setInterval(() => gateways.broadcast(directive({ case: 'lease', value: { revision: routing.table.revision } })), LEASE_BEAT_MS);
     },
     reload: () => file.reload(),
     stop: async () => {
+      clearInterval(beat);
       file.stop();
       comparison.stop();
       await feature.stop();

@@ -45,6 +45,12 @@ export const metricsTable = {
     name: 'mlx_serving_canary_rollout_percentage',
     help: 'Share of the traffic that is routed to the canary, 0 to 100; 0 while it is disabled.',
   },
+  shadowRequests: {
+    type: 'counter',
+    name: 'mlx_serving_canary_shadow_requests_total',
+    help: 'Requests that were repeated at the canary and count for no verdict, by outcome: ok, different (other tokens) or failed.',
+    labels: ['outcome'],
+  },
   reports: { type: 'counter', name: 'mlx_serving_canary_reports_total', help: 'Stream reports that arrived, repeated ones not counted.' },
   repeatedReports: { type: 'counter', name: 'mlx_serving_canary_repeated_reports_total', help: 'Stream reports that had arrived before.' },
   droppedReports: { type: 'counter', name: 'mlx_serving_canary_dropped_reports_total', help: 'Stream reports that gateways dropped while their link was down.' },

@@ -56,7 +56,7 @@ export async function createApp(config: GatewayConfig, logger: Logger): Promise<
     links.report(report);
   };
   const limits = (): RuntimeFile['requests'] => runtime.value.requests;
-  const service = new GenerateService({ ...state, admission, pools, requestLimits: limits, onReport, metrics, logger });
+  const service = new GenerateService({ ...state, admission, pools, requestLimits: limits, onReport, onShadowReport: (report) => links.reportShadow(report), metrics, logger });
   const health = createHealth({ ...state, pools, stopping: () => service.stopping, links: () => links.up });
   const doors = { ...state, service, models: new ModelService(pools), limits, canaryConfigured: pools.canary.size > 0, health, metrics, logger };
   const http = createHttpServer(doors);

@@ -20,6 +20,7 @@ export const errors = defineErrors({
   WORKER_LOST: { code: 'UNAVAILABLE', message: 'The worker that served this request is gone. Try again.' },
   WORKER_PROTOCOL: { code: 'INTERNAL', message: 'The worker ended the request without a result.' },
   FEATURE_KILLED: { code: 'UNAVAILABLE', message: 'A feature that this request ran under was turned off. Try again.' },
+  CANARY_TAKEN_BACK: { code: 'CANCELLED', message: 'The canary was taken back. Try again.' },
   CLIENT_GONE: { code: 'CANCELLED', message: 'The client went away.' },
   SHUTTING_DOWN: { code: 'UNAVAILABLE', message: 'The gateway is shutting down. Try again.' },
 });

@@ -42,6 +42,15 @@ export const metricsTable = {
   droppedReports: { type: 'counter', name: 'mlx_serving_gateway_dropped_reports_total', help: 'Reports that were dropped because a link was down too long.', labels: ['link'] },
   flagsRevision: { type: 'gauge', name: 'mlx_serving_gateway_flags_revision', help: 'Revision of the flag snapshot in force.' },
   routingRevision: { type: 'gauge', name: 'mlx_serving_gateway_routing_revision', help: 'Revision of the routing table in force.' },
+  routingCache: { type: 'counter', name: 'mlx_serving_gateway_routing_cache_total', help: 'Looks for a key among the remembered places, by result: hit or miss.', labels: ['result'] },
+  routingLeaseEnded: { type: 'gauge', name: 'mlx_serving_gateway_routing_lease_ended', help: '1 while the canary service was not heard for too long, so that everything goes to the baseline.' },
+  shadowRequests: {
+    type: 'counter',
+    name: 'mlx_serving_gateway_shadow_requests_total',
+    help: 'Answered requests that were repeated at the canary, by outcome: ok, different (other tokens), failed, or left_out at the cap.',
+    labels: ['outcome'],
+  },
+  movedRequests: { type: 'counter', name: 'mlx_serving_gateway_moved_requests_total', help: 'Requests that left a canary that was rolled back before their first token.' },
   refusedConfigurations: { type: 'counter', name: 'mlx_serving_gateway_refused_configurations_total', help: 'Changed configuration files that were refused.' },
 } as const;
 

@@ -1,7 +1,7 @@
 import { bucketByKey, FINE_BUCKETS, isInRollout } from '@mlx-serving/hashing';
 import type { CanaryFile, Variant } from '@mlx-serving/policy';
 
-export type CanaryRouterOptions = Omit<CanaryFile['canary'], 'hashSeed'> & {
+export type CanaryRouterOptions = Omit<CanaryFile['canary'], 'hashSeed' | 'model' | 'shadow'> & {
   /** Hashed with the key. Default: canary, as the gateway's. */
   readonly hashSeed?: string;
 };

@@ -29,6 +29,7 @@ export {
   type CanaryPlanRequest,
   type CanaryPlanResponse,
   type CanaryRollout,
+  type CanaryShadow,
   type RoutingAcknowledgement,
   type RoutingTable,
   type VariantSummary,

@@ -6,11 +6,16 @@ export const canaryRouting = z.strictObject({
   enabled: z.boolean(),
   rolloutPercentage: percentage,
   strategy: z.enum(['hash', 'random']),
-  hashKey: z.enum(['user_id', 'request_id']),
+  /** `user_id`, `request_id`, `tenant`, `model`, or `header:` and the name of a header. */
+  hashKey: z.string().regex(/^(user_id|request_id|tenant|model|header:[a-z0-9-]{1,64})$/, "must be user_id, request_id, tenant, model or header:<name in lower case>"),
   /** Hashed as `key:hashSeed`. */
   hashSeed: z.string().min(1).default('canary'),
   enableCache: z.boolean(),
   cacheSize: z.number().int().min(1).max(1_000_000),
+  /** What the canary's workers are asked for. Default: what the request asks for. */
+  model: z.string().max(256).default(''),
+  /** A share of the baseline's answered requests is repeated at the canary; its answers are discarded. */
+  shadow: z.strictObject({ percentage: percentage.default(0), maxConcurrent: z.number().int().min(1).max(1_000).default(2) }).prefault({}),
 });
 
 export const rollbackTrigger = z.strictObject({
@@ -36,6 +41,8 @@ export const canaryFile = z.strictObject({
     enabled: z.boolean(),
     cooldownMs: z.number().int().min(0),
     gradual: z.boolean(),
+    /** At 0 % the canary's requests that have no token yet start anew at the baseline. */
+    moveUnstarted: z.boolean().default(false),
     triggers: z.array(rollbackTrigger),
     /** Excess bad requests of the canary at which it is stopped before the test is sure. */
     blastRadius: z.number().int().min(1).default(100),

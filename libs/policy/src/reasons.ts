@@ -25,7 +25,7 @@ export type StandardReason = 'STATIC' | 'DEFAULT' | 'TARGETING_MATCH' | 'SPLIT' 
 export type StandardErrorCode = 'FLAG_NOT_FOUND' | 'TARGETING_KEY_MISSING';
 
 /** Why a request goes to a variant. */
-export const VARIANT_REASONS = ['CANARY_DISABLED', 'NO_CANARY_WORKER', 'ROLLBACK_TO_BASELINE', 'NO_KEY', 'IN_CANARY_SHARE', 'OUTSIDE_CANARY_SHARE'] as const;
+export const VARIANT_REASONS = ['CANARY_DISABLED', 'NO_CANARY_WORKER', 'ROLLBACK_TO_BASELINE', 'NO_KEY', 'IN_CANARY_SHARE', 'OUTSIDE_CANARY_SHARE', 'LEASE_ENDED', 'MOVED_TO_BASELINE', 'SHADOW'] as const;
 
 export type VariantReason = (typeof VARIANT_REASONS)[number];
 

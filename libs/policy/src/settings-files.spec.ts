@@ -16,7 +16,7 @@ describe('canaryFile', () => {
 
   it.each([
     ['canary.rolloutPercentage', { canary: { ...canary, rolloutPercentage: 101 }, rollback, monitoring }],
-    ['canary.hashKey', { canary: { ...canary, hashKey: 'ip' }, rollback, monitoring }],
+    ['canary.hashKey', { canary: { ...canary, hashKey: 'IP' }, rollback, monitoring }],
     ['canary.cacheSize', { canary: { ...canary, cacheSize: 2_000_000 }, rollback, monitoring }],
     ['rollback.triggers.0.name', { canary, rollback: { ...rollback, triggers: [{ name: 'gut', threshold: 1, severity: 'critical' }] }, monitoring }],
     ['monitoring.intervalMs', { canary, rollback, monitoring: { ...monitoring, intervalMs: 1 } }],

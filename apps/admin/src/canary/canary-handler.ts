@@ -36,8 +36,8 @@ export function addCanaryRoutes(server: FastifyInstance, canary: ServiceClient<t
     return control(request, rest, { case: 'promote', value: { full } });
   });
   server.post('/admin/canary/rollback', async (request) => {
-    const { gradual, ...rest } = readBody(z.strictObject({ ...common, gradual: z.boolean().default(false) }), request.body);
-    return control(request, rest, { case: 'rollback', value: { gradual } });
+    const { gradual, move_unstarted: moveUnstarted, ...rest } = readBody(z.strictObject({ ...common, gradual: z.boolean().default(false), move_unstarted: z.boolean().default(false) }), request.body);
+    return control(request, rest, { case: 'rollback', value: { gradual, moveUnstarted } });
   });
   for (const name of ['pause', 'resume', 'abort', 'retry'] as const) {
     server.post(`/admin/canary/${name}`, async (request) => control(request, readBody(plain, request.body), { case: name, value: {} }));

@@ -105,6 +105,13 @@ describe('ComparisonService', () => {
     expect(service.compare().status).toBe('seen 3');
   });
 
+  it('counts apart what was repeated at the canary, and leaves out what was moved', () => {
+    const with_ = (reason: string, more: object = {}) => create(StreamReportSchema, { ...more, decision: { requestId: `x${count++}`, variant: 'canary', variantReason: reason } });
+    ingest(with_('SHADOW', { outcome: OK, sameOutput: true }), with_('SHADOW', { outcome: OK, sameOutput: false }), with_('SHADOW', { outcome: FAILED }), with_('MOVED_TO_BASELINE', { outcome: OK }));
+    expect(service.shadow).toEqual({ requests: 3n, failed: 1n, different: 1n });
+    expect([service.compare().canary?.requests, taken]).toEqual([0n, []]);
+  });
+
   it('hands over each report once, and knows how many came in the last minute', () => {
     const same = report('canary', FAILED);
     ingest(same, same, report('baseline', OK));

@@ -1,5 +1,5 @@
 import { create, equals } from '@bufbuild/protobuf';
-import { type CanaryComparison, CanaryComparisonSchema, type StreamReport, type StreamReportBatch } from '@mlx-serving/contracts';
+import { type CanaryComparison, CanaryComparisonSchema, type CanaryShadow, StreamOutcome, type StreamReport, type StreamReportBatch } from '@mlx-serving/contracts';
 import type { CanaryFile, Variant } from '@mlx-serving/policy';
 import { RollingSums } from '@mlx-serving/tdigest';
 import type { CanaryMetrics } from '../metrics.ts';
@@ -38,6 +38,7 @@ export class ComparisonService {
   #retentionHours = 0;
   #recent: StreamReport[] = [];
   #reports = 0n;
+  readonly #shadow = { requests: 0n, failed: 0n, different: 0n };
   #last: CanaryComparison | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -98,6 +99,11 @@ export class ComparisonService {
     return this.#recent;
   }
 
+  /** What became of the requests that were repeated at the canary. */
+  get shadow(): Pick<CanaryShadow, 'requests' | 'failed' | 'different'> {
+    return this.#shadow;
+  }
+
   /** Reports that arrived, repeated ones not counted. */
   get reportsTotal(): bigint {
     return this.#reports;
@@ -108,11 +114,22 @@ export class ComparisonService {
     this.#options.metrics.reports.inc();
     this.#recent.push(report);
     if (this.#recent.length > RECENT) this.#recent.shift();
-    const variant = report.decision?.variant;
+    const { variant, variantReason } = report.decision ?? {};
+    if (variantReason === 'SHADOW') return this.#addShadow(report);
+    // Its time was spent at both.
+    if (variantReason === 'MOVED_TO_BASELINE') return;
     if (variant !== 'baseline' && variant !== 'canary') return;
     this.#lastMinute.add('requests');
     if (this.#window(variant).add(report)) this.#options.metrics.requests.inc({ variant });
     this.#options.onReport(report);
+  }
+
+  #addShadow({ outcome, sameOutput }: StreamReport): void {
+    const failed = outcome === StreamOutcome.FAILED;
+    this.#shadow.requests++;
+    if (failed) this.#shadow.failed++;
+    if (sameOutput === false) this.#shadow.different++;
+    this.#options.metrics.shadowRequests.inc({ outcome: failed ? 'failed' : sameOutput === false ? 'different' : 'ok' });
   }
 
   #window(variant: Variant): VariantWindow {

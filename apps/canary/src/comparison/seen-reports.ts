@@ -14,8 +14,8 @@ export class SeenReports {
   isNew(report: StreamReport): boolean {
     const requestId = report.decision?.requestId;
     if (!requestId) return true;
-    // Clients may choose request ids, so two requests can share one; gateway and start tell them apart.
-    const key = `${requestId} ${report.gatewayId} ${report.startedAtMs}`;
+    // Clients may choose request ids, so two requests can share one; gateway, start and place among several answers tell them apart.
+    const key = `${requestId} ${report.gatewayId} ${report.startedAtMs} ${report.choice}`;
     if (this.#keys.has(key)) return false;
     this.#keys.add(key);
     if (this.#keys.size > this.#capacity) this.#forgetOldest();

@@ -95,7 +95,8 @@ export class ControlService {
   #rollback(state: RolloutState, cause: Cause, { action }: CanaryControlRequest): RolloutState {
     const gradual = action.case === 'rollback' && action.value.gradual;
     if (state.phase === 'rolled_back' || state.phase === 'aborted' || (state.phase === 'rolling_back' && gradual)) return state;
-    return rolledBack(state, { gradual, cooldownMs: this.#options.rollout.file.rollback.cooldownMs }, { ...cause, reason: cause.reason === 'rollback' ? 'manual' : cause.reason });
+    const moveUnstarted = action.case === 'rollback' && action.value.moveUnstarted;
+    return rolledBack({ ...state, moveUnstarted }, { gradual, cooldownMs: this.#options.rollout.file.rollback.cooldownMs }, { ...cause, reason: cause.reason === 'rollback' ? 'manual' : cause.reason });
   }
 
   #checkStart({ cooldownUntilMs }: RolloutState, nowMs: number, force: boolean): void {

@@ -27,7 +27,7 @@ export function planRollout(request: CanaryPlanRequest, source: PlanSource): Can
     stages: stages.map((percentage) => planStage(percentage, requestsPerSecond, errorRate)),
     notes: [
       ...(requestsPerSecond === 0 ? ['no traffic was seen in the last minute, so no time can be told'] : []),
-      ...(source.countsUsers() ? ['hashKey user_id counts only the first event of each user: with few users detection takes longer, or never comes'] : []),
+      ...(source.countsUsers() ? ['of each user (or what else hashKey names) only the first event of a kind counts: with few of them detection takes longer, or never comes'] : []),
     ],
   });
 }

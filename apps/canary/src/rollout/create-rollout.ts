@@ -9,7 +9,7 @@ import type { RoutingService } from '../routing/routing-service.ts';
 import { StageGate } from '../webhooks/stage-gate.ts';
 import { CanaryWorkers } from '../workers/canary-workers.ts';
 import { rolloutMessage, statusOf } from './rollout-message.ts';
-import { RolloutService } from './rollout-service.ts';
+import { countsUsers, RolloutService } from './rollout-service.ts';
 import type { RolloutStore } from './rollout-store.ts';
 import { StateKeeper } from './state-keeper.ts';
 
@@ -58,8 +58,7 @@ export function createRolloutFeature({ store, holder, addresses, routing, compar
     statusOf({ enabled: routing.table.enabled, state: keeper.state, verdict: service.verdict, blind: service.blind, comparison: summaries });
   const rollout = (): CanaryRollout => rolloutMessage(keeper.state, service, status(comparison.compare()), keeper.acting);
   const control = new ControlService({ keeper, rollout: service, gate, disabledReason: () => routing.disabledReason, metrics, wallClock });
-  const countsUsers = (): boolean => service.file.canary.strategy === 'hash' && service.file.canary.hashKey === 'user_id';
-  const plan = { compare, requestsPerSecond: () => comparison.requestsPerSecond, countsUsers };
+  const plan = { compare, requestsPerSecond: () => comparison.requestsPerSecond, countsUsers: () => countsUsers(service.file) };
   return {
     keeper,
     service,

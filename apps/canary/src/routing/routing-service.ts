@@ -15,6 +15,23 @@ export interface RoutingServiceOptions {
   readonly retryMs?: number;
 }
 
+/** So long a gateway obeys a table without hearing of this service: below the 5 s that a rollback may take with links dead. */
+const LEASE_MS = 4_500;
+/** How often gateways hear that the table still holds. */
+export const LEASE_BEAT_MS = 1_000;
+
+const NO_SETTINGS: CanaryFile['canary'] = {
+  enabled: false,
+  rolloutPercentage: 0,
+  strategy: 'hash',
+  hashKey: 'user_id',
+  hashSeed: '',
+  enableCache: false,
+  cacheSize: 1,
+  model: '',
+  shadow: { percentage: 0, maxConcurrent: 1 },
+};
+
 /**
  * Makes the routing table from `config/canary.yaml` and gives it a revision that only grows (SPEC C1). While the store
  * is not reachable it counts on from what it knows, gateways' own revisions included, and settles when the store is back.
@@ -22,6 +39,7 @@ export interface RoutingServiceOptions {
 export class RoutingService {
   readonly #options: RoutingServiceOptions;
   #settings: CanaryFile['canary'] | undefined;
+  #moveUnstarted = false;
   #table = create(RoutingTableSchema);
   #fingerprint = '';
   #known = false;
@@ -49,10 +67,14 @@ export class RoutingService {
     return this.#problem;
   }
 
-  /** Takes other settings. Never rejects for the store's sake. */
-  apply(settings: CanaryFile['canary']): Promise<void> {
+  /**
+   * Takes other settings. Never rejects for the store's sake.
+   * @param moveUnstarted at 0 %: requests of the canary that have no token yet start anew at the baseline
+   */
+  apply(settings: CanaryFile['canary'], moveUnstarted = false): Promise<void> {
     return this.#enqueue(() => {
       this.#settings = settings;
+      this.#moveUnstarted = moveUnstarted;
       return this.#settle(0n);
     });
   }
@@ -108,7 +130,19 @@ export class RoutingService {
   }
 
   #content() {
-    const { rolloutPercentage = 0, strategy = 'hash', hashKey = 'user_id', hashSeed = '' } = this.#settings ?? {};
-    return { enabled: this.disabledReason === undefined, rolloutPercentage, strategy, hashKey, hashSeed };
+    const { rolloutPercentage, strategy, hashKey, hashSeed, model, enableCache, cacheSize, shadow } = this.#settings ?? NO_SETTINGS;
+    return {
+      enabled: this.disabledReason === undefined,
+      rolloutPercentage,
+      strategy,
+      hashKey,
+      hashSeed,
+      canaryModel: model,
+      cacheSize: enableCache ? cacheSize : 0,
+      shadowPercentage: shadow.percentage,
+      shadowConcurrency: shadow.maxConcurrent,
+      leaseMs: LEASE_MS,
+      moveUnstarted: this.#moveUnstarted,
+    };
   }
 }

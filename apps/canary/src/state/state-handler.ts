@@ -11,6 +11,7 @@ export function createStateHandler({ gateways, routing, comparison, rollout }: S
     linkedGateways: gateways.ids,
     reportsTotal: comparison.reportsTotal,
     rollout: rollout(),
+    shadow: comparison.shadow,
     recent: [...comparison.recent],
   });
 }

@@ -6,18 +6,23 @@ import type { HttpContext } from '../http/http-context.ts';
 /** GET /health/canary: the comparison that came down the canary link last (SPEC C4). */
 export function createCanaryHealthHandler({ routing, canaryConfigured }: { routing: RoutingStore; canaryConfigured: boolean }) {
   return ({ response }: HttpContext): void => {
-    const { table, comparison } = routing;
+    const { table, comparison, leaseEnded } = routing;
     const enabled = table?.enabled === true && canaryConfigured;
     sendJson(response, 200, {
       canary: {
         enabled,
-        percentage: enabled ? table.rolloutPercentage : 0,
+        percentage: enabled ? routing.percentage : 0,
         requests: { baseline: countOf(comparison?.baseline), canary: countOf(comparison?.canary) },
         metrics: { baseline: toMetrics(comparison?.baseline), canary: toMetrics(comparison?.canary) },
-        status: comparison?.status || (enabled ? 'insufficient_data' : 'disabled'),
+        status: statusOf(enabled, leaseEnded, comparison?.status),
       },
     });
   };
+}
+
+function statusOf(enabled: boolean, leaseEnded: boolean, known: string | undefined): string {
+  if (enabled && leaseEnded) return 'frozen';
+  return known || (enabled ? 'insufficient_data' : 'disabled');
 }
 
 function countOf(summary: VariantSummary | undefined): number {

@@ -5,6 +5,7 @@ import { compileFlags } from '@mlx-serving/evaluation';
 import { flagConfig } from '@mlx-serving/policy';
 import fc from 'fast-check';
 import { decide, type FlagState } from './decide.ts';
+import { RoutingPlaces } from './routing-places.ts';
 
 const flags = compileFlags({
   flags: [
@@ -85,6 +86,39 @@ describe('decide', () => {
         expect([anonymous.variant, anonymous.routingKeyHash]).toEqual([sameKey.variant, sameKey.routingKeyHash]);
       }),
     );
+  });
+
+  it('hashes what hashKey names: a tenant, the model or any header, and the request id where there is none', () => {
+    const headers: Record<string, string> = { 'x-team': 'blue' };
+    const decideBy = (hashKey: string, requestId: string, more: object = {}) =>
+      decide(snapshot, { table: table({ hashKey }), canaryAvailable: true }, { requestId, user: 'u', draw: 0, model: 'm', header: (name: string) => headers[name], ...more });
+    const ids = Array.from({ length: 40 }, (_, index) => `r${index}`);
+    for (const [hashKey, more] of [['header:x-team', {}], ['tenant', { tenant: 'acme' }], ['model', {}]] as const) {
+      const found = ids.map((id) => decideBy(hashKey, id, more));
+      expect(new Set(found.map(({ variant, routingKeyHash }) => `${variant} ${routingKeyHash}`)).size).toBe(1);
+    }
+    expect(decideBy('header:x-team', 'a').routingKeyHash).toBe(decided({}, { user: 'blue' }).routingKeyHash);
+    for (const hashKey of ['header:x-absent', 'tenant']) expect(new Set(ids.map((id) => decideBy(hashKey, id).variant)).size).toBe(2);
+  });
+
+  it('decides the same whether a place is remembered or not, also when share and seed change', () => {
+    const places = new RoutingPlaces();
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f'), percentage, fc.constantFrom('one', 'two'), fc.nat(4)), { maxLength: 30 }), (asks) => {
+        for (const [user, rolloutPercentage, hashSeed, size] of asks) {
+          places.configure(hashSeed, size);
+          const routing = { table: table({ rolloutPercentage, hashSeed }), canaryAvailable: true };
+          const request = { requestId: 'r', user, draw: 0, model: 'm' };
+          expect(decide(snapshot, { ...routing, places }, request)).toEqual(decide(snapshot, routing, request));
+          expect(places.size).toBeLessThanOrEqual(size);
+        }
+      }),
+    );
+  });
+
+  it('sends everything to the baseline when the lease has ended', () => {
+    const request = { requestId: 'r', user: 'u', draw: 0, model: 'm' };
+    expect(decide(snapshot, { table: table({ rolloutPercentage: 100 }), canaryAvailable: true, leaseEnded: true }, request)).toMatchObject({ variant: 'baseline', variantReason: 'LEASE_ENDED' });
   });
 
   it('hashes the request id for hash key request_id, and draws for strategy random', () => {

@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import { type Decision, DecisionSchema, type RoutingTable } from '@mlx-serving/contracts';
 import type { CompiledFlags } from '@mlx-serving/evaluation';
-import { bucketByKey, isInRollout } from '@mlx-serving/hashing';
+import { FINE_BUCKETS, isInRollout } from '@mlx-serving/hashing';
 import type { Variant, VariantReason } from '@mlx-serving/policy';
+import { placeOf, type RoutingPlace, type RoutingPlaces } from './routing-places.ts';
 
 /** The flags as one revision of the snapshot has them. */
 export interface FlagState {
@@ -19,6 +19,10 @@ export interface RoutingState {
   readonly table: RoutingTable | undefined;
   /** Whether a worker of the canary serves. */
   readonly canaryAvailable: boolean;
+  /** The canary service was not heard for too long. Default: false. */
+  readonly leaseEnded?: boolean;
+  /** Remembers where keys fall. */
+  readonly places?: RoutingPlaces;
 }
 
 /** What a decision may depend on of a request. */
@@ -31,6 +35,8 @@ export interface DecisionRequest {
   /** The name of the caller's tenant. */
   readonly tenant?: string | undefined;
   readonly model: string;
+  /** A header of the request, by its name in lower case. */
+  readonly header?: ((name: string) => string | undefined) | undefined;
   /** For strategy random: a number of at least 0 and below 1. */
   readonly draw: number;
 }
@@ -43,7 +49,8 @@ export function decide(snapshot: FlagState, routing: RoutingState, request: Deci
   const key = request.routingKey ?? request.user ?? request.requestId;
   const attributes = { user_id: request.user, request_id: request.requestId, model: request.model, tenant: request.tenant };
   const { enabled, reasons } = snapshot.flags.evaluateAll({ key, attributes: withoutAbsent(attributes) });
-  const { variant, reason } = chooseVariant(snapshot.rollbackToBaseline, routing, request);
+  const unit = unitOf(routing, request, key);
+  const { variant, reason } = chooseVariant(snapshot.rollbackToBaseline, routing, unit.place);
   return create(DecisionSchema, {
     requestId: request.requestId,
     variant,
@@ -52,24 +59,33 @@ export function decide(snapshot: FlagState, routing: RoutingState, request: Deci
     flagReasons: reasons,
     flagsRevision: snapshot.revision,
     routingRevision: routing.table?.revision ?? 0n,
-    routingKeyHash: createHash('sha256').update(key).digest('hex').slice(0, 16),
+    routingKeyHash: unit.hash,
   });
 }
 
-function chooseVariant(rollbackToBaseline: boolean, { table, canaryAvailable }: RoutingState, request: DecisionRequest): { variant: Variant; reason: VariantReason } {
+function chooseVariant(rollbackToBaseline: boolean, { table, canaryAvailable, leaseEnded }: RoutingState, place: number): { variant: Variant; reason: VariantReason } {
   if (rollbackToBaseline) return { variant: 'baseline', reason: 'ROLLBACK_TO_BASELINE' };
   if (!table?.enabled) return { variant: 'baseline', reason: 'CANARY_DISABLED' };
   if (!canaryAvailable) return { variant: 'baseline', reason: 'NO_CANARY_WORKER' };
-  return isInRollout(unitOf(table, request), table.rolloutPercentage)
-    ? { variant: 'canary', reason: 'IN_CANARY_SHARE' }
-    : { variant: 'baseline', reason: 'OUTSIDE_CANARY_SHARE' };
+  if (leaseEnded) return { variant: 'baseline', reason: 'LEASE_ENDED' };
+  return isInRollout(place, table.rolloutPercentage) ? { variant: 'canary', reason: 'IN_CANARY_SHARE' } : { variant: 'baseline', reason: 'OUTSIDE_CANARY_SHARE' };
 }
 
-/** Where the request falls among 100 000 places. */
-function unitOf(table: RoutingTable, request: DecisionRequest): number {
-  if (table.strategy === 'random') return Math.floor(request.draw * 100_000);
-  const key = table.hashKey === 'user_id' ? (request.routingKey ?? request.user ?? request.requestId) : request.requestId;
-  return bucketByKey(key, table.hashSeed);
+/** Where the request falls, and the name of what was routed: the unit that a verdict counts (SPEC C1, 6). */
+function unitOf({ table, places }: RoutingState, request: DecisionRequest, key: string): RoutingPlace {
+  const hashed = table ? hashedOf(table.hashKey, request, key) : key;
+  // A request id does not come again, so it is not worth remembering.
+  const found = places && hashed !== request.requestId ? places.of(hashed) : placeOf(hashed, table?.hashSeed ?? '');
+  return table?.strategy === 'random' ? { place: Math.floor(request.draw * FINE_BUCKETS), hash: found.hash } : found;
+}
+
+/** The value of `hashKey`; without one a request is a unit of its own. */
+function hashedOf(hashKey: string, request: DecisionRequest, key: string): string {
+  if (hashKey === 'user_id') return key;
+  if (hashKey === 'tenant') return request.tenant || request.requestId;
+  if (hashKey === 'model') return request.model;
+  const header = hashKey.startsWith('header:') ? request.header?.(hashKey.slice('header:'.length)) : undefined;
+  return header || request.requestId;
 }
 
 function withoutAbsent(attributes: Record<string, string | undefined>): Record<string, string> {

@@ -1,4 +1,5 @@
-import { type Decision, type StreamReport } from '@mlx-serving/contracts';
+import { create } from '@bufbuild/protobuf';
+import { type Decision, DecisionSchema, type StreamReport } from '@mlx-serving/contracts';
 import type { RuntimeFile, Variant } from '@mlx-serving/policy';
 import { type Logger, ServiceError } from '@mlx-serving/service-kit';
 import type { AdmissionQueue } from '../admission/admission-queue.ts';
@@ -14,6 +15,7 @@ import type { WorkerConnection } from '../workers/worker-connection.ts';
 import type { WorkerPool } from '../workers/worker-pool.ts';
 import { GenerationRecord } from './generation-record.ts';
 import type { GenerationRequest, GenerationSink } from './generation-types.ts';
+import { ShadowTraffic } from './shadow-traffic.ts';
 import { isWorkerGone, runAttempt } from './worker-attempt.ts';
 
 export interface GenerateServiceOptions {
@@ -26,6 +28,8 @@ export interface GenerateServiceOptions {
   readonly pools: Record<Variant, WorkerPool>;
   readonly requestLimits: () => RuntimeFile['requests'];
   readonly onReport: (report: StreamReport) => void;
+  /** Called with the report of each request that was repeated at the canary. */
+  readonly onShadowReport: (report: StreamReport) => void;
   readonly metrics: GatewayMetrics;
   readonly logger: Logger;
 }
@@ -34,11 +38,18 @@ export interface GenerateServiceOptions {
 export class GenerateService {
   readonly #options: GenerateServiceOptions;
   readonly #running = new Map<AbortController, Decision>();
+  /** What runs at the canary, and takes it away from there. */
+  readonly #atCanary = new Map<GenerationRecord, AbortController>();
+  readonly #shadow: ShadowTraffic;
   #stopping = false;
   #onIdle: (() => void) | undefined;
 
   constructor(options: GenerateServiceOptions) {
     this.#options = options;
+    this.#shadow = new ShadowTraffic({ ...options, pool: options.pools.canary, onReport: options.onShadowReport });
+    options.routing.onTable = ({ enabled, rolloutPercentage, moveUnstarted }) => {
+      if (moveUnstarted && (!enabled || rolloutPercentage === 0)) this.#moveUnstarted();
+    };
   }
 
   get stopping(): boolean {
@@ -51,7 +62,7 @@ export class GenerateService {
    */
   async generate(request: GenerationRequest, sink: GenerationSink, abort: AbortController): Promise<void> {
     if (this.#stopping) throw errors.SHUTTING_DOWN();
-    const record = new GenerationRecord(request, request.decision ?? this.#decide(request));
+    const record = this.#recordOf(request, request.decision ?? this.#decide(request));
     this.#running.set(abort, record.decision);
     const timeout = Math.min(this.#options.requestLimits().timeout_ms, request.deadlineMs ?? Number.POSITIVE_INFINITY);
     const timer = setTimeout(() => abort.abort(errors.REQUEST_TIMEOUT({ timeout })), timeout);
@@ -73,6 +84,7 @@ export class GenerateService {
   /** Refuses what is new, lets what runs end for `graceMs`, then ends it. */
   async drain(graceMs: number): Promise<void> {
     this.#stopping = true;
+    this.#shadow.stop();
     if (this.#running.size === 0) return;
     const idle = new Promise<void>((resolve) => (this.#onIdle = resolve));
     const force = setTimeout(() => this.#running.forEach((_, abort) => abort.abort(errors.SHUTTING_DOWN())), graceMs);
@@ -90,20 +102,48 @@ export class GenerateService {
   #decide(request: GenerationRequest): Decision {
     const { flags, routing, pools, counts, contexts } = this.#options;
     const canaryAvailable = pools.canary.serving.length > 0;
-    const decision = decide(flags.state, { table: routing.table, canaryAvailable }, { ...request, draw: Math.random() });
+    const decision = decide(flags.state, { table: routing.table, canaryAvailable, leaseEnded: routing.leaseEnded, places: routing.places }, { ...request, draw: Math.random() });
     if (request.user !== undefined) contexts.add(request.user, { user_id: request.user, model: request.model });
     counts.addAll(flags.state.flags.names, decision.enabledFlags);
     return decision;
   }
 
+  /** A canary may be another model. */
+  #recordOf(request: GenerationRequest, decision: Decision): GenerationRecord {
+    const model = decision.variant === 'canary' ? this.#options.routing.table?.canaryModel : undefined;
+    return new GenerationRecord(model ? { ...request, model } : request, decision);
+  }
+
   async #admitAndRun(record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
     const release = await this.#options.admission.acquire(signal);
     try {
-      await this.#runAtWorkers(record, sink, signal);
+      if (record.decision.variant === 'canary') await this.#runAtCanary(record, sink, signal);
+      else await this.#runAtWorkers(record, sink, signal);
       sink.finished(record.result, record.model);
     } finally {
       release();
     }
+  }
+
+  /** At the canary; and anew at the baseline when the canary is taken back before the first token. */
+  async #runAtCanary(record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
+    const move = new AbortController();
+    this.#atCanary.set(record, move);
+    try {
+      await this.#runAtWorkers(record, sink, AbortSignal.any([signal, move.signal]));
+    } catch (error) {
+      if (!move.signal.aborted || signal.aborted || record.ttftMs !== undefined) throw error;
+      this.#options.metrics.movedRequests.inc();
+      record.decision = create(DecisionSchema, { ...record.decision, variant: 'baseline', variantReason: 'MOVED_TO_BASELINE' });
+      sink.decided(record.decision);
+      await this.#runAtWorkers(record, sink, signal);
+    } finally {
+      this.#atCanary.delete(record);
+    }
+  }
+
+  #moveUnstarted(): void {
+    for (const [record, move] of this.#atCanary) if (record.ttftMs === undefined) move.abort(errors.CANARY_TAKEN_BACK());
   }
 
   /** At one worker; and at a second when the first is gone before its first token. */
@@ -130,5 +170,6 @@ export class GenerateService {
     measureFinished(report, this.#options.metrics);
     logFinished(record, report, failure, this.#options.logger);
     this.#options.onReport(report);
+    if (!failure) this.#shadow.consider(record);
   }
 }

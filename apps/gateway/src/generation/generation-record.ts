@@ -1,10 +1,13 @@
 import { type Decision, FinishReason, type StageEvent, type ToolCall } from '@mlx-serving/contracts';
 import type { GenerationRequest, GenerationResult } from './generation-types.ts';
+import { OutputShape } from './output-shape.ts';
 
 /** What is known of one generation so far; when it is over, the log line, the metrics and the report are made of it. */
 export class GenerationRecord {
   readonly request: GenerationRequest;
-  readonly decision: Decision;
+  /** Another one only when a request that has no token yet is moved to the baseline. */
+  decision: Decision;
+  readonly shape = new OutputShape();
   readonly startedAtMs = Date.now();
   /** `host:port` of the worker that has it. */
   worker = '';

@@ -21,6 +21,8 @@ export interface GenerationRequest {
   readonly deadlineMs?: number | undefined;
   /** What the decision hangs on, where the door chose something else than the user. Default: the user, else the request id. */
   readonly routingKey?: string | undefined;
+  /** A header of the request, by its name in lower case; canaries may be routed by one. */
+  readonly header?: ((name: string) => string | undefined) | undefined;
   readonly ttftHint?: Pick<TtftHint, 'allowSpeculation'>;
   /** The place among the answers to one request, from 0. Default: 0. */
   readonly choice?: number;

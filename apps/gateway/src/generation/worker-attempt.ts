@@ -75,6 +75,7 @@ function take(response: WorkerGenerateResponse, record: GenerationRecord, sink: 
   } else if (response.event.case === 'chunk' && response.event.value.tokens.length > 0) {
     sink.tokens(response.event.value.tokens, record.model, flow);
     record.completionTokens += response.event.value.tokens.length;
+    record.shape.add(response.event.value.tokens, performance.now());
     record.ttftMs ??= record.durationMs;
   }
 }

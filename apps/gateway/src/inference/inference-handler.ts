@@ -54,6 +54,7 @@ function toGeneration(call: GenerateCall, { max_messages }: RuntimeFile['request
     input,
     sampling,
     user: user || readUserHeader({ 'x-user-id': header('x-user-id') }),
+    header,
     arrivedAt: performance.now(),
   };
 }

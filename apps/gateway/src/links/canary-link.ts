@@ -59,6 +59,7 @@ export class CanaryLink {
   }
 
   #receive({ message }: CanaryLinkResponse): void {
+    this.#options.store.heard();
     if (message.case === 'comparison') this.#options.store.comparison = message.value;
     if (message.case === 'routingTable') this.#applyTable(message.value);
   }

@@ -83,6 +83,11 @@ export class ControllerLinks {
     this.#links.canary.report(report);
   }
 
+  /** A request that was repeated at the canary: no user saw it, so qos does not count it. */
+  reportShadow(report: StreamReport): void {
+    this.#links.canary.report(report);
+  }
+
   #appliedFlags(revision: bigint): void {
     this.#options.metrics.flagsRevision.set(Number(revision));
   }
@@ -92,6 +97,11 @@ export class ControllerLinks {
   }
 
   #showLinks(): void {
-    for (const [link, up] of Object.entries(this.up)) this.#options.metrics.linksUp.set({ link }, up ? 1 : 0);
+    const { metrics, routing } = this.#options;
+    for (const [link, up] of Object.entries(this.up)) metrics.linksUp.set({ link }, up ? 1 : 0);
+    metrics.routingLeaseEnded.set(routing.leaseEnded ? 1 : 0);
+    const { hits, misses } = routing.places.takeCounts();
+    metrics.routingCache.inc({ result: 'hit' }, hits);
+    metrics.routingCache.inc({ result: 'miss' }, misses);
   }
 }

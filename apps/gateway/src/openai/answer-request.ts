@@ -23,10 +23,12 @@ export async function answerRequest(
   if (stream_options && !stream) {
     throw errors.INVALID_REQUEST({ message: "The 'stream_options' parameter is only allowed when 'stream' is enabled." }, { param: 'stream_options' });
   }
-  if (!stream) return service.generate(request, new WholeSink(context.response, createFormat), context.abort);
+  const { headers } = context.request;
+  const routed: GenerationRequest = { ...request, header: (name) => [headers[name]].flat()[0] };
+  if (!stream) return service.generate(routed, new WholeSink(context.response, createFormat), context.abort);
   const sink = new StreamSink(context.response, createFormat, stream_options?.include_usage === true);
   try {
-    await service.generate(request, sink, context.abort);
+    await service.generate(routed, sink, context.abort);
   } catch (thrown) {
     if (!context.response.headersSent || context.response.destroyed) throw thrown;
     sink.failed(ServiceError.from(thrown));

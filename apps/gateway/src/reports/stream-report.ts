@@ -26,6 +26,7 @@ export function outcomeOf(failure: ServiceError | undefined): StreamOutcome {
 
 /** One finished request, for the controllers. */
 export function toStreamReport(record: GenerationRecord, failure: ServiceError | undefined, gatewayId: string): StreamReport {
+  const tokenGapP95Ms = record.shape.gapP95Ms;
   return create(StreamReportSchema, {
     decision: record.decision,
     gatewayId,
@@ -38,6 +39,9 @@ export function toStreamReport(record: GenerationRecord, failure: ServiceError |
     usage: { promptTokens: record.promptTokens, completionTokens: record.completionTokens },
     finishReason: record.finishReason,
     ...(record.ttftMs === undefined ? {} : { ttftMs: record.ttftMs }),
+    ...(tokenGapP95Ms === undefined ? {} : { tokenGapP95Ms }),
+    repeatedOutput: record.shape.repeats,
+    choice: record.request.choice ?? 0,
   });
 }
 

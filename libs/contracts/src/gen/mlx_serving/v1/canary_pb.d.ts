@@ -102,6 +102,12 @@ export declare type CanaryLinkResponse = Message<"mlx_serving.v1.CanaryLinkRespo
      */
     value: CanaryComparison;
     case: "comparison";
+  } | {
+    /**
+     * @generated from field: mlx_serving.v1.RoutingLease lease = 3;
+     */
+    value: RoutingLease;
+    case: "lease";
   } | { case: undefined; value?: undefined };
 };
 
@@ -110,6 +116,24 @@ export declare type CanaryLinkResponse = Message<"mlx_serving.v1.CanaryLinkRespo
  * Use `create(CanaryLinkResponseSchema)` to create a new message.
  */
 export declare const CanaryLinkResponseSchema: GenMessage<CanaryLinkResponse>;
+
+/**
+ * The table holds for lease_ms more.
+ *
+ * @generated from message mlx_serving.v1.RoutingLease
+ */
+export declare type RoutingLease = Message<"mlx_serving.v1.RoutingLease"> & {
+  /**
+   * @generated from field: uint64 revision = 1;
+   */
+  revision: bigint;
+};
+
+/**
+ * Describes the message mlx_serving.v1.RoutingLease.
+ * Use `create(RoutingLeaseSchema)` to create a new message.
+ */
+export declare const RoutingLeaseSchema: GenMessage<RoutingLease>;
 
 /**
  * @generated from message mlx_serving.v1.RoutingTable
@@ -140,7 +164,7 @@ export declare type RoutingTable = Message<"mlx_serving.v1.RoutingTable"> & {
   strategy: string;
 
   /**
-   * "user_id" or "request_id": the attribute whose value is hashed.
+   * What is hashed: "user_id", "request_id", "tenant", "model", or "header:" and the name of a header. Without a value: the request id.
    *
    * @generated from field: string hash_key = 5;
    */
@@ -150,6 +174,48 @@ export declare type RoutingTable = Message<"mlx_serving.v1.RoutingTable"> & {
    * @generated from field: string hash_seed = 6;
    */
   hashSeed: string;
+
+  /**
+   * What the canary's workers are asked for. Empty: what the request asks for.
+   *
+   * @generated from field: string canary_model = 7;
+   */
+  canaryModel: string;
+
+  /**
+   * Keys whose place is remembered. 0: none.
+   *
+   * @generated from field: uint32 cache_size = 8;
+   */
+  cacheSize: number;
+
+  /**
+   * Share of the baseline's answered requests that is repeated at the canary, its answers discarded. 0 to 100.
+   *
+   * @generated from field: double shadow_percentage = 9;
+   */
+  shadowPercentage: number;
+
+  /**
+   * Most repeated requests at one time, for each gateway.
+   *
+   * @generated from field: uint32 shadow_concurrency = 10;
+   */
+  shadowConcurrency: number;
+
+  /**
+   * Without a message of this service for so long a gateway sends everything to the baseline. 0: the table holds without end.
+   *
+   * @generated from field: uint32 lease_ms = 11;
+   */
+  leaseMs: number;
+
+  /**
+   * At 0 %: requests of the canary that have no token yet start anew at the baseline.
+   *
+   * @generated from field: bool move_unstarted = 12;
+   */
+  moveUnstarted: boolean;
 };
 
 /**
@@ -267,6 +333,11 @@ export declare type CanaryGetStateResponse = Message<"mlx_serving.v1.CanaryGetSt
    * @generated from field: mlx_serving.v1.CanaryRollout rollout = 6;
    */
   rollout?: CanaryRollout | undefined;
+
+  /**
+   * @generated from field: mlx_serving.v1.CanaryShadow shadow = 7;
+   */
+  shadow?: CanaryShadow | undefined;
 };
 
 /**
@@ -274,6 +345,36 @@ export declare type CanaryGetStateResponse = Message<"mlx_serving.v1.CanaryGetSt
  * Use `create(CanaryGetStateResponseSchema)` to create a new message.
  */
 export declare const CanaryGetStateResponseSchema: GenMessage<CanaryGetStateResponse>;
+
+/**
+ * Requests that were repeated at the canary, since this service started. No verdict counts them.
+ *
+ * @generated from message mlx_serving.v1.CanaryShadow
+ */
+export declare type CanaryShadow = Message<"mlx_serving.v1.CanaryShadow"> & {
+  /**
+   * @generated from field: uint64 requests = 1;
+   */
+  requests: bigint;
+
+  /**
+   * @generated from field: uint64 failed = 2;
+   */
+  failed: bigint;
+
+  /**
+   * Greedy or seeded ones of which other tokens came.
+   *
+   * @generated from field: uint64 different = 3;
+   */
+  different: bigint;
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryShadow.
+ * Use `create(CanaryShadowSchema)` to create a new message.
+ */
+export declare const CanaryShadowSchema: GenMessage<CanaryShadow>;
 
 /**
  * Where the rollout stands, and why.
@@ -753,6 +854,13 @@ export declare type CanaryRollback = Message<"mlx_serving.v1.CanaryRollback"> & 
    * @generated from field: bool gradual = 1;
    */
   gradual: boolean;
+
+  /**
+   * At 0 %: requests of the canary that have no token yet start anew at the baseline.
+   *
+   * @generated from field: bool move_unstarted = 2;
+   */
+  moveUnstarted: boolean;
 };
 
 /**

@@ -140,6 +140,34 @@ export declare type StreamReport = Message<"mlx_serving.v1.StreamReport"> & {
    * @generated from field: mlx_serving.v1.FinishReason finish_reason = 11;
    */
   finishReason: FinishReason;
+
+  /**
+   * P95 of the time between arrivals of tokens, for each token. Absent with fewer than two.
+   *
+   * @generated from field: optional double token_gap_p95_ms = 12;
+   */
+  tokenGapP95Ms?: number | undefined;
+
+  /**
+   * The answer ended in a loop: the same tokens over and over.
+   *
+   * @generated from field: bool repeated_output = 13;
+   */
+  repeatedOutput: boolean;
+
+  /**
+   * Of an answer that was asked for once more: whether the tokens are the same. Absent for all others.
+   *
+   * @generated from field: optional bool same_output = 14;
+   */
+  sameOutput?: boolean | undefined;
+
+  /**
+   * The place among several answers to one request.
+   *
+   * @generated from field: uint32 choice = 15;
+   */
+  choice: number;
 };
 
 /**
