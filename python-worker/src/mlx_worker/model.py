@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import mlx.core as mx
 import mlx_lm
 from mlx.utils import tree_flatten
+
+from mlx_worker.cpu_network.rewrite import rewrite
 
 PACKAGED_MODELS = Path(__file__).parent / "models"
 # Taken when a model's configuration does not say.
@@ -47,24 +50,28 @@ def load_model(name: str) -> LoadedModel:
     """Loads a packaged model, a folder, or a Hugging Face name. Must run in the engine's thread.
 
     On a CPU the weights are computed in float32: float16 is slower there, and its rounding differs between
-    a batch and a single sequence, so that greedy answers would depend on their neighbours. MLX's compiler is
-    off there: it runs the machine's C++ compiler, which need not exist, and the process ignores SIGINT
-    meanwhile. Raises whatever mlx_lm.load raises when there is no such model.
+    a batch and a single sequence, so that greedy answers would depend on their neighbours. On Linux, layers
+    at which MLX is slow are replaced by equal ones. MLX's compiler is off on a CPU: it runs the machine's
+    C++ compiler, which need not exist, and the process ignores SIGINT meanwhile. Raises whatever
+    mlx_lm.load raises when there is no such model.
     """
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
     if on_cpu:
         mx.disable_compile()
     packaged = packaged_folder(name)
     network, tokenizer, *_ = mlx_lm.load(name if packaged is None else str(packaged))
+    parameters = sum(value.size for _, value in tree_flatten(network.parameters()))
     if on_cpu:
         network.set_dtype(mx.float32)
         mx.eval(network.parameters())
+        if sys.platform == "linux":
+            rewrite(network)
     return LoadedModel(
         id=model_id(name),
         network=network,
         tokenizer=tokenizer,
         context_length=context_length(network),
-        parameters=sum(value.size for _, value in tree_flatten(network.parameters())),
+        parameters=parameters,
         end_tokens=frozenset(tokenizer.eos_token_ids),
         loaded_at=int(time.time()),
         vocabulary=int(network(mx.array([[0]])).shape[-1]),

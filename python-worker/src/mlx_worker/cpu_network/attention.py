@@ -1,0 +1,103 @@
+"""Attention with fewer and larger products, powers of two, and no work above the diagonal.
+
+MLX multiplies each query head by itself, and BLAS packs the keys again for each of them. Here the heads that
+share keys go through one product. A prompt goes in blocks of queries, each with the keys up to its end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx_lm.models.base import scaled_dot_product_attention
+
+from mlx_worker.cpu_network.feed_forward import LOG2_E
+from mlx_worker.cpu_network.linear import PackedLinear
+
+# Queries of a prompt that go together. More of them waste work above the diagonal, fewer of them calls.
+BLOCK = 64
+# Added to scores that do not count.
+NEVER = -1e9
+
+
+class CpuAttention(nn.Module):  # type: ignore[misc]
+    """In place of an attention of four linear layers and a rotary embedding."""
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__()
+        self.n_heads, self.n_kv_heads = attention.n_heads, attention.n_kv_heads
+        self.scale, self.rope = attention.scale, attention.rope
+        self.q_proj = PackedLinear(attention.q_proj)
+        self.k_proj = PackedLinear(attention.k_proj)
+        self.v_proj = PackedLinear(attention.v_proj)
+        self.o_proj = PackedLinear(attention.o_proj)
+
+    def __call__(self, x: mx.array, mask: Any = None, cache: Any = None) -> mx.array:
+        queries = heads(self.q_proj(x), self.n_heads)
+        keys = heads(self.k_proj(x), self.n_kv_heads)
+        values = heads(self.v_proj(x), self.n_kv_heads)
+        offset = 0 if cache is None else cache.offset
+        queries, keys = self.rope(queries, offset=offset), self.rope(keys, offset=offset)
+        if cache is not None:
+            keys, values = cache.update_and_fetch(keys, values)
+        answer = attend(queries, keys, values, cache, self.scale, mask)
+        return self.o_proj(answer.transpose(0, 2, 1, 3).reshape(*x.shape[:2], -1))
+
+
+def heads(x: mx.array, count: int) -> mx.array:
+    """[rows, tokens, width] as [rows, heads, tokens, width of a head]."""
+    return x.reshape(*x.shape[:2], count, -1).transpose(0, 2, 1, 3)
+
+
+def attend(
+    queries: mx.array, keys: mx.array, values: mx.array, cache: Any, scale: float, mask: Any
+) -> mx.array:
+    """As mlx-lm's function of the same arguments, which still serves what is rare."""
+    tokens = queries.shape[2]
+    plain = queries.dtype == mx.float32 and not hasattr(cache, "bits")
+    if plain and tokens == 1 and (mask is None or isinstance(mask, mx.array)):
+        return attend_one(queries * (scale * LOG2_E), keys, values, mask)
+    if plain and isinstance(mask, str) and mask == "causal":
+        return attend_causal(queries * (scale * LOG2_E), keys, values)
+    answer: mx.array = scaled_dot_product_attention(
+        queries, keys, values, cache=cache, scale=scale, mask=mask
+    )
+    return answer
+
+
+def attend_one(queries: mx.array, keys: mx.array, values: mx.array, mask: mx.array | None) -> mx.array:
+    """One query for each row. `mask` is [rows or 1, 1, 1, keys], of booleans or of what is added."""
+    rows, count, _, width = queries.shape
+    if mask is not None and mask.dtype == mx.bool_:
+        mask = mx.where(mask, 0.0, NEVER)
+    grouped = queries.reshape(rows, keys.shape[1], -1, width)
+    scores = grouped @ keys.swapaxes(-1, -2)
+    return weighted(scores if mask is None else scores + mask, values).reshape(rows, count, 1, -1)
+
+
+def attend_causal(queries: mx.array, keys: mx.array, values: mx.array) -> mx.array:
+    """Each query with the keys up to its own; the last query is at the last key."""
+    rows, count, tokens, width = queries.shape
+    groups, before = keys.shape[1], keys.shape[2] - tokens
+    grouped = queries.reshape(rows, groups, count // groups, tokens, width)
+    blocks = []
+    for start in range(0, tokens, BLOCK):
+        end = min(tokens, start + BLOCK)
+        known = before + end
+        some = grouped[:, :, :, start:end].reshape(rows, groups, -1, width)
+        scores = some @ keys[:, :, :known].swapaxes(-1, -2)
+        at = mx.arange(before + start, known)[:, None]
+        above = mx.where(at >= mx.arange(known)[None], 0.0, NEVER)
+        scores = scores.reshape(rows, groups, -1, end - start, known) + above
+        scores = scores.reshape(rows, groups, -1, known)
+        block = weighted(scores, values[:, :, :known])
+        blocks.append(block.reshape(rows, groups, count // groups, end - start, -1))
+    together = blocks[0] if len(blocks) == 1 else mx.concatenate(blocks, axis=3)
+    return together.reshape(rows, count, tokens, -1)
+
+
+def weighted(scores: mx.array, values: mx.array) -> mx.array:
+    """The mean of the values, weighted by two to the power of the scores."""
+    weights = mx.power(2.0, scores - mx.max(scores, axis=-1, keepdims=True))
+    return (weights @ values) / mx.sum(weights, axis=-1, keepdims=True)

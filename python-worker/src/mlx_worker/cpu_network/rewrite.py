@@ -1,0 +1,96 @@
+"""Puts the layers for Linux CPUs in place of a network's own, where they give what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx_lm.models.cache import make_prompt_cache
+
+from mlx_worker.cpu_network.attention import BLOCK, CpuAttention
+from mlx_worker.cpu_network.feed_forward import CpuFeedForward
+
+ATTENTION = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "rope"})
+FEED_FORWARD = frozenset({"gate_proj", "up_proj", "down_proj"})
+# How far logits may be apart, absolutely and relatively: the order of sums differs, nothing else.
+TOLERANCE = 1e-3
+
+
+def rewrite(network: Any) -> int:
+    """Returns how many modules were replaced: 0, and nothing is changed, when the results would differ.
+
+    For networks in float32. A module is replaced when it has just the layers of Llama's, not quantized and
+    without adapters; whether it also computes the same is tried out.
+    """
+    before = probe(network)
+    found = [
+        (layer, name, make(layer[name]))
+        for layer in layers_of(network)
+        for name, matches, make in (
+            ("self_attn", is_attention, CpuAttention),
+            ("mlp", is_feed_forward, CpuFeedForward),
+        )
+        if name in layer and matches(layer[name])
+    ]
+    own = [(layer, name, layer[name]) for layer, name, _ in found]
+    put(found)
+    if not found or agree(before, lambda: probe(network)):
+        mx.eval(network.parameters())
+        return len(found)
+    put(own)
+    return 0
+
+
+def layers_of(network: Any) -> list[nn.Module]:
+    """The network's blocks."""
+    layers = getattr(network, "layers", None)
+    return [layer for layer in layers if isinstance(layer, nn.Module)] if isinstance(layers, list) else []
+
+
+def put(modules: list[tuple[nn.Module, str, nn.Module]]) -> None:
+    """Sets each module in its layer."""
+    for layer, name, module in modules:
+        setattr(layer, name, module)
+
+
+def is_attention(module: Any) -> bool:
+    """Whether it has the layers and numbers of Llama's attention, and no other."""
+    numbers = ("n_heads", "n_kv_heads", "scale")
+    return has_linears(module, ATTENTION, {"rope"}) and all(hasattr(module, name) for name in numbers)
+
+
+def is_feed_forward(module: Any) -> bool:
+    """Whether it has the layers of Llama's MLP, and no other."""
+    return has_linears(module, FEED_FORWARD, set())
+
+
+def has_linears(module: Any, names: frozenset[str], others: set[str]) -> bool:
+    """Whether these are all of its children, each a plain linear layer but the others."""
+    children = module.children() if isinstance(module, nn.Module) else {}
+    return set(children) == names and all(type(children[name]) is nn.Linear for name in names - others)
+
+
+def probe(network: Any) -> list[mx.array]:
+    """Logits of a prompt in two chunks, and of a step of two rows of which one is padded."""
+    caches = make_prompt_cache(network)
+    tokens = [1 + index % 7 for index in range(2 * BLOCK + 3)]
+    logits = [network(mx.array([part]), cache=caches) for part in (tokens[:-9], tokens[-9:])]
+    short = make_prompt_cache(network)
+    network(mx.array([tokens[:5]]), cache=short)
+    if all(hasattr(cache, "merge") for cache in caches):
+        both = [one.merge([one, other]) for one, other in zip(caches, short, strict=True)]
+        logits.append(network(mx.array([[3], [4]]), cache=both))
+    mx.eval(logits)
+    return logits
+
+
+def agree(before: list[mx.array], again: Callable[[], list[mx.array]]) -> bool:
+    """Whether the second results are those before, within the tolerance."""
+    try:
+        after = again()
+    except Exception:
+        return False
+    pairs = zip(before, after, strict=True)
+    return all(bool(mx.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE).item()) for a, b in pairs)

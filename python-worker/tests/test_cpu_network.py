@@ -1,0 +1,115 @@
+"""The layers for Linux CPUs: the network's own results, and no change where they would differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlx_lm.models import llama
+from mlx_lm.models.cache import make_prompt_cache
+
+from mlx_worker.cpu_network.attention import CpuAttention, attend
+from mlx_worker.cpu_network.feed_forward import silu
+from mlx_worker.cpu_network.rewrite import rewrite
+
+PROMPT = [[(index * 37) % 61 for index in range(150)]]
+
+
+def make_network(seed: int = 3, **changes: Any) -> Any:
+    arguments = {
+        "model_type": "llama",
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "intermediate_size": 48,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "rms_norm_eps": 1e-5,
+        "vocab_size": 61,
+    } | changes
+    mx.random.seed(seed)
+    network = llama.Model(llama.ModelArgs.from_dict(arguments))
+    mx.eval(network.parameters())
+    return network
+
+
+def answers(network: Any) -> list[mx.array]:
+    caches = make_prompt_cache(network)
+    return [network(mx.array(PROMPT), cache=caches), network(mx.array([[7]]), cache=caches)]
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"attention_bias": True, "mlp_bias": True}, {"tie_word_embeddings": False}]
+)
+def test_a_rewritten_network_gives_the_same_logits(changes: dict[str, Any]) -> None:
+    network = make_network(**changes)
+    before = answers(network)
+    mx.eval(before)
+    assert rewrite(network) == 4
+    assert isinstance(network.layers[0].self_attn, CpuAttention)
+    for own, rewritten in zip(before, answers(network), strict=True):
+        assert mx.allclose(own, rewritten, rtol=1e-4, atol=1e-5).item()
+
+
+class OddAttention(llama.Attention):
+    """Looks like Llama's, and is not."""
+
+    def __call__(self, x: mx.array, mask: Any = None, cache: Any = None) -> mx.array:
+        return 2 * super().__call__(x, mask, cache)
+
+
+def test_a_network_that_would_answer_otherwise_stays_as_it_is() -> None:
+    network = make_network()
+    for layer in network.layers:
+        weights = layer.self_attn.parameters()
+        layer.self_attn = OddAttention(network.args)
+        layer.self_attn.update(weights)
+    before = answers(network)
+    assert rewrite(network) == 0
+    assert isinstance(network.layers[0].self_attn, OddAttention)
+    assert isinstance(network.layers[0].mlp, llama.MLP)
+    assert all(mx.array_equal(a, b).item() for a, b in zip(before, answers(network), strict=True))
+
+
+def test_quantized_layers_are_left_alone() -> None:
+    network = make_network()
+    nn.quantize(network, group_size=32, bits=8, class_predicate=lambda path, module: path.endswith("up_proj"))
+    assert rewrite(network) == 2
+    assert isinstance(network.layers[0].mlp, llama.MLP)
+    assert isinstance(network.layers[0].self_attn, CpuAttention)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    rows=st.integers(1, 3),
+    groups=st.integers(1, 3),
+    shared=st.integers(1, 3),
+    before=st.integers(0, 70),
+    tokens=st.one_of(st.integers(1, 5), st.integers(60, 200)),
+    masked=st.booleans(),
+    scale=st.floats(0.05, 5),
+    seed=st.integers(0, 1000),
+)
+def test_attention_is_mlx_own(
+    rows: int, groups: int, shared: int, before: int, tokens: int, masked: bool, scale: float, seed: int
+) -> None:
+    mx.random.seed(seed)
+    queries = mx.random.normal((rows, groups * shared, tokens, 8))
+    keys = mx.random.normal((rows, groups, before + tokens, 8))
+    values = mx.random.normal((rows, groups, before + tokens, 8))
+    mask: Any = "causal" if tokens > 1 else None
+    if masked and tokens == 1 and before:
+        padding = mx.arange(rows)[:, None, None, None] % (before + 1)
+        mask = mx.arange(before + 1)[None, None, None] >= padding
+    own = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=mask)
+    assert mx.allclose(attend(queries, keys, values, None, scale, mask), own, rtol=1e-3, atol=1e-4).item()
+
+
+def test_silu_is_mlx_own_even_where_it_saturates() -> None:
+    numbers = mx.concatenate(
+        [mx.linspace(-30, 30, 2001), mx.array([-1e4, -200.0, -88.0, 0.0, 88.0, 200.0, 1e4])]
+    )
+    assert mx.allclose(silu(numbers), nn.silu(numbers), rtol=1e-5, atol=1e-6).item()
