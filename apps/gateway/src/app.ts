@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { Canary, createServiceClient, Flags, FlagSnapshotSchema, type ImpactQuestion, Qos, RoutingTableSchema, type StreamReport } from '@mlx-serving/contracts';
 import { type RuntimeFile, runtimeFile } from '@mlx-serving/policy';
 import { type App, assertBindable, closeHttpServer, ConfigFile, listen, type Logger, OperationsServer } from '@mlx-serving/service-kit';
+import { AcceleratorService } from './accelerator/accelerator-service.ts';
 import { AdmissionQueue } from './admission/admission-queue.ts';
 import { ConcurrencyLimit } from './admission/concurrency-limit.ts';
 import { TrafficControl } from './admission/traffic-control.ts';
@@ -58,7 +59,7 @@ export async function createApp(config: GatewayConfig, logger: Logger): Promise<
   const limits = (): RuntimeFile['requests'] => runtime.value.requests;
   const service = new GenerateService({ ...state, admission, pools, requestLimits: limits, onReport, onShadowReport: (report) => links.reportShadow(report), metrics, logger });
   const health = createHealth({ ...state, pools, stopping: () => service.stopping, links: () => links.up });
-  const doors = { ...state, service, models: new ModelService(pools), limits, canaryConfigured: pools.canary.size > 0, health, metrics, logger };
+  const doors = { ...state, service, models: new ModelService(pools), accelerator: new AcceleratorService(pools), limits, canaryConfigured: pools.canary.size > 0, health, metrics, logger };
   const http = createHttpServer(doors);
   const grpc = createGrpcServer(doors);
   const operations = new OperationsServer({ host: config.host, port: config.operationsPort, registry: metrics.registry, health });

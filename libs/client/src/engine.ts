@@ -1,8 +1,9 @@
 import { Metadata } from '@grpc/grpc-js';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { createServiceClient, type GenerateRequestSchema, Inference, type ServiceClient } from '@mlx-serving/contracts';
+import { createServiceClient, type GenerateRequestSchema, Inference, Priority, type ServiceClient } from '@mlx-serving/contracts';
 import { Generation } from './generation.ts';
 import { InferenceError } from './inference-error.ts';
+import { type TtftHint, TtftPipeline } from './ttft-pipeline.ts';
 
 export interface EngineOptions {
   /** The gateway's gRPC door, `host:port`. Default: `127.0.0.1:50051`. */
@@ -34,6 +35,8 @@ interface Sampling {
   readonly signal?: AbortSignal;
   /** Longest time from now to the last token. Default: the gateway's own limit. */
   readonly deadlineMs?: number;
+  /** What is known of the prompt, for the TTFT accelerator. */
+  readonly ttftHint?: TtftHint;
 }
 
 /** A prompt or messages, and how to draw. */
@@ -44,6 +47,8 @@ export interface Engine {
   generate(options: GenerateOptions): Generation;
   /** Names of the models that are served. @throws InferenceError */
   models(): Promise<string[]>;
+  /** The TTFT accelerator behind it: events, statistics, the allowlist. */
+  readonly ttft: TtftPipeline;
   /** Ends the connection and what still runs on it. */
   close(): void;
 }
@@ -51,8 +56,10 @@ export interface Engine {
 /** Connects to a gateway. The connection is made with the first call, and comes back by itself. */
 export function createEngine({ address = '127.0.0.1:50051' }: EngineOptions = {}): Engine {
   const client: ServiceClient<typeof Inference> = createServiceClient(Inference, address);
+  const ttft = new TtftPipeline(client);
   return {
-    generate: (options) => new Generation(client.generate(toRequest(options), toSettings(options))),
+    ttft,
+    generate: (options) => new Generation(client.generate(toRequest(options), toSettings(options)), (streamId, stages) => ttft.report(streamId, stages)),
     models: async () => {
       try {
         return (await client.listModels({})).models.map(({ id }) => id);
@@ -60,11 +67,14 @@ export function createEngine({ address = '127.0.0.1:50051' }: EngineOptions = {}
         throw InferenceError.from(error);
       }
     },
-    close: () => client.close(),
+    close: () => {
+      ttft.close();
+      client.close();
+    },
   };
 }
 
-function toRequest({ model = '', prompt, messages, user = '', ...sampling }: GenerateOptions): MessageInitShape<typeof GenerateRequestSchema> {
+function toRequest({ model = '', prompt, messages, user = '', ttftHint, ...sampling }: GenerateOptions): MessageInitShape<typeof GenerateRequestSchema> {
   const { maxTokens, temperature, topP, seed, stop } = sampling;
   return {
     model,
@@ -77,10 +87,17 @@ function toRequest({ model = '', prompt, messages, user = '', ...sampling }: Gen
       ...(seed === undefined ? {} : { seed: BigInt(seed) }),
       stop: [...(stop ?? [])],
     },
+    ...(ttftHint ? { ttftHint: toHint(ttftHint) } : {}),
   };
 }
 
-function toSettings({ requestId, signal, deadlineMs }: GenerateOptions) {
+const PRIORITIES = { high: Priority.INTERACTIVE, normal: Priority.NORMAL, low: Priority.BATCH };
+
+function toHint({ allowSpeculation = false, estimatedTokens = 0, priority = 'normal' }: TtftHint) {
+  return { allowSpeculation, estimatedTokens, priority: PRIORITIES[priority] };
+}
+
+function toSettings({ ttftHint, requestId = ttftHint?.streamId, signal, deadlineMs }: GenerateOptions) {
   const metadata = new Metadata();
   if (requestId !== undefined) metadata.set('x-request-id', requestId);
   return { metadata, ...(signal ? { signal } : {}), ...(deadlineMs === undefined ? {} : { deadlineMs }) };

@@ -1,5 +1,5 @@
 import type { ClientReadableStream } from '@grpc/grpc-js';
-import { type Decision, FinishReason, type GenerateFinished, type GenerateResponse } from '@mlx-serving/contracts';
+import { type Decision, FinishReason, type GenerateFinished, type GenerateResponse, type StageEvent } from '@mlx-serving/contracts';
 import { InferenceError } from './inference-error.ts';
 
 /** Some new text, and the tokens that it was made of. The text is empty inside a character of several tokens. */
@@ -25,11 +25,14 @@ export type GenerationDecision = Pick<Decision, 'requestId' | 'variant' | 'varia
  */
 export class Generation implements AsyncIterable<Chunk> {
   readonly #call: ClientReadableStream<GenerateResponse>;
+  readonly #onStages: (streamId: string, stages: readonly StageEvent[]) => void;
   #decision: GenerationDecision | undefined;
   #end: GenerationEnd | undefined;
 
-  constructor(call: ClientReadableStream<GenerateResponse>) {
+  /** @param onStages told once, when the answer has ended, what happened on the way to its first token */
+  constructor(call: ClientReadableStream<GenerateResponse>, onStages: (streamId: string, stages: readonly StageEvent[]) => void = () => undefined) {
     this.#call = call;
+    this.#onStages = onStages;
   }
 
   /** Known from the first chunk on, and when the generation failed after it was decided. */
@@ -48,7 +51,10 @@ export class Generation implements AsyncIterable<Chunk> {
       for await (const { event } of this.#call as AsyncIterable<GenerateResponse>) {
         if (event.case === 'decision') this.#decision = event.value;
         else if (event.case === 'generated') yield { text: event.value.text, tokenIds: event.value.tokenIds };
-        else if (event.case === 'finished') this.#end = toEnd(event.value);
+        else if (event.case === 'finished') {
+          this.#end = toEnd(event.value);
+          this.#onStages(this.#decision?.requestId ?? '', event.value.stages);
+        }
       }
     } catch (error) {
       throw InferenceError.from(error);

@@ -3,4 +3,5 @@ export { CanaryRouter, type CanaryRouterOptions, type CanaryRouterStats, type Ro
 export { createEngine, type Engine, type EngineOptions, type GenerateOptions, type Message } from './engine.ts';
 export { type Chunk, Generation, type GenerationDecision, type GenerationEnd } from './generation.ts';
 export { InferenceError, type InferenceErrorCode } from './inference-error.ts';
+export { type QueueStats, type SpeculationStats, type StageMetrics, type TtftEvents, type TtftHint, TtftPipeline } from './ttft-pipeline.ts';
 export { type FeatureConfig, FeatureFlagLoader, type FeatureFlagLoaderOptions, type FeatureFlagStats } from './feature-flag-loader.ts';

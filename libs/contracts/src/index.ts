@@ -235,6 +235,8 @@ export {
   type Usage,
 } from './gen/mlx_serving/v1/generation_pb.js';
 export {
+  AddToAllowlistRequestSchema,
+  AddToAllowlistResponseSchema,
   GenerateFinishedSchema,
   GenerateRequestSchema,
   GenerateResponseSchema,
@@ -243,6 +245,10 @@ export {
   ListModelsRequestSchema,
   ListModelsResponseSchema,
   ServedModelSchema,
+  TtftStatsRequestSchema,
+  TtftStatsResponseSchema,
+  type AddToAllowlistRequest,
+  type AddToAllowlistResponse,
   type GenerateFinished,
   type GenerateRequest,
   type GenerateResponse,
@@ -250,6 +256,8 @@ export {
   type ListModelsRequest,
   type ListModelsResponse,
   type ServedModel,
+  type TtftStatsRequest,
+  type TtftStatsResponse,
 } from './gen/mlx_serving/v1/inference_pb.js';
 export {
   LeaseAcknowledgementSchema,
@@ -314,8 +322,11 @@ export {
   type AllowSpeculationResponse,
   type PrepareRequest,
   type PrepareResponse,
+  type PrefixCacheStats,
+  type SpeculationStats,
   type StatsRequest,
   type StatsResponse,
+  type WarmQueueStats,
   type TokenChunk,
   type TokenizeRequest,
   type TokenizeResponse,

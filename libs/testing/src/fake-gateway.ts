@@ -1,6 +1,6 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import type { ServerWritableStream } from '@grpc/grpc-js';
-import { FinishReason, type GenerateRequest, type GenerateResponse, GenerateResponseSchema, Inference } from '@mlx-serving/contracts';
+import { FinishReason, type GenerateRequest, type GenerateResponse, GenerateResponseSchema, Inference, type StageEvent, TtftStatsResponseSchema } from '@mlx-serving/contracts';
 import { GrpcServer, type ServiceError, silentLogger } from '@mlx-serving/service-kit';
 
 type Event = NonNullable<MessageInitShape<typeof GenerateResponseSchema>['event']>;
@@ -13,6 +13,9 @@ export class FakeGateway {
   failure: ServiceError | undefined;
   /** After so many tokens it says nothing more. */
   holdAfter = Infinity;
+  /** Prompts that were put on the allowlist. */
+  readonly allowed: string[] = [];
+  stages: readonly Pick<StageEvent, 'name' | 'atMs' | 'promptHash' | 'confidence'>[] = [];
   cancelled = 0;
   port = 0;
   #server: GrpcServer | undefined;
@@ -24,6 +27,12 @@ export class FakeGateway {
   async start(): Promise<this> {
     this.#server = new GrpcServer(silentLogger).add(Inference, {
       generate: (call) => this.#generate(call),
+      ttftStats: (call) =>
+        void call.write(create(TtftStatsResponseSchema, { enabled: true, workers: 1, warmQueue: { size: 1, maxSize: 100, queued: 8n, warmed: 6n }, speculation: { hits: 3n, misses: 1n, candidates: 2n } })),
+      addToAllowlist: ({ input }) => {
+        this.allowed.push(String(input.value));
+        return Promise.resolve({ workers: 1 });
+      },
       listModels: () => Promise.resolve({ models: [{ id: 'tiny', created: 1_700_000_000n }] }),
     });
     this.port = await this.#server.start('127.0.0.1', this.port);
@@ -45,7 +54,7 @@ export class FakeGateway {
     write({ case: 'decision', value: { requestId, variant: 'baseline', variantReason: 'CANARY_DISABLED', enabledFlags: ['warm'], flagsRevision: 12n } });
     for (const [index, text] of this.script.slice(0, this.holdAfter).entries()) write({ case: 'generated', value: { text, tokenIds: [index + 1] } });
     if (this.script.length > this.holdAfter) return;
-    write({ case: 'finished', value: { finishReason: this.finishReason, usage: { promptTokens: 3, completionTokens: this.script.length }, ttftMs: 1.5 } });
+    write({ case: 'finished', value: { finishReason: this.finishReason, usage: { promptTokens: 3, completionTokens: this.script.length }, ttftMs: 1.5, stages: [...this.stages] } });
     call.end();
   }
 }

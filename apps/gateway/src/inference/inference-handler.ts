@@ -2,6 +2,8 @@ import { create } from '@bufbuild/protobuf';
 import { type Handlers, type Inference, SamplingOptionsSchema } from '@mlx-serving/contracts';
 import { ServiceError } from '@mlx-serving/service-kit';
 import type { RuntimeFile } from '@mlx-serving/policy';
+import { createAcceleratorHandlers } from '../accelerator/accelerator-handler.ts';
+import type { AcceleratorService } from '../accelerator/accelerator-service.ts';
 import { errors } from '../errors.ts';
 import type { GenerateService } from '../generation/generate-service.ts';
 import type { GenerationRequest } from '../generation/generation-types.ts';
@@ -13,12 +15,13 @@ import { type GenerateCall, InferenceSink } from './inference-sink.ts';
 export interface InferenceHandlerOptions {
   readonly service: GenerateService;
   readonly models: ModelService;
+  readonly accelerator: AcceleratorService;
   readonly limits: () => RuntimeFile['requests'];
   readonly metrics: GatewayMetrics;
 }
 
 /** The gRPC door: the same way as the HTTP door's, other defaults. */
-export function createInferenceHandlers({ service, models, limits, metrics }: InferenceHandlerOptions): Handlers<typeof Inference> {
+export function createInferenceHandlers({ service, models, accelerator, limits, metrics }: InferenceHandlerOptions): Handlers<typeof Inference> {
   return {
     generate: async (call) => {
       const abort = new AbortController();
@@ -34,6 +37,7 @@ export function createInferenceHandlers({ service, models, limits, metrics }: In
         metrics.requests.inc({ route: 'grpc', status: answered });
       }
     },
+    ...createAcceleratorHandlers(accelerator),
     listModels: async () => ({ models: await models.list() }),
   };
 }

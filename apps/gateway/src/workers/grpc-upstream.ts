@@ -4,6 +4,7 @@ import { Http2Transport } from '../transport/http2-transport.ts';
 import { STREAM_WINDOW_BYTES, type TokenStream, type TokenStreamListener, type TokenStreamOptions } from '../transport/token-transport.ts';
 import { HealthWatch } from './health-watch.ts';
 import type { Upstream } from './upstream.ts';
+import { WorkerAccelerator } from './worker-accelerator.ts';
 
 const LIST_MODELS_LIMIT_MS = 1_000;
 /** The flag that chooses the transport of a request (SPEC T8). */
@@ -11,6 +12,7 @@ const LEAN_FLAG = 'http2_transport';
 
 /** A worker that speaks gRPC: health, control calls and, without the flag, tokens over one channel; with it, tokens over the lean transport. */
 export class GrpcUpstream implements Upstream {
+  readonly accelerator: WorkerAccelerator;
   readonly #client: ServiceClient<typeof Worker>;
   readonly #health: HealthWatch;
   readonly #grpcJs: GrpcJsTransport;
@@ -20,6 +22,7 @@ export class GrpcUpstream implements Upstream {
   constructor(address: string, onChange: (serving: boolean) => void) {
     // A bounded window, so that a stream that is not read cannot fill this process's memory.
     this.#client = createServiceClient(Worker, address, { options: { 'grpc-node.flow_control_window': STREAM_WINDOW_BYTES, 'grpc.use_local_subchannel_pool': 1 } });
+    this.accelerator = new WorkerAccelerator(this.#client);
     this.#grpcJs = new GrpcJsTransport(this.#client.channel);
     this.#lean = new Http2Transport(address);
     this.#health = new HealthWatch(this.#client.channel, (serving) => {

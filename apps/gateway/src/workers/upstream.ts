@@ -1,9 +1,12 @@
 import type { ModelInfo, WorkerGenerateRequest } from '@mlx-serving/contracts';
+import type { WorkerAccelerator } from './worker-accelerator.ts';
 import type { TokenStream, TokenStreamListener, TokenStreamOptions } from '../transport/token-transport.ts';
 
 /** One server that generates, of whatever kind: whether it serves, what it has, and how its tokens come. */
 export interface Upstream {
   readonly serving: boolean;
+  /** Absent where there is none. */
+  readonly accelerator?: WorkerAccelerator;
   start(): void;
   stop(): void;
   open(request: WorkerGenerateRequest, listener: TokenStreamListener, options?: TokenStreamOptions): TokenStream;

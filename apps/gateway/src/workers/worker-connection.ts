@@ -4,6 +4,7 @@ import type { Logger } from '@mlx-serving/service-kit';
 import type { TokenStream, TokenStreamListener, TokenStreamOptions } from '../transport/token-transport.ts';
 import { GrpcUpstream } from './grpc-upstream.ts';
 import type { Upstream } from './upstream.ts';
+import type { WorkerAccelerator } from './worker-accelerator.ts';
 
 /** One worker: its server, whether it serves, and how many requests it has from this gateway. */
 export class WorkerConnection {
@@ -22,6 +23,11 @@ export class WorkerConnection {
 
   get serving(): boolean {
     return this.#upstream.serving;
+  }
+
+  /** Its TTFT accelerator, where it has one. */
+  get accelerator(): WorkerAccelerator | undefined {
+    return this.#upstream.accelerator;
   }
 
   get outstanding(): number {

@@ -4,14 +4,125 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { PrefixCacheStats, Priority, SpeculationStats, StageEvent, TtftHint, WarmQueueStats } from "./worker_pb.js";
 import type { Conversation, FinishReason, SamplingOptions, Token, ToolCall, Usage } from "./generation_pb.js";
-import type { Priority, StageEvent, TtftHint } from "./worker_pb.js";
 import type { Decision } from "./decision_pb.js";
 
 /**
  * Describes the file mlx_serving/v1/inference.proto.
  */
 export declare const file_mlx_serving_v1_inference: GenFile;
+
+/**
+ * @generated from message mlx_serving.v1.TtftStatsRequest
+ */
+export declare type TtftStatsRequest = Message<"mlx_serving.v1.TtftStatsRequest"> & {
+  /**
+   * Default 1000, least 100.
+   *
+   * @generated from field: uint32 interval_ms = 1;
+   */
+  intervalMs: number;
+};
+
+/**
+ * Describes the message mlx_serving.v1.TtftStatsRequest.
+ * Use `create(TtftStatsRequestSchema)` to create a new message.
+ */
+export declare const TtftStatsRequestSchema: GenMessage<TtftStatsRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.TtftStatsResponse
+ */
+export declare type TtftStatsResponse = Message<"mlx_serving.v1.TtftStatsResponse"> & {
+  /**
+   * Whether a worker serves that may use the stages.
+   *
+   * @generated from field: bool enabled = 1;
+   */
+  enabled: boolean;
+
+  /**
+   * @generated from field: mlx_serving.v1.WarmQueueStats warm_queue = 2;
+   */
+  warmQueue?: WarmQueueStats | undefined;
+
+  /**
+   * @generated from field: mlx_serving.v1.SpeculationStats speculation = 3;
+   */
+  speculation?: SpeculationStats | undefined;
+
+  /**
+   * @generated from field: mlx_serving.v1.PrefixCacheStats prefix_cache = 4;
+   */
+  prefixCache?: PrefixCacheStats | undefined;
+
+  /**
+   * How many workers these are the sums of.
+   *
+   * @generated from field: uint32 workers = 5;
+   */
+  workers: number;
+};
+
+/**
+ * Describes the message mlx_serving.v1.TtftStatsResponse.
+ * Use `create(TtftStatsResponseSchema)` to create a new message.
+ */
+export declare const TtftStatsResponseSchema: GenMessage<TtftStatsResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.AddToAllowlistRequest
+ */
+export declare type AddToAllowlistRequest = Message<"mlx_serving.v1.AddToAllowlistRequest"> & {
+  /**
+   * Empty: the default model.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * @generated from oneof mlx_serving.v1.AddToAllowlistRequest.input
+   */
+  input: {
+    /**
+     * @generated from field: string prompt = 2;
+     */
+    value: string;
+    case: "prompt";
+  } | {
+    /**
+     * @generated from field: mlx_serving.v1.Conversation conversation = 3;
+     */
+    value: Conversation;
+    case: "conversation";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message mlx_serving.v1.AddToAllowlistRequest.
+ * Use `create(AddToAllowlistRequestSchema)` to create a new message.
+ */
+export declare const AddToAllowlistRequestSchema: GenMessage<AddToAllowlistRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.AddToAllowlistResponse
+ */
+export declare type AddToAllowlistResponse = Message<"mlx_serving.v1.AddToAllowlistResponse"> & {
+  /**
+   * Workers that have taken it.
+   *
+   * @generated from field: uint32 workers = 1;
+   */
+  workers: number;
+};
+
+/**
+ * Describes the message mlx_serving.v1.AddToAllowlistResponse.
+ * Use `create(AddToAllowlistResponseSchema)` to create a new message.
+ */
+export declare const AddToAllowlistResponseSchema: GenMessage<AddToAllowlistResponse>;
 
 /**
  * @generated from message mlx_serving.v1.GenerateRequest
@@ -272,6 +383,26 @@ export declare const Inference: GenService<{
     methodKind: "unary";
     input: typeof ListModelsRequestSchema;
     output: typeof ListModelsResponseSchema;
+  },
+  /**
+   * The TTFT accelerator of all serving workers together: one message at once, then one per interval until the caller cancels.
+   *
+   * @generated from rpc mlx_serving.v1.Inference.TtftStats
+   */
+  ttftStats: {
+    methodKind: "server_streaming";
+    input: typeof TtftStatsRequestSchema;
+    output: typeof TtftStatsResponseSchema;
+  },
+  /**
+   * Puts a prompt on the allowlist of speculation, at every worker that serves.
+   *
+   * @generated from rpc mlx_serving.v1.Inference.AddToAllowlist
+   */
+  addToAllowlist: {
+    methodKind: "unary";
+    input: typeof AddToAllowlistRequestSchema;
+    output: typeof AddToAllowlistResponseSchema;
   },
 }>;
 

@@ -11,56 +11,84 @@ import { file_mlx_serving_v1_worker } from "./worker_pb.js";
  * Describes the file mlx_serving/v1/inference.proto.
  */
 export const file_mlx_serving_v1_inference = /*@__PURE__*/
-  fileDesc("Ch5tbHhfc2VydmluZy92MS9pbmZlcmVuY2UucHJvdG8SDm1seF9zZXJ2aW5nLnYxIqsCCg9HZW5lcmF0ZVJlcXVlc3QSDQoFbW9kZWwYASABKAkSEAoGcHJvbXB0GAIgASgJSAASNAoMY29udmVyc2F0aW9uGAMgASgLMhwubWx4X3NlcnZpbmcudjEuQ29udmVyc2F0aW9uSAASMQoIc2FtcGxpbmcYBCABKAsyHy5tbHhfc2VydmluZy52MS5TYW1wbGluZ09wdGlvbnMSDAoEdXNlchgFIAEoCRIJCgFuGAYgASgNEhMKC3Rvb2xfY2hvaWNlGAcgASgJEioKCHByaW9yaXR5GAggASgOMhgubWx4X3NlcnZpbmcudjEuUHJpb3JpdHkSKwoJdHRmdF9oaW50GAkgASgLMhgubWx4X3NlcnZpbmcudjEuVHRmdEhpbnRCBwoFaW5wdXQiswEKEEdlbmVyYXRlUmVzcG9uc2USLAoIZGVjaXNpb24YASABKAsyGC5tbHhfc2VydmluZy52MS5EZWNpc2lvbkgAEjIKCWdlbmVyYXRlZBgCIAEoCzIdLm1seF9zZXJ2aW5nLnYxLkdlbmVyYXRlZFRleHRIABI0CghmaW5pc2hlZBgDIAEoCzIgLm1seF9zZXJ2aW5nLnYxLkdlbmVyYXRlRmluaXNoZWRIAEIHCgVldmVudCJmCg1HZW5lcmF0ZWRUZXh0EgwKBHRleHQYASABKAkSEQoJdG9rZW5faWRzGAIgAygNEg0KBWluZGV4GAMgASgNEiUKBnRva2VucxgEIAMoCzIVLm1seF9zZXJ2aW5nLnYxLlRva2VuIucBChBHZW5lcmF0ZUZpbmlzaGVkEjMKDWZpbmlzaF9yZWFzb24YASABKA4yHC5tbHhfc2VydmluZy52MS5GaW5pc2hSZWFzb24SJAoFdXNhZ2UYAiABKAsyFS5tbHhfc2VydmluZy52MS5Vc2FnZRIPCgd0dGZ0X21zGAMgASgBEg0KBWluZGV4GAQgASgNEiwKCnRvb2xfY2FsbHMYBSADKAsyGC5tbHhfc2VydmluZy52MS5Ub29sQ2FsbBIqCgZzdGFnZXMYBiADKAsyGi5tbHhfc2VydmluZy52MS5TdGFnZUV2ZW50IhMKEUxpc3RNb2RlbHNSZXF1ZXN0IkEKEkxpc3RNb2RlbHNSZXNwb25zZRIrCgZtb2RlbHMYASADKAsyGy5tbHhfc2VydmluZy52MS5TZXJ2ZWRNb2RlbCIqCgtTZXJ2ZWRNb2RlbBIKCgJpZBgBIAEoCRIPCgdjcmVhdGVkGAIgASgDMrEBCglJbmZlcmVuY2USTwoIR2VuZXJhdGUSHy5tbHhfc2VydmluZy52MS5HZW5lcmF0ZVJlcXVlc3QaIC5tbHhfc2VydmluZy52MS5HZW5lcmF0ZVJlc3BvbnNlMAESUwoKTGlzdE1vZGVscxIhLm1seF9zZXJ2aW5nLnYxLkxpc3RNb2RlbHNSZXF1ZXN0GiIubWx4X3NlcnZpbmcudjEuTGlzdE1vZGVsc1Jlc3BvbnNlYgZwcm90bzM", [file_mlx_serving_v1_decision, file_mlx_serving_v1_generation, file_mlx_serving_v1_worker]);
+  fileDesc("Ch5tbHhfc2VydmluZy92MS9pbmZlcmVuY2UucHJvdG8SDm1seF9zZXJ2aW5nLnYxIicKEFR0ZnRTdGF0c1JlcXVlc3QSEwoLaW50ZXJ2YWxfbXMYASABKA0i2AEKEVR0ZnRTdGF0c1Jlc3BvbnNlEg8KB2VuYWJsZWQYASABKAgSMgoKd2FybV9xdWV1ZRgCIAEoCzIeLm1seF9zZXJ2aW5nLnYxLldhcm1RdWV1ZVN0YXRzEjUKC3NwZWN1bGF0aW9uGAMgASgLMiAubWx4X3NlcnZpbmcudjEuU3BlY3VsYXRpb25TdGF0cxI2CgxwcmVmaXhfY2FjaGUYBCABKAsyIC5tbHhfc2VydmluZy52MS5QcmVmaXhDYWNoZVN0YXRzEg8KB3dvcmtlcnMYBSABKA0idwoVQWRkVG9BbGxvd2xpc3RSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEhAKBnByb21wdBgCIAEoCUgAEjQKDGNvbnZlcnNhdGlvbhgDIAEoCzIcLm1seF9zZXJ2aW5nLnYxLkNvbnZlcnNhdGlvbkgAQgcKBWlucHV0IikKFkFkZFRvQWxsb3dsaXN0UmVzcG9uc2USDwoHd29ya2VycxgBIAEoDSKrAgoPR2VuZXJhdGVSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEhAKBnByb21wdBgCIAEoCUgAEjQKDGNvbnZlcnNhdGlvbhgDIAEoCzIcLm1seF9zZXJ2aW5nLnYxLkNvbnZlcnNhdGlvbkgAEjEKCHNhbXBsaW5nGAQgASgLMh8ubWx4X3NlcnZpbmcudjEuU2FtcGxpbmdPcHRpb25zEgwKBHVzZXIYBSABKAkSCQoBbhgGIAEoDRITCgt0b29sX2Nob2ljZRgHIAEoCRIqCghwcmlvcml0eRgIIAEoDjIYLm1seF9zZXJ2aW5nLnYxLlByaW9yaXR5EisKCXR0ZnRfaGludBgJIAEoCzIYLm1seF9zZXJ2aW5nLnYxLlR0ZnRIaW50QgcKBWlucHV0IrMBChBHZW5lcmF0ZVJlc3BvbnNlEiwKCGRlY2lzaW9uGAEgASgLMhgubWx4X3NlcnZpbmcudjEuRGVjaXNpb25IABIyCglnZW5lcmF0ZWQYAiABKAsyHS5tbHhfc2VydmluZy52MS5HZW5lcmF0ZWRUZXh0SAASNAoIZmluaXNoZWQYAyABKAsyIC5tbHhfc2VydmluZy52MS5HZW5lcmF0ZUZpbmlzaGVkSABCBwoFZXZlbnQiZgoNR2VuZXJhdGVkVGV4dBIMCgR0ZXh0GAEgASgJEhEKCXRva2VuX2lkcxgCIAMoDRINCgVpbmRleBgDIAEoDRIlCgZ0b2tlbnMYBCADKAsyFS5tbHhfc2VydmluZy52MS5Ub2tlbiLnAQoQR2VuZXJhdGVGaW5pc2hlZBIzCg1maW5pc2hfcmVhc29uGAEgASgOMhwubWx4X3NlcnZpbmcudjEuRmluaXNoUmVhc29uEiQKBXVzYWdlGAIgASgLMhUubWx4X3NlcnZpbmcudjEuVXNhZ2USDwoHdHRmdF9tcxgDIAEoARINCgVpbmRleBgEIAEoDRIsCgp0b29sX2NhbGxzGAUgAygLMhgubWx4X3NlcnZpbmcudjEuVG9vbENhbGwSKgoGc3RhZ2VzGAYgAygLMhoubWx4X3NlcnZpbmcudjEuU3RhZ2VFdmVudCITChFMaXN0TW9kZWxzUmVxdWVzdCJBChJMaXN0TW9kZWxzUmVzcG9uc2USKwoGbW9kZWxzGAEgAygLMhsubWx4X3NlcnZpbmcudjEuU2VydmVkTW9kZWwiKgoLU2VydmVkTW9kZWwSCgoCaWQYASABKAkSDwoHY3JlYXRlZBgCIAEoAzLmAgoJSW5mZXJlbmNlEk8KCEdlbmVyYXRlEh8ubWx4X3NlcnZpbmcudjEuR2VuZXJhdGVSZXF1ZXN0GiAubWx4X3NlcnZpbmcudjEuR2VuZXJhdGVSZXNwb25zZTABElMKCkxpc3RNb2RlbHMSIS5tbHhfc2VydmluZy52MS5MaXN0TW9kZWxzUmVxdWVzdBoiLm1seF9zZXJ2aW5nLnYxLkxpc3RNb2RlbHNSZXNwb25zZRJSCglUdGZ0U3RhdHMSIC5tbHhfc2VydmluZy52MS5UdGZ0U3RhdHNSZXF1ZXN0GiEubWx4X3NlcnZpbmcudjEuVHRmdFN0YXRzUmVzcG9uc2UwARJfCg5BZGRUb0FsbG93bGlzdBIlLm1seF9zZXJ2aW5nLnYxLkFkZFRvQWxsb3dsaXN0UmVxdWVzdBomLm1seF9zZXJ2aW5nLnYxLkFkZFRvQWxsb3dsaXN0UmVzcG9uc2ViBnByb3RvMw", [file_mlx_serving_v1_decision, file_mlx_serving_v1_generation, file_mlx_serving_v1_worker]);
+
+/**
+ * Describes the message mlx_serving.v1.TtftStatsRequest.
+ * Use `create(TtftStatsRequestSchema)` to create a new message.
+ */
+export const TtftStatsRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_inference, 0);
+
+/**
+ * Describes the message mlx_serving.v1.TtftStatsResponse.
+ * Use `create(TtftStatsResponseSchema)` to create a new message.
+ */
+export const TtftStatsResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_inference, 1);
+
+/**
+ * Describes the message mlx_serving.v1.AddToAllowlistRequest.
+ * Use `create(AddToAllowlistRequestSchema)` to create a new message.
+ */
+export const AddToAllowlistRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_inference, 2);
+
+/**
+ * Describes the message mlx_serving.v1.AddToAllowlistResponse.
+ * Use `create(AddToAllowlistResponseSchema)` to create a new message.
+ */
+export const AddToAllowlistResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_inference, 3);
 
 /**
  * Describes the message mlx_serving.v1.GenerateRequest.
  * Use `create(GenerateRequestSchema)` to create a new message.
  */
 export const GenerateRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_inference, 0);
+  messageDesc(file_mlx_serving_v1_inference, 4);
 
 /**
  * Describes the message mlx_serving.v1.GenerateResponse.
  * Use `create(GenerateResponseSchema)` to create a new message.
  */
 export const GenerateResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_inference, 1);
+  messageDesc(file_mlx_serving_v1_inference, 5);
 
 /**
  * Describes the message mlx_serving.v1.GeneratedText.
  * Use `create(GeneratedTextSchema)` to create a new message.
  */
 export const GeneratedTextSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_inference, 2);
+  messageDesc(file_mlx_serving_v1_inference, 6);
 
 /**
  * Describes the message mlx_serving.v1.GenerateFinished.
  * Use `create(GenerateFinishedSchema)` to create a new message.
  */
 export const GenerateFinishedSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_inference, 3);
+  messageDesc(file_mlx_serving_v1_inference, 7);
 
 /**
  * Describes the message mlx_serving.v1.ListModelsRequest.
  * Use `create(ListModelsRequestSchema)` to create a new message.
  */
 export const ListModelsRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_inference, 4);
+  messageDesc(file_mlx_serving_v1_inference, 8);
 
 /**
  * Describes the message mlx_serving.v1.ListModelsResponse.
  * Use `create(ListModelsResponseSchema)` to create a new message.
  */
 export const ListModelsResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_inference, 5);
+  messageDesc(file_mlx_serving_v1_inference, 9);
 
 /**
  * Describes the message mlx_serving.v1.ServedModel.
  * Use `create(ServedModelSchema)` to create a new message.
  */
 export const ServedModelSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_inference, 6);
+  messageDesc(file_mlx_serving_v1_inference, 10);
 
 /**
  * The gateway's gRPC door, with the same powers as its OpenAI-compatible HTTP door.

@@ -1,0 +1,29 @@
+import { create } from '@bufbuild/protobuf';
+import { type Handlers, type Inference, TtftStatsResponseSchema } from '@mlx-serving/contracts';
+import { errors } from '../errors.ts';
+import type { AcceleratorService } from './accelerator-service.ts';
+
+const DEFAULT_INTERVAL_MS = 1_000;
+const LEAST_INTERVAL_MS = 100;
+
+/** The accelerator's part of the gRPC door. */
+export function createAcceleratorHandlers(service: AcceleratorService): Pick<Handlers<typeof Inference>, 'ttftStats' | 'addToAllowlist'> {
+  return {
+    ttftStats: async (call) => {
+      const interval = Math.max(LEAST_INTERVAL_MS, call.request.intervalMs || DEFAULT_INTERVAL_MS);
+      let timer: NodeJS.Timeout | undefined;
+      const write = async (): Promise<void> => {
+        const stats = await service.stats();
+        if (call.cancelled) return;
+        call.write(create(TtftStatsResponseSchema, stats));
+        timer = setTimeout(() => void write(), interval);
+      };
+      call.once('cancelled', () => clearTimeout(timer));
+      await write();
+    },
+    addToAllowlist: async (request) => {
+      if (request.input.case === undefined) throw errors.INVALID_REQUEST({ message: 'Send a prompt or a conversation.' }, { param: 'input' });
+      return { workers: await service.allow(request) };
+    },
+  };
+}
