@@ -30,7 +30,7 @@ export class FakeGateway {
       ttftStats: (call) =>
         void call.write(create(TtftStatsResponseSchema, { enabled: true, workers: 1, warmQueue: { size: 1, maxSize: 100, queued: 8n, warmed: 6n }, speculation: { hits: 3n, misses: 1n, candidates: 2n } })),
       addToAllowlist: ({ input }) => {
-        this.allowed.push(String(input.value));
+        if (input.case === 'prompt') this.allowed.push(input.value);
         return Promise.resolve({ workers: 1 });
       },
       listModels: () => Promise.resolve({ models: [{ id: 'tiny', created: 1_700_000_000n }] }),

@@ -2,6 +2,8 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import type { ServerWritableStream } from '@grpc/grpc-js';
 import {
   FinishReason,
+  SpeculationStatsSchema,
+  WarmQueueStatsSchema,
   Worker,
   type WorkerGenerateRequest,
   type WorkerGenerateResponse,
@@ -78,6 +80,8 @@ export class FakeWorker {
   readonly generations: FakeGeneration[] = [];
   /** Requests that were announced with Prepare. */
   readonly prepared: string[] = [];
+  /** Prompts that were put on the allowlist. */
+  readonly allowed: string[] = [];
   models: string[];
   script: readonly string[] | undefined;
   port = 0;
@@ -104,7 +108,10 @@ export class FakeWorker {
       unloadModel: unused,
       pinModel: unused,
       prepareKv: unused,
-      allowSpeculation: unused,
+      allowSpeculation: ({ input }) => {
+        if (input.case === 'prompt') this.allowed.push(input.value);
+        return Promise.resolve({ allowlisted: BigInt(this.allowed.length) });
+      },
       prepare: ({ requestId }) => {
         this.prepared.push(requestId);
         return Promise.resolve({ warming: true, promptTokens: 3, ttlMs: 800 });
@@ -158,5 +165,7 @@ const noStats = {
   heartbeatAgeMs: 0,
   draining: false,
   acceleratorEnabled: true,
+  warmQueue: create(WarmQueueStatsSchema, { size: 1, maxSize: 100, queued: 8n, warmed: 6n }),
+  speculation: create(SpeculationStatsSchema, { hits: 3n, misses: 1n, candidates: 2n }),
   pid: 1,
 } as const;

@@ -44,7 +44,7 @@ export function createInferenceHandlers({ service, models, accelerator, limits, 
 
 /** @throws INVALID_REQUEST when there is no input or too much of it */
 function toGeneration(call: GenerateCall, { max_messages }: RuntimeFile['requests']): GenerationRequest {
-  const { model, input, sampling = create(SamplingOptionsSchema), user } = call.request;
+  const { model, input, sampling = create(SamplingOptionsSchema), user, ttftHint } = call.request;
   if (input.case === undefined) throw errors.INVALID_REQUEST({ message: 'Send a prompt or a conversation.' }, { param: 'input' });
   if (input.case === 'conversation' && input.value.messages.length > max_messages) {
     throw errors.INVALID_REQUEST({ message: `The conversation has more than ${max_messages} messages.` }, { param: 'conversation' });
@@ -60,5 +60,6 @@ function toGeneration(call: GenerateCall, { max_messages }: RuntimeFile['request
     user: user || readUserHeader({ 'x-user-id': header('x-user-id') }),
     header,
     arrivedAt: performance.now(),
+    ...(ttftHint ? { ttftHint } : {}),
   };
 }

@@ -28,8 +28,8 @@ export class InferenceSink implements GenerationSink {
     this.#call.once('drain', () => flow.resume());
   }
 
-  finished({ finishReason, promptTokens, completionTokens, ttftMs }: GenerationResult): void {
-    this.#write({ case: 'finished', value: { finishReason, usage: { promptTokens, completionTokens }, ttftMs: ttftMs ?? 0 } });
+  finished({ finishReason, promptTokens, completionTokens, ttftMs, stages }: GenerationResult): void {
+    this.#write({ case: 'finished', value: { finishReason, usage: { promptTokens, completionTokens }, ttftMs: ttftMs ?? 0, stages: [...stages] } });
     this.#call.end();
   }
 
