@@ -31,7 +31,7 @@ export function createServer(logger: Logger, options: ServerOptions): GrpcServer
   return new GrpcServer(logger).add(Flags, {
     ...createFlagsHandlers(options),
     ...createSegmentsHandlers(options.segments, options.imports),
-    ...createAuditHandlers(options.audit, options.environment),
+    ...createAuditHandlers(options.audit, options.live, options.environment),
     ...createStoreHandlers(options),
     ...createTokenHandlers(options.tokens),
     ...createApprovalHandlers(options),

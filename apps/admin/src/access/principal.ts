@@ -23,7 +23,7 @@ export function principalOf(request: FastifyRequest): Principal | undefined {
 /** Paths that only an admin may write to, besides deletions. */
 const ADMIN_ONLY = /^\/admin\/(tokens|store|import)(\/|$)/;
 /** Paths that change nothing although they are posted to. */
-const ONLY_ASKS = /^\/admin\/flags\/:name\/preview$/;
+const ONLY_ASKS = /^\/admin\/flags\/:name\/(preview|explain)$/;
 
 /** What a request needs: reading is for everybody, deletions, tokens, imports and the store are for admins (SPEC F23). */
 export function roleFor(method: string, route: string): Role {

@@ -12,12 +12,13 @@ type Named = { Params: { name: string } };
 type Moment = { case: 'revision'; value: bigint } | { case: 'atMs'; value: bigint };
 
 const past = z.object({ revision: z.string().optional(), at: z.string().optional(), key: z.string().optional(), attributes: z.string().default('') });
+const explained = z.strictObject({ key: z.string().optional(), attributes: z.record(z.string(), z.unknown()).default({}), revision: z.string().optional(), at: z.string().optional() });
 const range = z.object({ from: z.string(), to: z.string().optional() });
 
 /** Routes that look at flags as they are and as they were: at a revision or a time, the history of one, and what changed between two. */
 export function addHistoryRoutes(server: FastifyInstance, flags: ServiceClient<typeof Flags>): void {
-  const at = (moment: Moment, name: string, context: { key?: string; attributesJson?: string } = {}): Promise<GetFlagsAtResponse> =>
-    callService('flags', () => flags.getFlagsAt({ moment, name, ...context }));
+  const at = (moment: Moment | undefined, name: string, context: { key?: string; attributesJson?: string } = {}): Promise<GetFlagsAtResponse> =>
+    callService('flags', () => flags.getFlagsAt({ ...(moment ? { moment } : {}), name, ...context }));
 
   server.get<Named>('/admin/flags/:name', async (request, reply) => {
     const { name } = request.params;
@@ -29,6 +30,14 @@ export function addHistoryRoutes(server: FastifyInstance, flags: ServiceClient<t
     }
     const { snapshot, enabled, reason } = await at(moment, name, { attributesJson: attributes, ...(key === undefined ? {} : { key }) });
     return { ...flagJson(snapshot!.flags[0]!), evaluation: { enabled, reason, emergency: snapshot?.emergency?.killSwitch ?? false } };
+  });
+
+  server.post<Named>('/admin/flags/:name/explain', async ({ params, body }) => {
+    const { key, attributes, revision, at: time } = readBody(explained, body);
+    const context = { attributesJson: JSON.stringify(attributes), ...(key === undefined ? {} : { key }) };
+    const { enabled, reason, standardReason, variant, steps, snapshot } = await at(momentOf(revision ?? time), params.name, context);
+    const way = steps.map(({ check, detail }) => ({ check, detail }));
+    return { flag: params.name, enabled, reason, standard_reason: standardReason, variant: variant || null, revision: Number(snapshot?.revision ?? 0n), steps: way };
   });
 
   server.get<Named>('/admin/flags/:name/history', async ({ params, query }) => {

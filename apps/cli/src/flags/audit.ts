@@ -1,5 +1,5 @@
 import type { Command } from '../command.ts';
-import { type Changed, pathOf, reason, tell, wanted } from './change.ts';
+import { type Changed, pathOf, readObject, reason, tell, wanted } from './change.ts';
 
 interface Entry {
   readonly revision: number;
@@ -8,6 +8,13 @@ interface Entry {
   readonly reason: string;
   readonly action: string;
   readonly flag: string;
+}
+
+interface Explained {
+  readonly enabled: boolean;
+  readonly reason: string;
+  readonly variant: string | null;
+  readonly steps: readonly { check: string; detail: string }[];
 }
 
 export const audit: Command = {
@@ -47,5 +54,17 @@ export const revert: Command = {
   run: async (context) => {
     const body = { revision: Number(wanted(context, 1, 'a revision')), ...(typeof context.values['reason'] === 'string' ? { reason: context.values['reason'] } : {}) };
     return tell(context.write, await context.api.admin<Changed>('POST', `${pathOf(wanted(context, 0, 'the name of a flag'))}/revert`, body));
+  },
+};
+
+export const explain: Command = {
+  help: 'NAME: how a flag answers, step by step: --key KEY, --attributes JSON; --revision N or --at TIME as it was',
+  options: { key: { type: 'string' }, attributes: { type: 'string' }, revision: { type: 'string' }, at: { type: 'string' } },
+  run: async (context) => {
+    const { attributes, ...asked } = context.values;
+    const body = { ...asked, ...(typeof attributes === 'string' ? { attributes: readObject(attributes) } : {}) };
+    const answer = await context.api.admin<Explained>('POST', `${pathOf(wanted(context, 0, 'the name of a flag'))}/explain`, body);
+    for (const { check, detail } of answer.steps) context.write(`${check.padEnd(14)} ${detail}`);
+    context.write(`${answer.enabled ? 'on' : 'off'}: ${answer.reason}${answer.variant === null ? '' : `, variant ${answer.variant}`}`);
   },
 };

@@ -14,8 +14,18 @@ export interface PastFlag {
   readonly kill: KillRecord | undefined;
 }
 
+/** Everything that decides at one moment. */
+export interface FlagsOfMoment {
+  readonly revision: bigint;
+  /** Unix time in milliseconds. */
+  readonly atMs: number;
+  readonly flags: readonly PastFlag[];
+  readonly segments: readonly LiveSegment[];
+  readonly emergency: EmergencyRecord;
+}
+
 /** The flags as they were, made by following the audit trail from its beginning. */
-export class PastState {
+export class PastState implements FlagsOfMoment {
   readonly #texts = new Map<string, { text: string; revision: bigint }>();
   readonly #kills = new Map<string, { kill: KillRecord; revision: bigint }>();
   readonly #segments = new Map<string, LiveSegment>();

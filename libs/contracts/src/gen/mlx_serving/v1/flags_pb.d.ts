@@ -1412,6 +1412,8 @@ export declare const VerifyAuditResponseSchema: GenMessage<VerifyAuditResponse>;
  */
 export declare type GetFlagsAtRequest = Message<"mlx_serving.v1.GetFlagsAtRequest"> & {
   /**
+   * Without one: now.
+   *
    * @generated from oneof mlx_serving.v1.GetFlagsAtRequest.moment
    */
   moment: {
@@ -1478,6 +1480,27 @@ export declare type GetFlagsAtResponse = Message<"mlx_serving.v1.GetFlagsAtRespo
    * @generated from field: string reason = 3;
    */
   reason: string;
+
+  /**
+   * The reason in OpenFeature's terms.
+   *
+   * @generated from field: string standard_reason = 4;
+   */
+  standardReason: string;
+
+  /**
+   * The variant of the key; empty for a flag that is off or has none.
+   *
+   * @generated from field: string variant = 5;
+   */
+  variant: string;
+
+  /**
+   * What was looked at on the way to the answer; the last step decided.
+   *
+   * @generated from field: repeated mlx_serving.v1.ExplanationStep steps = 6;
+   */
+  steps: ExplanationStep[];
 };
 
 /**
@@ -1485,6 +1508,31 @@ export declare type GetFlagsAtResponse = Message<"mlx_serving.v1.GetFlagsAtRespo
  * Use `create(GetFlagsAtResponseSchema)` to create a new message.
  */
 export declare const GetFlagsAtResponseSchema: GenMessage<GetFlagsAtResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.ExplanationStep
+ */
+export declare type ExplanationStep = Message<"mlx_serving.v1.ExplanationStep"> & {
+  /**
+   * emergency, kill, enabled, parent, requires, blacklist, whitelist, whitelistOnly, segments, rule, rollout or variant.
+   *
+   * @generated from field: string check = 1;
+   */
+  check: string;
+
+  /**
+   * What was compared with what, and how it came out.
+   *
+   * @generated from field: string detail = 2;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.ExplanationStep.
+ * Use `create(ExplanationStepSchema)` to create a new message.
+ */
+export declare const ExplanationStepSchema: GenMessage<ExplanationStep>;
 
 /**
  * @generated from message mlx_serving.v1.GetStoreStateRequest
@@ -2460,7 +2508,7 @@ export declare const Flags: GenService<{
     output: typeof VerifyAuditResponseSchema;
   },
   /**
-   * The flags as they were at a revision or a time, and how one of them answered then.
+   * The flags as they are, or were at a revision or a time, and how one of them answers, with the way to its answer.
    *
    * @generated from rpc mlx_serving.v1.Flags.GetFlagsAt
    */
