@@ -60,9 +60,9 @@ export async function admin<T = Record<string, unknown>>(stack: Stack, method: s
 }
 
 /** Runs a command to its end. @throws Error when it fails */
-export async function output(command: readonly string[], input = ''): Promise<string> {
+export async function output(command: readonly string[], input = '', env: NodeJS.ProcessEnv = {}): Promise<string> {
   const [program = '', ...args] = command;
-  const child = spawn(program, args, { cwd: root, stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = spawn(program, args, { cwd: root, env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
   let stdout = '';
   let stderr = '';
   child.stdout.on('data', (text: Buffer) => (stdout += text.toString()));

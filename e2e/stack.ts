@@ -17,6 +17,8 @@ export interface StackOptions {
   readonly canary?: boolean;
   /** Default: a copy of the checkout's, so that a test may edit it. */
   readonly config?: string;
+  /** Variables besides the process's own. */
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 const launchers = new Set<Launcher>();
@@ -84,7 +86,7 @@ export class Stack {
     const config = options.config ?? copyOfConfig();
     const offset = options.offset ?? (await freeOffset());
     const args = ['--json', '--state', options.state ?? temporaryFolder(), '--port-offset', String(offset), ...(options.canary ? ['--canary'] : [])];
-    const launcher = new Launcher(args, { MLX_SERVING_CONFIG_DIR: config, MODEL: 'tiny' });
+    const launcher = new Launcher(args, { MLX_SERVING_CONFIG_DIR: config, MODEL: 'tiny', ...options.env });
     return new Stack(launcher, await launcher.ready(), config, offset);
   }
 

@@ -158,7 +158,7 @@ function createFeatures(config: FlagsConfig, core: ReturnType<typeof createCore>
     imports: new ImportService(live, service, segments),
     tokens: new TokenService(live, writer),
     impact: new ImpactService(live, replicas, writer),
-    stale: new StaleService(store, live, audit),
+    stale: new StaleService(store, live),
     driver: new RolloutDriver({ id, store, live, flags: service, rollouts, tickMs: config.rolloutTickMs, guard: () => guard.check(), logger }),
     guard,
   };

@@ -45,7 +45,7 @@ describe('F14: the flag service without Redis', () => {
     await flags.redis.connect();
     expect(Object.keys(await flags.redis.hgetall('feature_flags:kills'))).toEqual(['alpha']);
     expect(await flags.client.verifyAudit({})).toMatchObject({ intact: true });
-    expect(journal()).toBe('');
+    await until(async () => journal() === '');
     expect((await flags.client.killFlag({ name: 'beta', ...who })).propagation?.durable).toBe(true);
     expect((await gateway.deltaOf('beta', gateway.deltas.length - 2)).changed[0]?.kill).toBeDefined();
   });

@@ -17,5 +17,5 @@ export { WorkerWatch, type WorkerWatchOptions } from './links/worker-watch.ts';
 export { createLogger, type Logger, silentLogger } from './logger.ts';
 export { createMetrics, type MetricEntry, type Metrics, type MetricsTable } from './metrics.ts';
 export { answerOperations, type Health, OperationsServer, readiness, type ReadinessCheck, sendJson } from './operations-server.ts';
-export { createRedis } from './redis.ts';
+export { COMMAND_TIMEOUT_MS, createRedis } from './redis.ts';
 export { type App, run, type Service } from './run.ts';

@@ -2,7 +2,7 @@ import { Redis } from 'ioredis';
 import type { Logger } from './logger.ts';
 
 /** Longest wait for one command. Without it ioredis waits for ever on a silent server (measured: still pending after 15 s). */
-const COMMAND_TIMEOUT_MS = 250;
+export const COMMAND_TIMEOUT_MS = 250;
 
 /**
  * A Redis client that fails fast and reconnects with a jittered backoff of 50 ms to 2 s.

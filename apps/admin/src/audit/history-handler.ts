@@ -49,7 +49,7 @@ export function addHistoryRoutes(server: FastifyInstance, flags: ServiceClient<t
 
   server.get('/admin/diff', async (request) => {
     const { from, to } = readBody(range, request.query);
-    const [first, second] = [await at(momentOf(from)!, ''), to === undefined ? await callService('flags', () => flags.listFlags({})) : await at(momentOf(to)!, '')];
+    const [first, second] = [await at(momentOf(from), ''), to === undefined ? await callService('flags', () => flags.listFlags({})) : await at(momentOf(to), '')];
     return { from: Number(first.snapshot?.revision ?? 0n), to: Number(second.snapshot?.revision ?? 0n), flags: difference(first.snapshot?.flags ?? [], second.snapshot?.flags ?? []) };
   });
 }

@@ -85,18 +85,6 @@ export class AuditService {
     return { entries, headHash: previousHash, problems };
   }
 
-  /** When each flag was last changed, Unix time in milliseconds. */
-  async lastChanges(): Promise<Map<string, number>> {
-    const changes = new Map<string, number>();
-    for await (const batch of this.#store.auditTrail()) {
-      for (const stored of batch) {
-        const entry = readEntry(stored);
-        if (entry && !entry.action.includes('.')) changes.set(entry.flag, entry.atMs);
-      }
-    }
-    return changes;
-  }
-
   /** The flags at a moment: after the last change that was not later. */
   async at(moment: Moment): Promise<PastState> {
     const past = new PastState();

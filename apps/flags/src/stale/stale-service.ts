@@ -1,6 +1,5 @@
 import type { LiveFlags } from '../snapshot/live-flags.ts';
 import type { FlagStore } from '../store/flag-store.ts';
-import type { AuditService } from '../audit/audit-service.ts';
 
 const TWO_WEEKS_MS = 14 * 24 * 3_600_000;
 
@@ -16,22 +15,22 @@ export interface StaleFlag {
 export class StaleService {
   readonly #store: FlagStore;
   readonly #live: LiveFlags;
-  readonly #audit: AuditService;
 
-  constructor(store: FlagStore, live: LiveFlags, audit: AuditService) {
+  constructor(store: FlagStore, live: LiveFlags) {
     this.#store = store;
     this.#live = live;
-    this.#audit = audit;
   }
 
   /** @param stableMs how long a flag must have been as it is; 0 for two weeks */
   async list(stableMs: number): Promise<StaleFlag[]> {
     const before = Date.now() - (stableMs || TWO_WEEKS_MS);
-    const changedAt = await this.#audit.lastChanges();
+    const flags = this.#live.flags;
+    const changedAt = await this.#store.changedAt(flags.map(({ revision }) => revision));
     const found: StaleFlag[] = [];
-    for (const { name, config } of this.#live.flags) {
-      const sinceMs = changedAt.get(name) ?? 0;
-      if (sinceMs > before) continue;
+    for (const { name, config, revision } of flags) {
+      const sinceMs = changedAt.get(revision);
+      // Nobody knows since when a flag is as it is whose entry is gone: it is not called stale.
+      if (sinceMs === undefined || sinceMs > before) continue;
       const { enabled, disabled } = await this.#store.decisions(name);
       const decisions = enabled + disabled;
       const rolledOut = config.enabled && config.rolloutPercentage >= 100 && config.rules.length === 0 && config.segments.length === 0 && config.blacklist.length === 0 && config.variants.length === 0;

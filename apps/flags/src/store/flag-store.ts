@@ -176,6 +176,8 @@ export interface FlagStore {
   /** Entries before one of them, the newest first. */
   newestAudit(beforeId: string | undefined, count: number): Promise<StoredAuditEntry[]>;
   auditHead(): Promise<AuditHead>;
+  /** When revisions came about, Unix time in milliseconds. One whose entry is gone is not in the map. */
+  changedAt(revisions: readonly bigint[]): Promise<ReadonlyMap<bigint, number>>;
   /** Only one owner has the lease at a time; the owner renews it by asking again. */
   takeLease(owner: string, ttlMs: number): Promise<boolean>;
   /** Says something to every flag service on this store, this one included. Never rejects. */

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { type Logger, ServiceError } from '@mlx-serving/service-kit';
+import { COMMAND_TIMEOUT_MS, type Logger, ServiceError } from '@mlx-serving/service-kit';
+import { readEntry } from '../audit/audit-entry.ts';
 import { errors } from '../errors.ts';
 import type {
   AuditHead,
@@ -24,6 +25,7 @@ import type {
   WriteResult,
 } from './flag-store.ts';
 import { readAuditEntry, readAuditHead, readChange, readEmergency, readKill, toFields } from './redis-records.ts';
+import { StoreClock } from './store-clock.ts';
 import { KEY_PARTS, RECORD_KINDS, type ScriptName, scripts } from './redis-scripts.ts';
 
 export interface RedisFlagStoreOptions {
@@ -35,6 +37,7 @@ export interface RedisFlagStoreOptions {
 }
 
 type Answer = (string | null)[];
+type LoadAnswer = [string, string, string, string[], string[], string[], string[], string[], string, ...string[][]];
 
 /** Entries of the audit trail that are read at once. */
 const AUDIT_BATCH = 500;
@@ -49,6 +52,7 @@ export class RedisFlagStore implements FlagStore {
   readonly #peers: string;
   /** The life of the store that writes are meant for. */
   #epoch = '';
+  readonly #clock = new StoreClock();
   readonly #keys: readonly string[];
 
   constructor({ redis, subscriber, prefix, logger }: RedisFlagStoreOptions) {
@@ -83,8 +87,9 @@ export class RedisFlagStore implements FlagStore {
   }
 
   async load(known: KnownStore): Promise<StoredState> {
-    const argv = ['', '', String(Date.now()), 'external', '', String(known.revision), known.epoch, randomBytes(8).toString('hex')];
-    const [lost, revision, epoch, texts, revisions, killTexts, emergency, head, ...records] = (await this.#run('load', argv)) as [string, string, string, ...string[][]];
+    const argv = ['', '', String(Date.now()), 'external', '', '', String(known.revision), known.epoch, randomBytes(8).toString('hex')];
+    const [lost, revision, epoch, texts, revisions, killTexts, emergency, head, now, ...records] = (await this.#run('load', argv)) as LoadAnswer;
+    this.#clock.note(Number(now));
     if (lost === '0') this.#epoch = epoch;
     const flags = new Map<string, StoredFlag>();
     const kills = new Map<string, KillRecord>([...toFields(killTexts)].map(([name, text]) => [name, readKill(text)!]));
@@ -132,7 +137,7 @@ export class RedisFlagStore implements FlagStore {
 
   killFlag(name: string, kill: Authorship, always = false): Promise<WriteResult> {
     const text = JSON.stringify({ actor: kill.actor, reason: kill.reason, atMs: kill.atMs });
-    return this.#write('killFlag', name, [...this.#author(kill, 'kill'), name, text, always ? '1' : '0']);
+    return this.#write('killFlag', name, [...this.#author(kill, 'kill', true), name, text, always ? '1' : '0']);
   }
 
   reviveFlag(name: string, by: Authorship): Promise<WriteResult> {
@@ -141,7 +146,8 @@ export class RedisFlagStore implements FlagStore {
 
   async setEmergency(write: EmergencyWrite): Promise<WriteResult> {
     const asText = (value: boolean | undefined): string => (value === undefined ? '' : value ? '1' : '0');
-    const argv = [...this.#author(write, 'emergency'), asText(write.killSwitch), asText(write.rollbackToBaseline), write.fileDigest ?? ''];
+    const onlyOn = write.killSwitch !== false && write.rollbackToBaseline !== false;
+    const argv = [...this.#author(write, 'emergency', onlyOn), asText(write.killSwitch), asText(write.rollbackToBaseline), write.fileDigest ?? ''];
     const [outcome, revision, fields] = (await this.#run('setEmergency', argv)) as ['written' | 'unchanged', string, string[]];
     return { outcome, names: [], state: { revision: BigInt(revision), flags: new Map(), emergency: readEmergency(toFields(fields)) } };
   }
@@ -166,7 +172,7 @@ export class RedisFlagStore implements FlagStore {
   }
 
   async raiseRevision(atLeast: bigint): Promise<void> {
-    await this.#run('raiseRevision', ['', '', '0', '', '', String(atLeast)]);
+    await this.#run('raiseRevision', ['', '', '0', '', '', '', String(atLeast)]);
   }
 
   async *auditTrail({ after, upToRevision }: { after?: string; upToRevision?: bigint } = {}): AsyncGenerator<StoredAuditEntry[]> {
@@ -186,6 +192,20 @@ export class RedisFlagStore implements FlagStore {
 
   async auditHead(): Promise<AuditHead> {
     return readAuditHead(await this.#attempt(() => this.#redis.hmget(`${this.#flags}:audit-head`, 'count', 'hash')));
+  }
+
+  async changedAt(revisions: readonly bigint[]): Promise<ReadonlyMap<bigint, number>> {
+    const found = new Map<bigint, number>();
+    for (let start = 0; start < revisions.length; start += AUDIT_BATCH) {
+      const batch = this.#redis.pipeline();
+      for (const revision of revisions.slice(start, start + AUDIT_BATCH)) batch.xrange(`${this.#flags}:audit`, String(revision), String(revision), 'COUNT', 1);
+      for (const [error, entries] of (await this.#attempt(() => batch.exec())) ?? []) {
+        if (error) throw this.#toServiceError(error);
+        const [entry] = (entries as [string, string[]][]).map(readAuditEntry).map(readEntry);
+        if (entry) found.set(entry.revision, entry.atMs);
+      }
+    }
+    return found;
   }
 
   async takeLease(owner: string, ttlMs: number): Promise<boolean> {
@@ -226,15 +246,18 @@ export class RedisFlagStore implements FlagStore {
     return { outcome, names: [name], state: { revision: BigInt(revision ?? 0), flags, emergency: readEmergency(new Map()) } };
   }
 
-  #author({ actor, reason, atMs, action }: Authorship, usual: string): string[] {
-    return [actor, reason, String(atMs), action ?? usual, this.#epoch];
+  /** @param isKill a kill is wanted however late it comes; anything else must not come after its caller heard that it was refused */
+  #author({ actor, reason, atMs, action }: Authorship, usual: string, isKill = false): string[] {
+    const deadline = isKill ? undefined : this.#clock.inMs(COMMAND_TIMEOUT_MS);
+    return [actor, reason, String(atMs), action ?? usual, this.#epoch, deadline === undefined ? '' : String(deadline)];
   }
 
-  /** @throws STORE_LOST when the store is not the one that is known here */
+  /** @throws STORE_LOST when the store is not the one that is known here, STORE_UNREACHABLE when the answer would come too late */
   async #run(script: ScriptName, argv: string[]): Promise<unknown[]> {
     const commands = this.#redis as unknown as Record<ScriptName, (...args: string[]) => Promise<unknown[]>>;
     const answer = await this.#attempt(() => commands[script](...this.#keys, ...argv));
     if (answer[0] === 'lost') throw errors.STORE_LOST();
+    if (answer[0] === 'late') throw errors.STORE_UNREACHABLE();
     return answer;
   }
 

@@ -10,14 +10,18 @@ export const RECORD_KINDS = ['segments', 'tokens', 'pending', 'rollouts'] as con
  * The Lua scripts, one for each write; they need Redis 6.2. Each compares, writes, raises the revision, appends to the
  * audit trail and publishes in one step.
  * `texts` holds the text of each flag that has a revision, `digests` its SHA-256: that is how a raw HSET of another tool
- * is noticed, and what it changed. Every script begins its ARGV with actor, reason, time, action, and the epoch that the
- * caller knows: a store that was emptied or replaced meanwhile is not written to.
+ * is noticed, and what it changed. Every script begins its ARGV with actor, reason, time, action, the epoch that the
+ * caller knows, and a deadline by Redis's own clock: a store that was emptied or replaced meanwhile is not written to,
+ * and what its caller was told to be refused is not carried out when a Redis that hung goes on.
  */
 const common = `${sha256Lua}
 local FLAGS, KILLS, EMERGENCY, REVISION, REVISIONS, TEXTS, DIGESTS, FILE, SHOWN, AUDIT, HEAD, EPOCH, FORMER = unpack(KEYS)
 local ACTOR, REASON, AT, ACTION = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local CHANNEL = FLAGS .. ':changes'
 if ARGV[5] ~= '' and redis.call('GET', EPOCH) ~= ARGV[5] and redis.call('SISMEMBER', FORMER, ARGV[5]) == 0 then return {'lost'} end
+local clock = redis.call('TIME')
+local NOW = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+if ARGV[6] ~= '' and NOW > tonumber(ARGV[6]) then return {'late'} end
 local function current() return redis.call('GET', REVISION) or '0' end
 local function touched(name)
   return {current(), redis.call('HGET', FLAGS, name), redis.call('HGET', REVISIONS, name) or '0', redis.call('HGET', KILLS, name)}
@@ -72,11 +76,11 @@ end
 `;
 
 /**
- * ARGV, after the five: revision known to the caller, epoch known to the caller or '', an epoch for a new store.
- * Answers lost, revision, epoch, flags, revisions, kills, emergency, audit head, and one list for each kind of record.
+ * ARGV, after the six: revision known to the caller, epoch known to the caller or '', an epoch for a new store.
+ * Answers lost, revision, epoch, flags, revisions, kills, emergency, audit head, the time by Redis's clock in milliseconds, and one list for each kind of record.
  */
 const load = `${common}
-local known, epoch = ARGV[6], ARGV[7]
+local known, epoch = ARGV[7], ARGV[8]
 local present = redis.call('GET', EPOCH)
 local lost = '0'
 if epoch ~= '' and present ~= epoch then
@@ -87,7 +91,7 @@ elseif epoch ~= '' and tonumber(known) > tonumber(current()) then lost = '1' end
 local flags = redis.call('HGETALL', FLAGS)
 if lost == '0' then
   if not present then
-    present = ARGV[8]
+    present = ARGV[9]
     redis.call('SET', EPOCH, present)
     if tonumber(known) > tonumber(current()) then redis.call('SET', REVISION, known) end
   end
@@ -105,14 +109,14 @@ if lost == '0' then
     publish(revision, changed, false, false)
   end
 end
-local answer = {lost, current(), present or '', flags, redis.call('HGETALL', REVISIONS), redis.call('HGETALL', KILLS), redis.call('HGETALL', EMERGENCY), redis.call('HMGET', HEAD, 'count', 'hash')}
+local answer = {lost, current(), present or '', flags, redis.call('HGETALL', REVISIONS), redis.call('HGETALL', KILLS), redis.call('HGETALL', EMERGENCY), redis.call('HMGET', HEAD, 'count', 'hash'), string.format('%.0f', NOW)}
 for _, kind in ipairs({${RECORD_KINDS.map((kind) => `'${kind}'`).join(',')}}) do table.insert(answer, redis.call('HGETALL', FLAGS .. ':' .. kind)) end
 return answer
 `;
 
-/** ARGV, after the five: name, text, its SHA-256, text that is replaced or '', '1' when there must be one, revision that it must have or '', digest of the file or ''. */
+/** ARGV, after the six: name, text, its SHA-256, text that is replaced or '', '1' when there must be one, revision that it must have or '', digest of the file or ''. */
 const setFlag = `${common}
-local name, text, textDigest, base, exists, wanted, digest = unpack(ARGV, 6)
+local name, text, textDigest, base, exists, wanted, digest = unpack(ARGV, 7)
 if digest ~= '' and redis.call('HGET', FILE, name) == digest then return {'unchanged', touched(name)} end
 local old = redis.call('HGET', FLAGS, name)
 if (exists == '1') ~= (old ~= false) or (old and old ~= base) then return {'stale'} end
@@ -130,9 +134,9 @@ publish(now, {name}, false, false)
 return {'written', touched(name)}
 `;
 
-/** ARGV, after the five: name, text that is deleted, revision that it must have or ''. */
+/** ARGV, after the six: name, text that is deleted, revision that it must have or ''. */
 const deleteFlag = `${common}
-local name, base, wanted = unpack(ARGV, 6)
+local name, base, wanted = unpack(ARGV, 7)
 local old = redis.call('HGET', FLAGS, name)
 if not old then return {'not-found'} end
 if old ~= base then return {'stale'} end
@@ -148,9 +152,9 @@ publish(now, {name}, false, false)
 return {'written', touched(name)}
 `;
 
-/** ARGV, after the five: name, the kill as JSON, '1' to kill also what is not there. */
+/** ARGV, after the six: name, the kill as JSON, '1' to kill also what is not there. */
 const killFlag = `${common}
-local name, kill, always = unpack(ARGV, 6)
+local name, kill, always = unpack(ARGV, 7)
 if always ~= '1' and redis.call('HEXISTS', FLAGS, name) == 0 then return {'not-found'} end
 if redis.call('HSETNX', KILLS, name, kill) == 0 then return {'unchanged', touched(name)} end
 local now = nextRevision()
@@ -160,9 +164,9 @@ publish(now, {name}, false, false)
 return {'written', touched(name)}
 `;
 
-/** ARGV, after the five: name. */
+/** ARGV, after the six: name. */
 const reviveFlag = `${common}
-local name = ARGV[6]
+local name = ARGV[7]
 local kill = redis.call('HGET', KILLS, name)
 if not kill then
   if redis.call('HEXISTS', FLAGS, name) == 0 then return {'not-found'} end
@@ -176,9 +180,9 @@ publish(now, {name}, false, false)
 return {'written', touched(name)}
 `;
 
-/** ARGV, after the five: kill switch '1', '0' or '', rollback the same, digest of the file or ''. */
+/** ARGV, after the six: kill switch '1', '0' or '', rollback the same, digest of the file or ''. */
 const setEmergency = `${common}
-local kill, rollback, digest = unpack(ARGV, 6)
+local kill, rollback, digest = unpack(ARGV, 7)
 if digest ~= '' then
   if redis.call('HGET', FILE, 'emergency') == digest then return {'unchanged', current(), redis.call('HGETALL', EMERGENCY)} end
   redis.call('HSET', FILE, 'emergency', digest)
@@ -196,12 +200,12 @@ return {'written', current(), redis.call('HGETALL', EMERGENCY)}
 `;
 
 /**
- * ARGV, after the five: kind, id, text or '' to remove, text that is replaced, '' for none or '*' for any,
+ * ARGV, after the six: kind, id, text or '' to remove, text that is replaced, '' for none or '*' for any,
  * '1' when it is of no interest to the audit trail, text for the trail, its SHA-256, digest of the file or ''.
  * `shown` holds what the trail last said of each record: a token's trail never holds its hash.
  */
 const putRecord = `${common}
-local kind, id, text, base, quiet, shown, shownDigest, digest = unpack(ARGV, 6)
+local kind, id, text, base, quiet, shown, shownDigest, digest = unpack(ARGV, 7)
 local key = FLAGS .. ':' .. kind
 if digest ~= '' then
   if redis.call('HGET', FILE, kind .. ':' .. id) == digest then return {'unchanged', current()} end
@@ -227,9 +231,9 @@ publish(now, {}, false, true)
 return {'written', now}
 `;
 
-/** ARGV, after the five: epoch known to the caller, the new epoch, revision known to the caller, text for the trail. */
+/** ARGV, after the six: epoch known to the caller, the new epoch, revision known to the caller, text for the trail. */
 const settle = `${common}
-local former, epoch, known, summary = unpack(ARGV, 6)
+local former, epoch, known, summary = unpack(ARGV, 7)
 local present = redis.call('GET', EPOCH)
 if present then redis.call('SADD', FORMER, present) end
 redis.call('SADD', FORMER, former)
@@ -241,9 +245,9 @@ publish(now, {}, true, true)
 return {now}
 `;
 
-/** ARGV, after the five: revision below which the store's must not be. */
+/** ARGV, after the six: revision below which the store's must not be. */
 const raiseRevision = `${common}
-if tonumber(ARGV[6]) > tonumber(current()) then redis.call('SET', REVISION, ARGV[6]) end
+if tonumber(ARGV[7]) > tonumber(current()) then redis.call('SET', REVISION, ARGV[7]) end
 return {current()}
 `;
 
