@@ -1,4 +1,5 @@
 import { type ErrorEntry, type MetricEntry, ServiceError } from '@mlx-serving/service-kit';
+import { apiReference } from './api-reference.ts';
 import type { GeneratedFile } from './generated-files.ts';
 import { readServiceTables, type ServiceTables } from './service-tables.ts';
 
@@ -7,6 +8,7 @@ export async function referenceFiles(): Promise<GeneratedFile[]> {
   const services = await readServiceTables();
   const http = (await import(new URL('../../apps/gateway/src/openai/openai-error.ts', import.meta.url).href)) as HttpErrors;
   return [
+    { path: 'docs/api.md', text: await apiReference() },
     { path: 'docs/metrics.md', text: metricsReference(services) },
     { path: 'docs/errors.md', text: errorsReference(services, http) },
   ];

@@ -4,12 +4,13 @@ import { defineErrors } from '@mlx-serving/service-kit';
 export const errors = defineErrors({
   INVALID_REQUEST: { code: 'INVALID_ARGUMENT', message: '{message}' },
   UNKNOWN_PARAMETER: { code: 'INVALID_ARGUMENT', message: 'Unrecognized request argument{plural} supplied: {names}' },
-  UNSUPPORTED_VALUE: { code: 'INVALID_ARGUMENT', message: "'{param}' is not supported yet: {message}" },
+  UNSUPPORTED_VALUE: { code: 'INVALID_ARGUMENT', message: "'{param}' is not supported: {message}" },
   BODY_NOT_JSON: {
     code: 'INVALID_ARGUMENT',
     message: 'We could not parse the JSON body of your request. The API expects a JSON object in the body, sent with the header content-type: application/json.',
   },
   BODY_TOO_LARGE: { code: 'INVALID_ARGUMENT', message: 'The request body is larger than {limit} bytes.' },
+  BODY_TOO_DEEP: { code: 'INVALID_ARGUMENT', message: 'The request body has more than {limit} levels of objects and arrays.' },
   UNSUPPORTED_MEDIA_TYPE: { code: 'INVALID_ARGUMENT', message: "Unsupported content type '{type}': this API takes application/json." },
   UNKNOWN_URL: { code: 'NOT_FOUND', message: 'Invalid URL ({method} {path})' },
   METHOD_NOT_ALLOWED: { code: 'INVALID_ARGUMENT', message: 'Not allowed to {method} on {path} (HINT: use {allow})' },

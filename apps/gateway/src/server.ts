@@ -14,6 +14,8 @@ import type { HttpRoute } from './http/http-router.ts';
 import { createInferenceHandlers, type InferenceHandlerOptions } from './inference/inference-handler.ts';
 import { createModelsHandlers } from './models/models-handler.ts';
 import { createOfrepHandlers } from './ofrep/ofrep-handler.ts';
+import { createResponseHandler } from './responses/response-handler.ts';
+import { createReadCaller } from './tenants/caller-service.ts';
 
 export interface ServerOptions extends InferenceHandlerOptions {
   readonly flags: FlagSnapshotStore;
@@ -27,14 +29,16 @@ export interface ServerOptions extends InferenceHandlerOptions {
 /** The HTTP door. */
 export function createHttpServer(options: ServerOptions): Server {
   const { service, limits, metrics, logger } = options;
+  const readCaller = createReadCaller();
   const models = createModelsHandlers(options.models);
   const ofrep = createOfrepHandlers(options.flags, options.counts);
   const answerHealth = async ({ path, response }: HttpContext): Promise<void> => {
     await answerOperations(path, response, metrics.registry, options.health);
   };
   const routes: HttpRoute[] = [
-    { method: 'POST', path: '/v1/chat/completions', label: 'chat', handle: createChatHandler(service, limits) },
-    { method: 'POST', path: '/v1/completions', label: 'completions', handle: createCompletionHandler(service, limits) },
+    { method: 'POST', path: '/v1/chat/completions', label: 'chat', handle: createChatHandler(service, limits, readCaller) },
+    { method: 'POST', path: '/v1/completions', label: 'completions', handle: createCompletionHandler(service, limits, readCaller) },
+    { method: 'POST', path: '/v1/responses', label: 'responses', handle: createResponseHandler(service, limits, readCaller) },
     { method: 'GET', path: '/v1/models', label: 'models', handle: models.list },
     { method: 'GET', path: '/v1/models/', label: 'models', handle: models.get },
     { method: 'GET', path: '/api/flags/', label: 'flags', handle: createFlagHandler(options.flags, options.counts) },

@@ -19,7 +19,7 @@ describe('POST /v1/chat/completions', () => {
       created: expect.any(Number),
       model: 'fake',
       choices: [{ index: 0, message: { role: 'assistant', content: 'Hello wörld', refusal: null }, logprobs: null, finish_reason: 'stop' }],
-      usage: { prompt_tokens: 7, completion_tokens: 4, total_tokens: 11 },
+      usage: { prompt_tokens: 7, completion_tokens: 4, total_tokens: 11, prompt_tokens_details: { cached_tokens: 0 } },
     });
   });
 
@@ -75,21 +75,6 @@ describe('POST /v1/chat/completions', () => {
   });
 
   it.each([
-    ['n', 1], ['presence_penalty', 0], ['logit_bias', {}], ['logprobs', false], ['response_format', { type: 'text' }], ['tools', []], ['tool_choice', 'auto'],
-    ['store', false], ['parallel_tool_calls', true], ['metadata', { a: 'b' }], ['user', 'u'], ['max_tokens', null], ['stream', null],
-  ])('takes %s when it changes nothing', async (name, value) => {
-    expect((await gateway.chat({ [name]: value })).status).toBe(200);
-  });
-
-  it.each([
-    ['n', 2], ['presence_penalty', 0.5], ['logit_bias', { 5: 1 }], ['logprobs', true], ['response_format', { type: 'json_object' }], ['tools', [{}]], ['reasoning_effort', 'low'], ['store', true],
-  ])('refuses %s when it would change the answer, and says that it is not supported yet', async (name, value) => {
-    const response = await gateway.chat({ [name]: value });
-    expect(response.status).toBe(400);
-    expect(await errorOf(response)).toEqual({ message: expect.stringContaining('is not supported yet'), type: 'invalid_request_error', param: name, code: 'unsupported_value' });
-  });
-
-  it.each([
     [{ temperature: 3 }, 'temperature'],
     [{ max_tokens: 0 }, 'max_tokens'],
     [{ messages: [] }, 'messages'],
@@ -99,12 +84,21 @@ describe('POST /v1/chat/completions', () => {
     [{ stop: ['a', 'b', 'c', 'd', 'e'] }, 'stop'],
     [{ model: undefined }, 'model'],
     [{ stream_options: { include_usage: true } }, 'stream_options'],
+    [{ n: 9 }, 'n'],
+    [{ top_logprobs: 2 }, 'top_logprobs'],
+    [{ logit_bias: { word: 1 } }, 'logit_bias.word'],
+    [{ tool_choice: 'required' }, 'tool_choice'],
+    [{ tools: [{ type: 'function', function: { name: 'f' } }], tool_choice: { type: 'function', function: { name: 'g' } } }, 'tool_choice'],
+    [{ tools: [{ type: 'retrieval' }] }, 'tools[0].type'],
+    [{ response_format: { type: 'xml' } }, 'response_format.type'],
+    [{ messages: [{ role: 'assistant' }] }, 'messages[0].content'],
+    [{ messages: [{ role: 'tool', content: 'x' }] }, 'messages[0].tool_call_id'],
   ])('refuses %j and names the parameter', async (more, param) => {
     const response = await gateway.chat(more);
     expect([response.status, (await errorOf(response)).param]).toEqual([400, param]);
   });
 
-  it('refuses parts that are no text as not supported yet', async () => {
+  it('refuses parts that are no text as not supported', async () => {
     const response = await gateway.chat({ messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'x' } }] }] });
     expect([response.status, (await errorOf(response)).code]).toEqual([400, 'unsupported_value']);
   });
@@ -134,10 +128,16 @@ describe('POST /v1/completions', () => {
     expect(chunks.map((chunk) => (chunk as { choices?: { text: string }[] }).choices?.[0]?.text)).toEqual(['Hel', 'lo', ' wörld', '', undefined]);
   });
 
-  it('takes one prompt only', async () => {
-    expect((await gateway.post('/v1/completions', { model: 'fake', prompt: ['one'] })).status).toBe(200);
-    const response = await gateway.post('/v1/completions', { model: 'fake', prompt: ['one', 'two'] });
-    expect([response.status, (await errorOf(response)).param]).toEqual([400, 'prompt']);
+  it('answers several prompts, each n times, with the prompts of echo before them', async () => {
+    const response = await gateway.post('/v1/completions', { model: 'fake', prompt: ['one', 'two'], n: 2, echo: true });
+    const body = (await response.json()) as { choices: { index: number; text: string }[]; usage: object };
+    expect(body.choices.map(({ index, text }) => [index, text])).toEqual([[0, 'oneHello wörld'], [1, 'oneHello wörld'], [2, 'twoHello wörld'], [3, 'twoHello wörld']]);
+    expect(body.usage).toMatchObject({ prompt_tokens: 14, completion_tokens: 16, total_tokens: 30 });
+  });
+
+  it.each([[{ prompt: [1, 2] }, 'prompt'], [{ prompt: 'x', best_of: 1, n: 2 }, 'best_of'], [{ prompt: 'x', best_of: 2, stream: true }, 'best_of'], [{ prompt: 'x', echo: true, logprobs: 1 }, 'echo'], [{ prompt: Array(9).fill('x') }, 'prompt']])('refuses %j', async (more, param) => {
+    const response = await gateway.post('/v1/completions', { model: 'fake', ...more });
+    expect([response.status, (await errorOf(response)).param]).toEqual([400, param]);
   });
 });
 
@@ -161,6 +161,7 @@ describe('other requests', () => {
   it('refuses bodies that are no JSON object, of another type, or too large', async () => {
     expect((await gateway.post('/v1/chat/completions', '{"model":')).status).toBe(400);
     expect((await gateway.post('/v1/chat/completions', '[]')).status).toBe(400);
+    expect((await errorOf(await gateway.post('/v1/chat/completions', `{"metadata":${'['.repeat(70)}${']'.repeat(70)}}`))).message).toContain('levels');
     expect((await gateway.post('/v1/chat/completions', '{}', { headers: { 'content-type': 'text/plain' } })).status).toBe(415);
     const large = await gateway.post('/v1/chat/completions', { model: 'x'.repeat(5_000) });
     expect([large.status, large.headers.get('connection')]).toEqual([413, 'close']);
@@ -191,7 +192,7 @@ describe('the official OpenAI client', () => {
     expect((await openai.completions.create({ model: 'fake', prompt: 'x' })).choices[0]?.text).toBe('Hello wörld');
     expect((await openai.models.list()).data.map((model) => model.id)).toEqual(['fake', 'org/other']);
     await expect(openai.models.retrieve('nope')).rejects.toMatchObject({ status: 404, code: 'model_not_found' });
-    await expect(openai.chat.completions.create({ model: 'fake', messages, n: 2 })).rejects.toBeInstanceOf(OpenAI.BadRequestError);
+    await expect(openai.chat.completions.create({ model: 'fake', messages, n: 200 })).rejects.toBeInstanceOf(OpenAI.BadRequestError);
     const second = await openai.chat.completions.create({ model: 'fake', messages: [...messages, answer.choices[0]!.message, ...messages] });
     expect(second.choices[0]?.finish_reason).toBe('stop');
   });

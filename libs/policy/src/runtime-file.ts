@@ -82,6 +82,10 @@ export const requestLimits = z.strictObject({
   timeout_ms: milliseconds,
   max_body_bytes: z.number().int().min(1024),
   max_messages: z.number().int().min(1),
+  /** Objects and arrays within one another in a body. */
+  max_body_depth: z.number().int().min(4).max(1_000).default(64),
+  /** Answers to one request: its `n` or `best_of` times its prompts. */
+  max_choices: z.number().int().min(1).max(128).default(8),
 });
 
 /** `config/runtime.yaml`. */

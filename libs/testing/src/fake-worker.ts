@@ -4,6 +4,8 @@ import {
   FinishReason,
   SpeculationStatsSchema,
   WarmQueueStatsSchema,
+  type TokenSchema,
+  type ToolCallSchema,
   Worker,
   type WorkerGenerateRequest,
   type WorkerGenerateResponse,
@@ -50,9 +52,16 @@ export class FakeGeneration {
     return this.#write({ case: 'chunk', value: { tokens } });
   }
 
-  finish(finishReason = FinishReason.STOP): void {
+  /** Sends one chunk of tokens that carry their log probabilities. */
+  likelyTokens(...tokens: MessageInitShape<typeof TokenSchema>[]): this {
+    this.#tokens += tokens.length;
+    this.#write({ case: 'chunk', value: { tokens } });
+    return this;
+  }
+
+  finish(finishReason = FinishReason.STOP, toolCalls: MessageInitShape<typeof ToolCallSchema>[] = []): void {
     const usage = { promptTokens: 7, completionTokens: this.#tokens };
-    this.#write({ case: 'finished', value: { finishReason, usage, timings: { totalMs: 1 } } });
+    this.#write({ case: 'finished', value: { finishReason, usage, timings: { totalMs: 1 }, toolCalls } });
     this.#call.end();
     this.#settle();
   }

@@ -171,5 +171,6 @@ export class GenerateService {
     logFinished(record, report, failure, this.#options.logger);
     this.#options.onReport(report);
     if (!failure) this.#shadow.consider(record);
+    record.request.onUsage?.(record);
   }
 }

@@ -24,6 +24,8 @@ export interface GenerationRequest {
   /** A header of the request, by its name in lower case; canaries may be routed by one. */
   readonly header?: ((name: string) => string | undefined) | undefined;
   readonly ttftHint?: Pick<TtftHint, 'allowSpeculation'>;
+  /** Called once with what it cost, however it ended. */
+  readonly onUsage?: ((usage: Pick<GenerationResult, 'promptTokens' | 'completionTokens'>) => void) | undefined;
   /** The place among the answers to one request, from 0. Default: 0. */
   readonly choice?: number;
   /** What was decided already for another answer to the same request. */

@@ -2,18 +2,30 @@ import type { IncomingMessage } from 'node:http';
 import { errors } from '../errors.ts';
 import type { HttpContext } from './http-context.ts';
 
+export interface BodyLimits {
+  readonly max_body_bytes: number;
+  /** Objects and arrays within one another. */
+  readonly max_body_depth: number;
+}
+
 /**
  * Reads a JSON object.
- * @throws UNSUPPORTED_MEDIA_TYPE, BODY_TOO_LARGE, BODY_NOT_JSON, or CLIENT_GONE when the client leaves meanwhile
+ * @throws UNSUPPORTED_MEDIA_TYPE, BODY_TOO_LARGE, BODY_TOO_DEEP, BODY_NOT_JSON, or CLIENT_GONE when the client leaves meanwhile
  */
-export async function readJsonBody({ request }: HttpContext, maxBytes: number): Promise<Record<string, unknown>> {
+export async function readJsonBody({ request }: HttpContext, { max_body_bytes: maxBytes, max_body_depth: maxDepth }: BodyLimits): Promise<Record<string, unknown>> {
   const type = request.headers['content-type'] ?? '';
   if (!/^application\/json\s*(;|$)/i.test(type)) throw errors.UNSUPPORTED_MEDIA_TYPE({ type: printable(type) });
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw errors.BODY_TOO_LARGE({ limit: maxBytes });
   const text = await readText(request, maxBytes);
   const value = parse(text);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw errors.BODY_NOT_JSON();
+  if (isDeeper(value, maxDepth)) throw errors.BODY_TOO_DEEP({ limit: maxDepth });
   return value as Record<string, unknown>;
+}
+
+function isDeeper(value: object, levels: number): boolean {
+  if (levels === 0) return true;
+  return Object.values(value).some((inner) => typeof inner === 'object' && inner !== null && isDeeper(inner as object, levels - 1));
 }
 
 function readText(request: IncomingMessage, maxBytes: number): Promise<string> {

@@ -5,8 +5,8 @@ import type { HttpContext } from '../http/http-context.ts';
 import { readJsonBody } from '../http/read-json-body.ts';
 import type { OfrepFailure } from './ofrep-answer.ts';
 
-/** Longest body of an evaluation, in bytes. */
-const MAX_BODY_BYTES = 64 * 1024;
+/** Of the body of an evaluation. */
+const LIMITS = { max_body_bytes: 64 * 1024, max_body_depth: 64 };
 
 /** What the body of an evaluation asks. */
 export type OfrepQuestion = { readonly context: EvaluationContext; readonly body: Record<string, unknown> } | { readonly failure: OfrepFailure };
@@ -14,7 +14,7 @@ export type OfrepQuestion = { readonly context: EvaluationContext; readonly body
 /** Reads the body of an evaluation: `{"context": {"targetingKey": …, …}}`. A body that is none is answered in the terms of OFREP. */
 export async function readOfrepQuestion(http: HttpContext): Promise<OfrepQuestion> {
   try {
-    const body = await readJsonBody(http, MAX_BODY_BYTES);
+    const body = await readJsonBody(http, LIMITS);
     const context = body['context'] ?? {};
     if (typeof context !== 'object' || Array.isArray(context)) return { failure: { errorCode: 'INVALID_CONTEXT', errorDetails: 'context must be an object.' } };
     return { context: toContext(context as Record<string, unknown>), body };

@@ -1,26 +1,55 @@
-import { FinishReason } from '@mlx-serving/contracts';
+import { FinishReason, type Token } from '@mlx-serving/contracts';
+import type { ServiceError } from '@mlx-serving/service-kit';
 import type { GenerationResult } from '../generation/generation-types.ts';
 
-/** How one endpoint writes its answer. Every function returns JSON text. */
+/** What all answers to a request cost. */
+export interface AnswerUsage {
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  readonly cachedPromptTokens: number;
+}
+
+/** How one endpoint writes a stream. Every function returns whole server-sent events, or nothing. */
+export interface StreamFormat {
+  tokens(choice: number, tokens: readonly Token[]): string;
+  /** One answer has come to its end. */
+  ended(choice: number, result: GenerationResult): string;
+  /** All have. */
+  closing(usage: AnswerUsage): string;
+  failed(error: ServiceError): string;
+}
+
+/** One answer that has come to its end. */
+export interface WholeChoice {
+  readonly text: string;
+  readonly tokens: readonly Token[];
+  readonly result: GenerationResult;
+}
+
+/** How one endpoint answers one request, as a stream or whole. */
 export interface AnswerFormat {
-  /** What comes before the first text of a stream, if anything does. */
-  opening(): string | undefined;
-  text(text: string): string;
-  /** The last chunk with a choice. */
-  closing(result: GenerationResult): string;
-  /** The chunk without choices that ends a stream with `include_usage`. */
-  usage(result: GenerationResult): string;
-  /** The answer that is not streamed. */
-  whole(text: string, result: GenerationResult): string;
+  stream(model: string): StreamFormat;
+  /** @returns JSON text */
+  whole(model: string, choices: readonly WholeChoice[], usage: AnswerUsage): string;
 }
 
-/** @param includeUsage whether the chunks before the last carry `usage: null` */
-export type CreateAnswerFormat = (model: string, includeUsage: boolean) => AnswerFormat;
-
-export function openAiUsage({ promptTokens, completionTokens }: GenerationResult) {
-  return { prompt_tokens: promptTokens, completion_tokens: completionTokens, total_tokens: promptTokens + completionTokens };
+export function openAiUsage({ promptTokens, completionTokens, cachedPromptTokens }: AnswerUsage) {
+  return {
+    prompt_tokens: promptTokens,
+    completion_tokens: completionTokens,
+    total_tokens: promptTokens + completionTokens,
+    prompt_tokens_details: { cached_tokens: cachedPromptTokens },
+  };
 }
 
-export function openAiFinishReason({ finishReason }: GenerationResult): 'stop' | 'length' {
+export function openAiFinishReason({ finishReason }: GenerationResult): 'stop' | 'length' | 'tool_calls' {
+  if (finishReason === FinishReason.TOOL_CALLS) return 'tool_calls';
   return finishReason === FinishReason.LENGTH ? 'length' : 'stop';
 }
+
+/** One server-sent event without a name. */
+export function dataEvent(json: string): string {
+  return `data: ${json}\n\n`;
+}
+
+export const DONE = dataEvent('[DONE]');

@@ -1,60 +1,55 @@
 import { z } from 'zod';
-
-const UNSUPPORTED = 'unsupported: ';
-
-/** Marks a message so that the answer says that the value is not supported yet, rather than that it is wrong. */
-export function unsupported(message: string): string {
-  return UNSUPPORTED + message;
-}
-
-/** @returns what an unsupported value's message says, or undefined for a plain mistake */
-export function unsupportedMessage(message: string): string | undefined {
-  return message.startsWith(UNSUPPORTED) ? message.slice(UNSUPPORTED.length) : undefined;
-}
-
-/** A parameter of OpenAI's that is not supported: a value that changes nothing is taken, any other refused. */
-export function neutral(isNeutral: (value: unknown) => boolean, allowed: string) {
-  return z.unknown().refine((value) => value === undefined || value === null || isNeutral(value), unsupported(`leave it out or send ${allowed}.`)).optional();
-}
-
-const isEmpty = (value: unknown): boolean => typeof value === 'object' && value !== null && Object.keys(value).length === 0;
-const zero = neutral((value) => value === 0, '0');
-
-export const exactly = (...values: unknown[]) =>
-  neutral((value) => values.some((one) => JSON.stringify(one) === JSON.stringify(value)), values.map((value) => JSON.stringify(value)).join(' or '));
-export const nothing = neutral(() => false, 'null');
-export const empty = neutral(isEmpty, 'an empty value');
+import { ignored, supported } from './parameter.ts';
 
 const stop = z.string().min(1, 'must not be empty').max(256, 'must have at most 256 characters');
+const penalty = z.number().min(-2).max(2).nullish();
+const MAX_BIASES = 1024;
+const logitBias = z
+  .record(z.string().regex(/^\d{1,9}$/, 'must be the id of a token'), z.number().min(-100).max(100))
+  .refine((biases) => Object.keys(biases).length <= MAX_BIASES, `must have at most ${MAX_BIASES} tokens`);
+const tokens = z.number().int().min(1).max(1_000_000).nullish();
 
-/** The parameters that both endpoints have. */
-export const commonParameters = {
-  model: z.string('you must provide a model parameter').min(1, 'you must provide a model parameter').max(256),
-  max_tokens: z.number().int().min(1).max(1_000_000).nullish(),
-  temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().min(0).max(1).nullish(),
-  seed: z.number().int().nullish(),
-  stop: z.union([stop, z.array(stop).max(4, 'must have at most 4 strings')], 'must be a string of 1 to 256 characters or an array of at most 4 of them').nullish(),
-  stream: z.boolean().nullish(),
-  stream_options: z.strictObject({ include_usage: z.boolean().nullish(), include_obfuscation: exactly(false) }).nullish(),
-  user: z.string().max(512).nullish(),
-  n: exactly(1),
-  presence_penalty: zero,
-  frequency_penalty: zero,
-  logit_bias: empty,
+export const model = supported(z.string('you must provide a model parameter').min(1, 'you must provide a model parameter').max(256), 'fake', 'A served model, as `GET /v1/models` lists them.');
+export const maxTokens = tokens;
+export const temperature = supported(z.number().min(0).max(2).nullish(), 0.5, '0 to 2; 0 is greedy. Default: 1.');
+export const topP = supported(z.number().min(0).max(1).nullish(), 0.9, '0 to 1; 0 is greedy. Default: 1.');
+export const stream = supported(z.boolean().nullish(), true, 'Server-sent events. A comment comes every 15 s until the first token, so that no proxy gives up.');
+export const user = supported(z.string().max(512).nullish(), 'ada', 'The same user gets the same variant and the same flags.');
+export const metadata = ignored(z.record(z.string(), z.unknown()), { team: 'search' }, 'Nothing is stored.');
+export const safetyIdentifier = ignored(z.string(), 'u-1', 'No safety service looks at requests.');
+export const promptCacheKey = ignored(z.string(), 'k', 'Prompts with a shared beginning are found by their text.');
+export const serviceTier = ignored(z.enum(['auto', 'default', 'flex', 'priority', 'scale']), 'auto', 'The class of the key decides.');
+
+/** What this system has beside OpenAI's parameters. */
+export const extensions = {
+  top_k: supported(z.number().int().min(0).max(1_000_000).nullish(), 20, 'Extension: draws from the likeliest tokens only; 0 draws from all.'),
+  min_p: supported(z.number().min(0).max(1).nullish(), 0.05, "Extension: least probability as a share of the likeliest token's."),
+  repetition_penalty: supported(z.number().gt(0).max(10).nullish(), 1.1, 'Extension: divides the logits of recent tokens. Default: 1.'),
 };
 
-type Common = z.infer<z.ZodObject<typeof commonParameters>>;
-
-/** Sampling as the worker takes it. OpenAI's default temperature is 1. */
-export function toSampling(parameters: Common, maxTokens: number | null | undefined) {
-  // A nucleus of no mass holds the likeliest token alone, which is greedy decoding.
-  const greedy = parameters.top_p === 0;
-  return {
-    temperature: greedy ? 0 : (parameters.temperature ?? 1),
-    ...(maxTokens == null ? {} : { maxTokens }),
-    ...(parameters.top_p == null || greedy ? {} : { topP: parameters.top_p }),
-    ...(parameters.seed == null ? {} : { seed: BigInt(parameters.seed) }),
-    stop: parameters.stop == null ? [] : [parameters.stop].flat(),
-  };
-}
+/** The parameters that chat and text completions share. */
+export const commonParameters = {
+  model,
+  max_tokens: supported(tokens, 8, 'Most tokens to generate.'),
+  temperature,
+  top_p: topP,
+  n: supported(z.number().int().min(1).nullish(), 2, 'Answers to one request, at most `requests.max_choices` of `runtime.yaml`. The prompt counts once in the usage.'),
+  seed: supported(z.number().int().min(Number.MIN_SAFE_INTEGER).max(Number.MAX_SAFE_INTEGER).nullish(), 42, 'Makes the draw repeatable; answer `i` is drawn with `seed + i`.'),
+  stop: supported(
+    z.union([stop, z.array(stop).max(4, 'must have at most 4 strings')], 'must be a string of 1 to 256 characters or an array of at most 4 of them').nullish(),
+    ['END'],
+    'Up to four strings of at most 256 characters.',
+  ),
+  stream,
+  stream_options: supported(
+    z.strictObject({ include_usage: z.boolean().nullish(), include_obfuscation: z.boolean().nullish() }).nullish(),
+    { include_usage: true },
+    'With `include_usage` the last chunk has no choices and the usage. `include_obfuscation` is ignored.',
+    { stream: true },
+  ),
+  presence_penalty: supported(penalty, 0.5, '-2 to 2.'),
+  frequency_penalty: supported(penalty, 0.5, '-2 to 2.'),
+  logit_bias: supported(logitBias.nullish(), { '5': -10 }, `Token id to -100 to 100, at most ${MAX_BIASES} tokens of the served model.`),
+  user,
+  ...extensions,
+};

@@ -1,7 +1,7 @@
 import type { ServiceError } from '@mlx-serving/service-kit';
 import type { z } from 'zod';
 import { errors } from '../errors.ts';
-import { unsupportedMessage } from './common-parameters.ts';
+import { unsupportedMessage } from './parameter.ts';
 
 /**
  * Reads a request's body against its schema.

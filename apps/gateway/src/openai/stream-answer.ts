@@ -1,0 +1,130 @@
+import type { ServerResponse } from 'node:http';
+import type { Decision, Token } from '@mlx-serving/contracts';
+import type { ServiceError } from '@mlx-serving/service-kit';
+import type { Flow, GenerationResult, GenerationSink } from '../generation/generation-types.ts';
+import type { StreamFormat } from './answer-format.ts';
+import type { AnswerPlan } from './answer-plan.ts';
+import { usageOf } from './answer-usage.ts';
+import { decisionHeaders } from './decision-headers.ts';
+
+/** A comment says that the answer is still to come, until its first token. */
+const HEARTBEAT_MS = 15_000;
+
+/**
+ * Writes the answers to one request as server-sent events. The head waits for the first token or the first heartbeat, so
+ * that an earlier error keeps its status; head and first token go out at once; later tokens that arrive within one turn
+ * of the event loop share one write.
+ */
+export class StreamAnswer {
+  readonly #response: ServerResponse;
+  readonly #plan: AnswerPlan;
+  readonly #results: (GenerationResult | undefined)[] = [];
+  readonly #flows = new Map<number, Flow>();
+  #format: StreamFormat | undefined;
+  #pending = '';
+  #scheduled = false;
+  #paused = false;
+  #heartbeat: NodeJS.Timeout | undefined;
+
+  constructor(response: ServerResponse, plan: AnswerPlan) {
+    this.#response = response;
+    this.#plan = plan;
+  }
+
+  sink(choice: number): GenerationSink {
+    return {
+      decided: (decision) => this.#decided(choice, decision),
+      tokens: (tokens, model, flow) => this.#tokens(choice, tokens, model, flow),
+      finished: (result, model) => this.#finished(choice, result, model),
+    };
+  }
+
+  finish(): void {
+    this.#pending += this.#open(this.#plan.model).closing(usageOf(this.#results, this.#plan.choicesPerPrompt));
+    this.#end();
+  }
+
+  /** An error after the head is out: an event of its own, and no [DONE]. */
+  failed(error: ServiceError): void {
+    this.#pending += this.#open(this.#plan.model).failed(error);
+    this.#end();
+  }
+
+  release(): void {
+    clearInterval(this.#heartbeat);
+  }
+
+  #decided(choice: number, decision: Decision): void {
+    // A request that moves to another variant is decided anew.
+    if (choice !== 0 || this.#response.headersSent) return;
+    for (const [name, value] of Object.entries(decisionHeaders(decision))) this.#response.setHeader(name, value);
+    this.#heartbeat ??= setInterval(() => this.#beat(), HEARTBEAT_MS);
+  }
+
+  #tokens(choice: number, tokens: readonly Token[], model: string, flow: Flow): void {
+    if (this.#flows.get(choice) !== flow) this.#takeFlow(choice, flow);
+    const isFirst = this.#format === undefined;
+    this.#pending += this.#open(model).tokens(choice, tokens);
+    if (isFirst) this.#flush();
+    else this.#schedule();
+  }
+
+  #finished(choice: number, result: GenerationResult, model: string): void {
+    this.#results[choice] = result;
+    this.#flows.delete(choice);
+    this.#pending += this.#open(model).ended(choice, result);
+    if (this.#plan.choices.length > 1) this.#schedule();
+  }
+
+  #takeFlow(choice: number, flow: Flow): void {
+    this.#flows.set(choice, flow);
+    if (this.#paused) flow.pause();
+  }
+
+  #beat(): void {
+    if (this.#format || this.#response.destroyed || this.#response.writableEnded) return;
+    this.#writeHead();
+    this.#response.write(': the answer is still to come\n\n');
+  }
+
+  #open(model: string): StreamFormat {
+    if (this.#format) return this.#format;
+    clearInterval(this.#heartbeat);
+    this.#writeHead();
+    this.#format = this.#plan.format.stream(model);
+    return this.#format;
+  }
+
+  #writeHead(): void {
+    if (this.#response.headersSent) return;
+    this.#response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache', 'x-accel-buffering': 'no' });
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    if (this.#pending === '' || this.#response.writableEnded || this.#response.destroyed) return;
+    const text = this.#pending;
+    this.#pending = '';
+    if (this.#response.write(text) || this.#paused) return;
+    this.#paused = true;
+    for (const flow of this.#flows.values()) flow.pause();
+    this.#response.once('drain', () => {
+      this.#paused = false;
+      for (const flow of this.#flows.values()) flow.resume();
+    });
+  }
+
+  #end(): void {
+    const text = this.#pending;
+    this.#pending = '';
+    this.#response.end(text);
+  }
+}
