@@ -13,43 +13,62 @@ function suiteNames(): string[] {
     .map((name) => name.replace(/\.ts$/, ''));
 }
 
-const help = (): string => `npm run bench -- SUITE [--pairs N] [--json FILE]: measures against a named peer, in turn.
+const help = (): string => `npm run bench -- SUITE [--only TEXT] [--pairs N] [--full] [--json FILE]: measures against a named peer, in turn.
+
+--only measures what has the text in its name; --full lets a suite that knows a longer run make it.
 
 Suites: ${suiteNames().join(', ')}
 `;
 
-async function runSuite(suite: BenchSuite, pairs: number): Promise<BenchResult[]> {
+interface RunOptions {
+  readonly pairs: number | undefined;
+  readonly only: string;
+}
+
+/** @returns the results, and how many cases could not be measured */
+async function runSuite(suite: BenchSuite, { pairs, only }: RunOptions): Promise<{ results: BenchResult[]; failed: number }> {
   const results: BenchResult[] = [];
-  await suite.setUp?.();
+  let failed = 0;
   try {
-    for (const benchCase of suite.cases) {
-      const result = await measure(benchCase, pairs);
-      process.stdout.write(`${lineOf(result)}\n`);
-      results.push(result);
+    await suite.setUp?.();
+    for (const benchCase of suite.cases.filter(({ name }) => name.includes(only))) {
+      try {
+        const result = await measure(benchCase, benchCase.pairs ?? pairs ?? suite.pairs);
+        process.stdout.write(`${lineOf(result)}\n`);
+        results.push(result);
+      } catch (error) {
+        failed++;
+        process.stdout.write(`✗ ${benchCase.name}: ${(error as Error).message}\n`);
+      }
     }
   } finally {
     await suite.tearDown?.();
   }
-  return results;
+  return { results, failed };
 }
 
 async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({ allowPositionals: true, options: { pairs: { type: 'string' }, json: { type: 'string' }, help: { type: 'boolean' } } });
+  const { values, positionals } = parseArgs({ allowPositionals: true, options: { only: { type: 'string' }, full: { type: 'boolean' }, pairs: { type: 'string' }, json: { type: 'string' }, help: { type: 'boolean' } } });
   const [name = ''] = positionals;
   if (values.help || !suiteNames().includes(name)) {
     process.stderr.write(`${values.help || name === '' ? '' : `There is no suite ${name}.\n`}${help()}`);
     return values.help ? 0 : 1;
   }
   const { suite } = (await import(new URL(`${name}.ts`, suites).href)) as { suite: BenchSuite };
+  const pairs = values.pairs === undefined ? undefined : Number(values.pairs);
+  return report(suite, { pairs, only: values.only ?? '' }, values.json);
+}
+
+/** @returns the exit code: 0 when every goal holds */
+async function report(suite: BenchSuite, options: RunOptions, json: string | undefined): Promise<number> {
   const machine = describeMachine(process.env['MLX_SERVING_PYTHON'] ?? 'python3');
-  const pairs = Number(values.pairs ?? suite.pairs);
-  process.stdout.write(`${suite.name}: ${suite.description}\n${machine.cpus}, ${machine.memory}, load ${machine.load}, ${pairs} pairs; medians (quartiles)\n`);
-  const results = await runSuite(suite, pairs);
-  if (values.json !== undefined) {
-    mkdirSync(dirname(values.json), { recursive: true });
-    writeFileSync(values.json, `${JSON.stringify({ suite: suite.name, machine, results }, null, 2)}\n`);
+  process.stdout.write(`${suite.name}: ${suite.description}\n${machine.cpus}, ${machine.memory}, load ${machine.load}, ${options.pairs ?? suite.pairs} pairs; medians (quartiles)\n`);
+  const { results, failed } = await runSuite(suite, options);
+  if (json !== undefined) {
+    mkdirSync(dirname(json), { recursive: true });
+    writeFileSync(json, `${JSON.stringify({ suite: suite.name, machine, results }, null, 2)}\n`);
   }
-  return results.every(({ holds }) => holds) ? 0 : 1;
+  return failed === 0 && results.every(({ holds }) => holds) ? 0 : 1;
 }
 
 process.exitCode = await main().catch((error: Error) => {

@@ -9,6 +9,8 @@ export interface BenchCase {
   /** Measures the peer once, in the same way. */
   peer?(): Promise<number>;
   readonly goal: BenchGoal;
+  /** How often it is measured, where that is not as often as the suite's others. */
+  readonly pairs?: number;
 }
 
 /** What must hold: at most this much of the peer's value (`ratio`), or at most this value. */
