@@ -3,9 +3,7 @@ import { Canary, createServiceClient, Flags, FlagSnapshotSchema, type ImpactQues
 import { type RuntimeFile, runtimeFile } from '@mlx-serving/policy';
 import { type App, assertBindable, closeHttpServer, ConfigFile, listen, type Logger, OperationsServer } from '@mlx-serving/service-kit';
 import { AcceleratorService } from './accelerator/accelerator-service.ts';
-import { AdmissionQueue } from './admission/admission-queue.ts';
-import { ConcurrencyLimit } from './admission/concurrency-limit.ts';
-import { TrafficControl } from './admission/traffic-control.ts';
+import { createAdmission } from './admission/create-admission.ts';
 import { type GatewayConfig, replicaIdOf } from './config.ts';
 import { DecisionCounter } from './decision/decision-counts.ts';
 import { encodeSnapshot } from './decision/encode-snapshot.ts';
@@ -27,37 +25,25 @@ export interface GatewayApp extends App {
   readonly ports: { http: number; grpc: number; operations: number };
 }
 
-/** Longest time that running streams get to end when the gateway stops, in milliseconds. */
-const DRAIN_MS = 10_000;
+/** What a stop takes besides the grace of running requests, at most. */
+const STOP_SLACK_MS = 5_000;
 
 /** Composes the gateway. @throws StartupError or ConfigError when it cannot run with this configuration */
 export async function createApp(config: GatewayConfig, logger: Logger): Promise<GatewayApp> {
   assertBindable(config.host, config.trustedNetwork);
   const metrics = createGatewayMetrics();
   const runtime = createRuntimeFile(config, metrics, logger, (value) => control.configure(value.governor.max_concurrent_streams));
-  const { governor } = await runtime.load();
+  await runtime.load();
   const state = createState(config, logger, (flags) => service.abortUnder(flags));
-  const pools = createPools(config, metrics, logger);
-  const admission = new AdmissionQueue({
-    limit: () => control.limit(),
-    maxQueued: () => runtime.value.governor.max_queued_requests,
-    onChange: (active, queued) => {
-      metrics.activeStreams.set(active);
-      metrics.queueDepth.set(queued);
-    },
-  });
-  const limit = new ConcurrencyLimit(governor.max_concurrent_streams, (value) => {
-    metrics.concurrencyLimit.set(value);
-    admission.admitWaiting();
-  });
-  const control = new TrafficControl(limit, metrics);
+  const { admission, control } = createAdmission(() => runtime.value.governor, metrics);
+  const pools = createPools(config, { settings: () => runtime.value, control, metrics, logger });
   const links = new ControllerLinks({ ...state, control, clients: createClients(config), metrics, logger });
   const onReport = (report: StreamReport): void => {
     control.onSample(report);
     links.report(report);
   };
   const limits = (): RuntimeFile['requests'] => runtime.value.requests;
-  const service = new GenerateService({ ...state, admission, pools, requestLimits: limits, onReport, onShadowReport: (report) => links.reportShadow(report), metrics, logger });
+  const service = new GenerateService({ ...state, admission, pools, requestLimits: limits, failure: () => runtime.value.failure, onReport, onShadowReport: (report) => links.reportShadow(report), metrics, logger });
   const health = createHealth({ ...state, pools, stopping: () => service.stopping, links: () => links.up });
   const doors = { ...state, service, models: new ModelService(pools), accelerator: new AcceleratorService(pools), limits, canaryConfigured: pools.canary.size > 0, health, metrics, logger };
   const http = createHttpServer(doors);
@@ -77,10 +63,12 @@ export async function createApp(config: GatewayConfig, logger: Logger): Promise<
       runtime.watch();
     },
     reload: () => runtime.reload(),
+    stopLimitMs: () => runtime.value.failure.drain_grace_ms + STOP_SLACK_MS,
     stop: async () => {
       runtime.stop();
-      const closed = closeHttpServer(http, DRAIN_MS + 1_000);
-      await service.drain(DRAIN_MS);
+      const grace = runtime.value.failure.drain_grace_ms;
+      const closed = closeHttpServer(http, grace + 1_000);
+      await service.drain(grace);
       await grpc.stop();
       await closed;
       await links.stop();

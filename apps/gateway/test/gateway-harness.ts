@@ -15,7 +15,7 @@ export interface Setup {
   moreWorkers?: FakeWorker[];
   canaryWorkers?: FakeWorker[];
   /** Settings of runtime.yaml by name. */
-  runtime?: Record<string, number>;
+  runtime?: Record<string, number | boolean>;
   logger?: typeof silentLogger;
 }
 
@@ -32,7 +32,7 @@ export class Harness {
   constructor(setup: Setup = {}) {
     this.setup = setup;
     this.worker = setup.worker ?? new FakeWorker();
-    this.qos.lease.limit = setup.runtime?.['max_concurrent_streams'] ?? 64;
+    this.qos.lease.limit = Number(setup.runtime?.['max_concurrent_streams'] ?? 64);
   }
 
   get workers(): FakeWorker[] {
@@ -84,9 +84,9 @@ export class Harness {
     await rm(this.directory, { recursive: true, force: true });
   }
 
-  async configure(runtime: Record<string, number>): Promise<void> {
+  async configure(runtime: Record<string, number | boolean>): Promise<void> {
     let text = await readFile(SHIPPED, 'utf8');
-    for (const [name, value] of Object.entries(runtime)) text = text.replace(new RegExp(`(  ${name}:) \\d+`), `$1 ${value}`);
+    for (const [name, value] of Object.entries(runtime)) text = text.replace(new RegExp(`(  ${name}:) \\w+`), `$1 ${value}`);
     await writeFile(join(this.directory, 'runtime.yaml'), text);
   }
 

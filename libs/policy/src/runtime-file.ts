@@ -88,8 +88,44 @@ export const requestLimits = z.strictObject({
   max_choices: z.number().int().min(1).max(128).default(8),
 });
 
+/** Which worker gets a request. */
+export const balancing = z.strictObject({
+  /** Prompts with the same beginning go to the same worker. */
+  prefix_affinity: z.boolean().default(true),
+  /** Beginnings that one gateway remembers. */
+  most_prefixes: z.number().int().min(1).max(1_000_000).default(20_000),
+  /** A worker whose outstanding tokens exceed the least loaded one's by this factor and slack loses the request, whatever its cache holds. */
+  overload_ratio: z.number().min(1).default(1.5),
+  overload_tokens: z.number().int().min(0).default(2_048),
+});
+
+/** What happens when a worker fails. */
+export const failure = z.strictObject({
+  /** Whether an answer that has begun goes on at another worker. */
+  continue_streams: z.boolean().default(true),
+  /** Retries and continuations for each request, and how many may be saved up. */
+  retry_share: share.default(0.2),
+  retry_burst: z.number().int().min(0).default(10),
+  /** How often a worker is asked whether it answers, and how many times in a row it may fail to. */
+  probe_interval_ms: milliseconds.default(1_000),
+  missed_probes: z.number().int().min(1).default(5),
+  /** Failures in a row that open a worker's circuit, and for how long; twice as long each time a trial fails. */
+  open_after_failures: z.number().int().min(1).default(5),
+  open_ms: milliseconds.default(1_000),
+  longest_open_ms: milliseconds.default(30_000),
+  /** Longest time that running requests get to end when the gateway stops. */
+  drain_grace_ms: z.number().int().min(0).default(10_000),
+});
+
 /** `config/runtime.yaml`. */
-export const runtimeFile = z.strictObject({ ttft_accelerator: ttftAccelerator, qos_monitor: qosMonitor, governor, requests: requestLimits });
+export const runtimeFile = z.strictObject({
+  ttft_accelerator: ttftAccelerator,
+  qos_monitor: qosMonitor,
+  governor,
+  requests: requestLimits,
+  balancing: balancing.prefault({}),
+  failure: failure.prefault({}),
+});
 
 export type RuntimeFile = z.infer<typeof runtimeFile>;
 export type SloPolicy = z.infer<typeof sloPolicy>;

@@ -9,6 +9,8 @@ export interface App {
   start(): Promise<void>;
   stop(): Promise<void>;
   reload?(): Promise<void>;
+  /** Longest time that a stop may take before the process ends anyway, in milliseconds. Default: 15000. */
+  stopLimitMs?(): number;
 }
 
 export interface Service<T extends EnvironmentTable> {
@@ -23,7 +25,6 @@ const processEnvironment = {
   logLevel: { name: 'MLX_SERVING_LOG_LEVEL', default: 'info', schema: logLevel, help: 'debug, info, warn or error.' },
 } as const;
 
-/** Longest time that a stop may take before the process ends anyway, in milliseconds. */
 const STOP_LIMIT_MS = 15_000;
 
 /**
@@ -55,7 +56,7 @@ function superviseProcess(app: App, logger: Logger): void {
     if (stopping) return;
     stopping = true;
     logger.info({ cause }, 'stopping');
-    setTimeout(() => process.exit(exitCode || 1), STOP_LIMIT_MS).unref();
+    setTimeout(() => process.exit(exitCode || 1), app.stopLimitMs?.() ?? STOP_LIMIT_MS).unref();
     app.stop().then(
       () => process.exit(exitCode),
       (error: unknown) => {

@@ -123,6 +123,11 @@ export class FakeQos extends FakeController<QosLinkRequest, QosLinkResponse> {
     this.write(create(QosLinkResponseSchema, { message: { case: 'lease', value: { id, ttlMs, directive: { case: 'concurrencyLimit', value: limit } } } }));
   }
 
+  /** Has the gateway keep work away from a worker. */
+  open(workerId: string, ttlMs = 60_000): void {
+    this.write(create(QosLinkResponseSchema, { message: { case: 'lease', value: { id: `open-${workerId}`, ttlMs, directive: { case: 'openCircuit', value: { workerId } } } } }));
+  }
+
   protected greet(): void {
     this.lend();
   }

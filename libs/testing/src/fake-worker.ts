@@ -27,6 +27,8 @@ export class FakeGeneration {
 
   constructor(call: ServerWritableStream<WorkerGenerateRequest, WorkerGenerateResponse>) {
     this.request = call.request;
+    this.timeLeftMs = Number(call.getDeadline()) - Date.now();
+    this.#tokens = call.request.resumeTokenIds.length;
     this.#call = call;
     this.#over = new Promise((resolve) => (this.#settle = resolve));
     call.on('cancelled', () => {
@@ -39,6 +41,11 @@ export class FakeGeneration {
   async over(): Promise<void> {
     const error = await this.#over;
     if (error) throw error;
+  }
+
+  /** Tokens of the answer that came from another worker. */
+  get resumed(): readonly number[] {
+    return this.request.resumeTokenIds;
   }
 
   accept(promptTokens = 7, model = this.request.model || 'fake'): this {
@@ -64,6 +71,14 @@ export class FakeGeneration {
     this.#write({ case: 'finished', value: { finishReason, usage, timings: { totalMs: 1 }, toolCalls } });
     this.#call.end();
     this.#settle();
+  }
+
+  /** Milliseconds from its arrival to the deadline that the caller gave. */
+  readonly timeLeftMs: number;
+
+  /** Ends as a call does whose connection broke. */
+  lose(): void {
+    this.#settle(new ServiceError('UNAVAILABLE', 'WORKER_LOST', 'lost'));
   }
 
   fail(error: ServiceError): void {
@@ -93,6 +108,10 @@ export class FakeWorker {
   readonly allowed: string[] = [];
   models: string[];
   script: readonly string[] | undefined;
+  /** While set it answers no call besides those that stand, as a process that was stopped. */
+  frozen = false;
+  /** While set every request ends with a fault of the worker's own. */
+  faulty = false;
   port = 0;
   #server: GrpcServer | undefined;
 
@@ -110,7 +129,7 @@ export class FakeWorker {
     this.#server = new GrpcServer(silentLogger).add(Worker, {
       generate: (call) => this.#generate(call),
       tokenize: () => Promise.resolve({ tokenIds: [1, 2, 3] }),
-      listModels: () => Promise.resolve({ models: this.models.map((id, index) => ({ id, contextLength: 512, loadedAt: BigInt(1_700_000_000 + index) })) }),
+      listModels: async () => (this.frozen ? await new Promise<never>(() => undefined) : { models: this.models.map((id, index) => ({ id, contextLength: 512, loadedAt: BigInt(1_700_000_000 + index) })) }),
       stats: (call) => void call.write({ $typeName: 'mlx_serving.v1.StatsResponse', ...noStats, workerId: this.address }),
       drain: () => Promise.resolve({ remainingStreams: 0 }),
       loadModel: unused,
@@ -149,6 +168,7 @@ export class FakeWorker {
     if (call.request.model !== '' && !this.models.includes(call.request.model)) {
       throw new ServiceError('NOT_FOUND', 'MODEL_NOT_FOUND', `model '${call.request.model}' is not served here`);
     }
+    if (this.faulty) throw new ServiceError('INTERNAL', 'STEP_FAILED', 'the model failed');
     if (this.script) {
       generation.accept();
       for (const text of this.script) generation.tokens(text);

@@ -8,15 +8,15 @@ import type { DecisionCounter } from '../decision/decision-counts.ts';
 import type { FlagSnapshotStore } from '../decision/flag-snapshot-store.ts';
 import type { RoutingStore } from '../decision/routing-store.ts';
 import { errors } from '../errors.ts';
+import { RetryBudget } from '../failure/retry-budget.ts';
 import type { RecentContexts } from '../impact/recent-contexts.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import { logFinished, measureFinished, toStreamReport } from '../reports/stream-report.ts';
-import type { WorkerConnection } from '../workers/worker-connection.ts';
 import type { WorkerPool } from '../workers/worker-pool.ts';
 import { GenerationRecord } from './generation-record.ts';
 import type { GenerationRequest, GenerationSink } from './generation-types.ts';
+import { runAtWorkers } from './run-at-workers.ts';
 import { ShadowTraffic } from './shadow-traffic.ts';
-import { isWorkerGone, runAttempt } from './worker-attempt.ts';
 
 export interface GenerateServiceOptions {
   readonly replicaId: string;
@@ -27,12 +27,16 @@ export interface GenerateServiceOptions {
   readonly admission: AdmissionQueue;
   readonly pools: Record<Variant, WorkerPool>;
   readonly requestLimits: () => RuntimeFile['requests'];
+  readonly failure: () => RuntimeFile['failure'];
   readonly onReport: (report: StreamReport) => void;
   /** Called with the report of each request that was repeated at the canary. */
   readonly onShadowReport: (report: StreamReport) => void;
   readonly metrics: GatewayMetrics;
   readonly logger: Logger;
 }
+
+/** How often a stop says what still runs. */
+const DRAIN_REPORT_MS = 1_000;
 
 /** The one way of a request, whichever door it came through: decision, admission, worker, report. */
 export class GenerateService {
@@ -41,6 +45,7 @@ export class GenerateService {
   /** What runs at the canary, and takes it away from there. */
   readonly #atCanary = new Map<GenerationRecord, AbortController>();
   readonly #shadow: ShadowTraffic;
+  readonly #budget: RetryBudget;
   #stopping = false;
   #onIdle: (() => void) | undefined;
 
@@ -50,6 +55,7 @@ export class GenerateService {
     options.routing.onTable = ({ enabled, rolloutPercentage, moveUnstarted }) => {
       if (moveUnstarted && (!enabled || rolloutPercentage === 0)) this.#moveUnstarted();
     };
+    this.#budget = new RetryBudget(() => ({ share: options.failure().retry_share, burst: options.failure().retry_burst }));
   }
 
   get stopping(): boolean {
@@ -65,7 +71,8 @@ export class GenerateService {
     const record = this.#recordOf(request, request.decision ?? this.#decide(request));
     this.#running.set(abort, record.decision);
     const timeout = Math.min(this.#options.requestLimits().timeout_ms, request.deadlineMs ?? Number.POSITIVE_INFINITY);
-    const timer = setTimeout(() => abort.abort(errors.REQUEST_TIMEOUT({ timeout })), timeout);
+    record.deadlineAt = request.arrivedAt + timeout;
+    const timer = setTimeout(() => abort.abort(errors.REQUEST_TIMEOUT({ timeout })), record.deadlineAt - performance.now());
     let failure: ServiceError | undefined;
     try {
       sink.decided(record.decision);
@@ -81,15 +88,30 @@ export class GenerateService {
     }
   }
 
-  /** Refuses what is new, lets what runs end for `graceMs`, then ends it. */
-  async drain(graceMs: number): Promise<void> {
+  /** Refuses what is new, lets what runs or waits end for `graceMs`, then ends it. @returns how many it ended */
+  async drain(graceMs: number): Promise<number> {
     this.#stopping = true;
     this.#shadow.stop();
-    if (this.#running.size === 0) return;
-    const idle = new Promise<void>((resolve) => (this.#onIdle = resolve));
-    const force = setTimeout(() => this.#running.forEach((_, abort) => abort.abort(errors.SHUTTING_DOWN())), graceMs);
-    await idle;
-    clearTimeout(force);
+    const { logger, metrics } = this.#options;
+    logger.info({ running: this.#running.size, graceMs }, 'draining');
+    let cut = 0;
+    if (this.#running.size > 0) {
+      const idle = new Promise<void>((resolve) => (this.#onIdle = resolve));
+      const report = setInterval(() => logger.info({ running: this.#running.size }, 'still draining'), DRAIN_REPORT_MS);
+      const force = setTimeout(() => (cut = this.#endAll()), graceMs);
+      await idle;
+      clearTimeout(force);
+      clearInterval(report);
+    }
+    metrics.cutStreams.inc(cut);
+    logger.info({ cut }, 'drained');
+    return cut;
+  }
+
+  #endAll(): number {
+    const running = [...this.#running.keys()];
+    for (const abort of running) abort.abort(errors.SHUTTING_DOWN());
+    return running.length;
   }
 
   /** Ends what runs under one of these flags (SPEC F19). */
@@ -114,11 +136,17 @@ export class GenerateService {
     return new GenerationRecord(model ? { ...request, model } : request, decision);
   }
 
+  /** At the workers of its pool, and accounts for retries. */
+  #run(record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
+    const { pools, failure, metrics } = this.#options;
+    return runAtWorkers({ pool: pools[record.decision.variant as Variant], budget: this.#budget, settings: failure, metrics }, record, sink, signal);
+  }
+
   async #admitAndRun(record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
     const release = await this.#options.admission.acquire(signal);
     try {
       if (record.decision.variant === 'canary') await this.#runAtCanary(record, sink, signal);
-      else await this.#runAtWorkers(record, sink, signal);
+      else await this.#run(record, sink, signal);
       sink.finished(record.result, record.model);
     } finally {
       release();
@@ -130,13 +158,13 @@ export class GenerateService {
     const move = new AbortController();
     this.#atCanary.set(record, move);
     try {
-      await this.#runAtWorkers(record, sink, AbortSignal.any([signal, move.signal]));
+      await this.#run(record, sink, AbortSignal.any([signal, move.signal]));
     } catch (error) {
       if (!move.signal.aborted || signal.aborted || record.ttftMs !== undefined) throw error;
       this.#options.metrics.movedRequests.inc();
       record.decision = create(DecisionSchema, { ...record.decision, variant: 'baseline', variantReason: 'MOVED_TO_BASELINE' });
       sink.decided(record.decision);
-      await this.#runAtWorkers(record, sink, signal);
+      await this.#run(record, sink, signal);
     } finally {
       this.#atCanary.delete(record);
     }
@@ -144,25 +172,6 @@ export class GenerateService {
 
   #moveUnstarted(): void {
     for (const [record, move] of this.#atCanary) if (record.ttftMs === undefined) move.abort(errors.CANARY_TAKEN_BACK());
-  }
-
-  /** At one worker; and at a second when the first is gone before its first token. */
-  async #runAtWorkers(record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
-    const pool = this.#options.pools[record.decision.variant as Variant];
-    const first = pool.pick();
-    if (!first) throw errors.NO_WORKER({}, { retryAfterMs: 1_000 });
-    try {
-      await runAttempt(first, record, sink, signal);
-    } catch (error) {
-      const second = this.#secondWorker(error, record, pool, first);
-      if (!second) throw error;
-      this.#options.metrics.retries.inc();
-      await runAttempt(second, record, sink, signal);
-    }
-  }
-
-  #secondWorker(error: unknown, record: GenerationRecord, pool: WorkerPool, first: WorkerConnection): WorkerConnection | undefined {
-    return isWorkerGone(error) && record.ttftMs === undefined && !this.#stopping ? pool.pick(new Set([first])) : undefined;
   }
 
   #finish(record: GenerationRecord, failure: ServiceError | undefined): void {

@@ -20,6 +20,10 @@ export class GenerationRecord {
   /** Milliseconds from the arrival to the first token. */
   ttftMs: number | undefined;
   finishReason = FinishReason.UNSPECIFIED;
+  /** Tokens that the sink has: what a continuation on another worker goes on from. At most max_tokens. */
+  readonly sentTokenIds: number[] = [];
+  /** `performance.now()` at which it must be over. */
+  deadlineAt = Number.POSITIVE_INFINITY;
 
   constructor(request: GenerationRequest, decision: Decision) {
     this.request = request;

@@ -3,6 +3,7 @@ import { DecisionSchema, Priority, type StreamReport } from '@mlx-serving/contra
 import { FINE_BUCKETS, isInRollout } from '@mlx-serving/hashing';
 import type { RuntimeFile } from '@mlx-serving/policy';
 import { ServiceError } from '@mlx-serving/service-kit';
+import { promptShape } from '../balancing/prefix-keys.ts';
 import type { RoutingStore } from '../decision/routing-store.ts';
 import { errors } from '../errors.ts';
 import type { GatewayMetrics } from '../metrics.ts';
@@ -54,7 +55,7 @@ export class ShadowTraffic {
 
   async #repeat(answered: GenerationRecord, canaryModel: string): Promise<void> {
     const { pool, requestLimits, replicaId, onReport, metrics } = this.#options;
-    const worker = pool.pick();
+    const worker = pool.pick(promptShape(answered.request))?.worker;
     if (!worker) return metrics.shadowRequests.inc({ outcome: 'left_out' });
     const { request, decision } = answered;
     const model = canaryModel || request.model;

@@ -6,6 +6,8 @@ import type { WorkerConnection } from '../workers/worker-connection.ts';
 import type { GenerationRecord } from './generation-record.ts';
 import type { Flow, GenerationSink } from './generation-types.ts';
 
+const DEADLINE_SLACK_MS = 100;
+
 /**
  * Runs one generation at one worker, to its end. A signal that aborts cancels the worker's call at once.
  * @throws the signal's reason, or the worker's error as a ServiceError
@@ -22,16 +24,16 @@ export async function runAttempt(worker: WorkerConnection, record: GenerationRec
   record.stages = finished.stages;
 }
 
-/** Whether another worker may do what this one could not: it was gone, draining or loading. */
-export function isWorkerGone(error: unknown): boolean {
-  return error instanceof ServiceError && error.code === 'UNAVAILABLE';
-}
-
-function workerRequest({ request, decision }: GenerationRecord): WorkerGenerateRequest {
+function workerRequest(record: GenerationRecord): WorkerGenerateRequest {
+  const { request, decision, sentTokenIds } = record;
   const { requestId, choice = 0, model, input, sampling, priority, tenant, ttftHint } = request;
   const message = create(WorkerGenerateRequestSchema, { requestId: choice === 0 ? requestId : `${requestId}/${choice}`, model, input, sampling, enabledFlags: decision.enabledFlags });
   if (priority !== undefined) message.priority = priority;
   if (tenant !== undefined) message.tenant = tenant;
+  if (sentTokenIds.length > 0) {
+    message.resumeTokenIds = sentTokenIds;
+    message.model = record.model;
+  }
   if (ttftHint) message.ttftHint = create(TtftHintSchema, ttftHint);
   return message;
 }
@@ -63,7 +65,7 @@ function receive(worker: WorkerConnection, record: GenerationRecord, sink: Gener
       }
     };
     const ended = (error?: unknown): void => settle(() => reject(error === undefined ? errors.WORKER_PROTOCOL() : fromWorker(error)));
-    const { call, done } = worker.generate(workerRequest(record), { response, ended });
+    const { call, done } = worker.generate(workerRequest(record), { response, ended }, { timeoutMs: timeLeft(record) });
     signal.addEventListener('abort', cancel, { once: true });
   });
 }
@@ -74,15 +76,22 @@ function take(response: WorkerGenerateResponse, record: GenerationRecord, sink: 
     record.promptTokens = response.event.value.promptTokens;
   } else if (response.event.case === 'chunk' && response.event.value.tokens.length > 0) {
     sink.tokens(response.event.value.tokens, record.model, flow);
+    for (const { id } of response.event.value.tokens) record.sentTokenIds.push(id);
     record.completionTokens += response.event.value.tokens.length;
     record.shape.add(response.event.value.tokens, performance.now());
     record.ttftMs ??= record.durationMs;
   }
 }
 
+/** What the worker is given: a little more than this gateway waits, which thus is the first to speak. */
+function timeLeft({ deadlineAt }: GenerationRecord): number {
+  return Math.max(1, Math.ceil(deadlineAt - performance.now())) + DEADLINE_SLACK_MS;
+}
+
 /** A call that the transport ended, and not the worker, is a worker that is gone: the gateway itself did not cancel. */
 function fromWorker(thrown: unknown): ServiceError {
   const error = ServiceError.from(thrown);
+  if (error.code === 'DEADLINE_EXCEEDED') return errors.WORKER_TIMEOUT({}, { cause: thrown });
   const isTransport = error.reason === error.code;
   return isTransport && (error.code === 'UNAVAILABLE' || error.code === 'CANCELLED') ? errors.WORKER_LOST({}, { cause: thrown }) : error;
 }

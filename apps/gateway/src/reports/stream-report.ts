@@ -18,10 +18,13 @@ const CLIENT_CODES: ReadonlySet<ErrorCode> = new Set([
   'UNIMPLEMENTED',
 ]);
 
+/** Refused by admission: counted as errors, shedding load would ask for more of it. */
+const ADMISSION_REASONS: ReadonlySet<string> = new Set(['LOAD_SHED', 'DEADLINE_UNREACHABLE']);
+
 export function outcomeOf(failure: ServiceError | undefined): StreamOutcome {
   if (!failure) return StreamOutcome.OK;
   if (failure.reason === 'CLIENT_GONE' || failure.reason === 'FEATURE_KILLED') return StreamOutcome.CANCELLED;
-  return CLIENT_CODES.has(failure.code) ? StreamOutcome.REJECTED : StreamOutcome.FAILED;
+  return CLIENT_CODES.has(failure.code) || ADMISSION_REASONS.has(failure.reason) ? StreamOutcome.REJECTED : StreamOutcome.FAILED;
 }
 
 /** One finished request, for the controllers. */

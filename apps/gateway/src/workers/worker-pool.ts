@@ -1,51 +1,114 @@
-import type { Variant } from '@mlx-serving/policy';
+import type { RuntimeFile, Variant } from '@mlx-serving/policy';
 import type { Logger } from '@mlx-serving/service-kit';
+import type { TrafficControl } from '../admission/traffic-control.ts';
+import { chooseLeastLoaded, isOverloaded } from '../balancing/choose-member.ts';
+import { PoolMember } from '../balancing/pool-member.ts';
+import type { PromptShape } from '../balancing/prefix-keys.ts';
+import { PrefixOwners } from '../balancing/prefix-owners.ts';
 import type { GatewayConfig } from '../config.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import { WorkerConnection } from './worker-connection.ts';
 
-/** The workers of one variant. */
-export class WorkerPool {
-  readonly #workers: readonly WorkerConnection[];
-  /** Where the search begins, so that equals take turns. */
-  #turn = 0;
+export interface WorkerPoolOptions {
+  readonly variant: Variant;
+  readonly addresses: readonly string[];
+  readonly settings: () => Pick<RuntimeFile, 'balancing' | 'failure'>;
+  readonly control: Pick<TrafficControl, 'isForcedOpen'>;
+  readonly metrics: GatewayMetrics;
+  readonly logger: Logger;
+}
 
-  constructor(workers: readonly WorkerConnection[]) {
-    this.#workers = workers;
+/** The workers of one variant, and which of them gets a request: shared prefix first, then the least outstanding tokens. */
+export class WorkerPool {
+  readonly #options: WorkerPoolOptions;
+  readonly #members: PoolMember[];
+  readonly #owners: PrefixOwners<PoolMember>;
+  #panic = false;
+
+  constructor(options: WorkerPoolOptions) {
+    this.#options = options;
+    this.#members = options.addresses.map((address) => this.#member(address));
+    this.#owners = new PrefixOwners(() => options.settings().balancing.most_prefixes);
+    this.#show();
   }
 
   get size(): number {
-    return this.#workers.length;
+    return this.#members.length;
+  }
+
+  get members(): readonly PoolMember[] {
+    return this.#members;
   }
 
   get serving(): readonly WorkerConnection[] {
-    return this.#workers.filter((worker) => worker.serving);
+    return this.#members.filter((member) => member.serving).map(({ worker }) => worker);
   }
 
-  /** The serving worker with the fewest requests of this gateway, or undefined when none serves. */
-  pick(except: ReadonlySet<WorkerConnection> = new Set()): WorkerConnection | undefined {
-    const candidates = this.serving.filter((worker) => !except.has(worker));
-    const start = this.#turn++ % Math.max(1, candidates.length);
-    const inTurn = [...candidates.slice(start), ...candidates.slice(0, start)];
-    return inTurn.reduce<WorkerConnection | undefined>((best, worker) => (best && best.outstanding <= worker.outstanding ? best : worker), undefined);
+  /** @returns undefined when no worker serves besides those that are excepted */
+  pick({ keys }: PromptShape, except: ReadonlySet<PoolMember> = new Set()): PoolMember | undefined {
+    const candidates = this.#candidates().filter((member) => !except.has(member));
+    if (candidates.length < 2) return candidates[0];
+    const { prefix_affinity, overload_ratio, overload_tokens } = this.#options.settings().balancing;
+    if (!prefix_affinity) return chooseLeastLoaded(candidates, Math.random);
+    const isUsable = (member: PoolMember): boolean => candidates.includes(member);
+    const owner = this.#owners.find(keys, isUsable);
+    const stays = owner !== undefined && !isOverloaded(owner, candidates, overload_ratio, overload_tokens);
+    const chosen = stays ? owner : chooseLeastLoaded(candidates, Math.random);
+    this.#options.metrics.balanced.inc({ by: stays ? 'prefix' : owner ? 'overload' : 'load' });
+    if (chosen) this.#owners.claim(keys, chosen, isUsable);
+    return chosen;
   }
 
   start(): void {
-    for (const worker of this.#workers) worker.start();
+    for (const member of this.#members) member.start();
   }
 
   stop(): void {
-    for (const worker of this.#workers) worker.stop();
+    for (const member of this.#members) member.stop();
+  }
+
+  /** Those that should be given requests. When that is nobody, everybody who serves: an open circuit is better than none at all. */
+  #candidates(): readonly PoolMember[] {
+    const available = this.#members.filter((member) => member.available);
+    const serving = available.length > 0 ? available : this.#members.filter((member) => member.serving);
+    this.#showPanic(available.length === 0 && serving.length > 0);
+    return serving;
+  }
+
+  #member(address: string): PoolMember {
+    const { variant, settings, control, metrics, logger } = this.#options;
+    const worker = new WorkerConnection(address, variant, logger, () => this.#show());
+    const member = new PoolMember({
+      worker,
+      settings: () => settings().failure,
+      isForcedOpen: (one) => control.isForcedOpen(one),
+      onEvent: (_, event) => {
+        logger.warn({ worker: address, variant, event, state: member.state }, 'worker changed its state');
+        metrics.workerEvents.inc({ event });
+        this.#show();
+      },
+    });
+    return member;
+  }
+
+  #show(): void {
+    // Called by a worker's health while the pool is being made, too.
+    this.#options.metrics.servingWorkers.set({ variant: this.#options.variant }, (this.#members ?? []).filter(({ serving }) => serving).length);
+  }
+
+  #showPanic(panic: boolean): void {
+    if (panic === this.#panic) return;
+    this.#panic = panic;
+    const { variant, metrics, logger } = this.#options;
+    metrics.balancingPanic.set({ variant }, panic ? 1 : 0);
+    logger.warn({ variant, panic }, panic ? 'every circuit is open: requests go to workers all the same' : 'a circuit is closed again');
   }
 }
 
-/** One pool for each variant, with a channel to each of its workers. */
-export function createPools(config: Pick<GatewayConfig, 'workers' | 'canaryWorkers'>, metrics: GatewayMetrics, logger: Logger): Record<Variant, WorkerPool> {
-  const createPool = (addresses: readonly string[], variant: Variant): WorkerPool => {
-    const pool: WorkerPool = new WorkerPool(addresses.map((address) => new WorkerConnection(address, variant, logger, () => show())));
-    const show = (): void => metrics.servingWorkers.set({ variant }, pool.serving.length);
-    show();
-    return pool;
+/** One pool for each variant, with a connection to each of its workers. */
+export function createPools(config: Pick<GatewayConfig, 'workers' | 'canaryWorkers'>, common: Pick<WorkerPoolOptions, 'settings' | 'control' | 'metrics' | 'logger'>): Record<Variant, WorkerPool> {
+  return {
+    baseline: new WorkerPool({ ...common, variant: 'baseline', addresses: config.workers }),
+    canary: new WorkerPool({ ...common, variant: 'canary', addresses: config.canaryWorkers }),
   };
-  return { baseline: createPool(config.workers, 'baseline'), canary: createPool(config.canaryWorkers, 'canary') };
 }

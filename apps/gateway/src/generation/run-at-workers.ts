@@ -1,0 +1,82 @@
+import type { RuntimeFile } from '@mlx-serving/policy';
+import { ServiceError } from '@mlx-serving/service-kit';
+import type { PoolMember } from '../balancing/pool-member.ts';
+import { promptShape } from '../balancing/prefix-keys.ts';
+import { errors } from '../errors.ts';
+import type { RetryBudget } from '../failure/retry-budget.ts';
+import type { GatewayMetrics } from '../metrics.ts';
+import type { WorkerPool } from '../workers/worker-pool.ts';
+import type { GenerationRecord } from './generation-record.ts';
+import type { GenerationSink } from './generation-types.ts';
+import { runAttempt } from './worker-attempt.ts';
+
+export interface RunOptions {
+  readonly pool: WorkerPool;
+  readonly budget: RetryBudget;
+  readonly settings: () => RuntimeFile['failure'];
+  readonly metrics: GatewayMetrics;
+}
+
+/** Continuations of one request, so that a request that kills workers does not kill all of them. */
+const MOST_CONTINUATIONS = 2;
+
+/**
+ * Runs a generation at a worker; once more at another one when the first was gone before the first token; and after
+ * it, on another one from the tokens that were sent.
+ * @throws the error of the last attempt
+ */
+export async function runAtWorkers(options: RunOptions, record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
+  const shape = promptShape(record.request);
+  const tried = new Set<PoolMember>();
+  options.budget.onRequest();
+  let failure: ServiceError | undefined;
+  for (;;) {
+    const member = options.pool.pick(shape, tried);
+    if (!member) throw failure ?? errors.NO_WORKER({}, { retryAfterMs: 1_000 });
+    if (failure) count(options.metrics, record);
+    failure = await attempt(member, shape.cost, record, sink, signal);
+    if (!failure) return;
+    tried.add(member);
+    if (signal.aborted || !mayGoOn(failure, record, tried.size, options)) throw failure;
+  }
+}
+
+async function attempt(member: PoolMember, cost: number, record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<ServiceError | undefined> {
+  const place = member.begin(cost, signal);
+  try {
+    await runAttempt(place.worker, record, sink, place.signal);
+    place.done();
+    return undefined;
+  } catch (thrown) {
+    const failure = ServiceError.from(thrown);
+    place.done(!signal.aborted && isFault(failure) ? failure : null);
+    return failure;
+  }
+}
+
+function mayGoOn(failure: ServiceError, record: GenerationRecord, tries: number, { settings, budget, metrics }: RunOptions): boolean {
+  const started = record.sentTokenIds.length > 0;
+  if (started ? !settings().continue_streams || tries > MOST_CONTINUATIONS || !isGone(failure) : tries > 1 || !(isGone(failure) || isFull(failure))) return false;
+  if (budget.take()) return true;
+  metrics.retriesRefused.inc();
+  return false;
+}
+
+function count(metrics: GatewayMetrics, record: GenerationRecord): void {
+  if (record.sentTokenIds.length > 0) metrics.continuations.inc();
+  else metrics.retries.inc();
+}
+
+/** Whether another worker may do what this one could not: it was gone, stuck, draining or loading. */
+function isGone({ code, reason }: ServiceError): boolean {
+  return code === 'UNAVAILABLE' || reason === 'WORKER_PROTOCOL';
+}
+
+function isFull({ code, reason }: ServiceError): boolean {
+  return code === 'RESOURCE_EXHAUSTED' && reason.startsWith('QUEUE_');
+}
+
+/** Whether the worker is to blame. One that drains or loads says so, and is not. */
+function isFault({ code, reason }: ServiceError): boolean {
+  return code === 'INTERNAL' || reason === 'WORKER_LOST' || reason === 'ENGINE_STOPPED';
+}
