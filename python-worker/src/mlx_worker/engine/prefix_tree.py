@@ -26,7 +26,7 @@ class Edge:
     children: dict[int, Edge] = field(default_factory=dict)
     # Logits after the edge's last token, [1, vocabulary].
     logits: mx.array | None = None
-    pins: int = 0
+    pinned: bool = False
     used_at: int = 0
     scope: Hashable = None
 
@@ -78,6 +78,8 @@ class PrefixTree:
         self.nbytes = 0
         self.evictions = 0
         self._roots: dict[Hashable, Edge] = {}
+        # Changes with whatever is kept.
+        self.version = 0
         self._now = 0
 
     def match(self, scope: Hashable, tokens: Sequence[int]) -> Match:
@@ -135,26 +137,64 @@ class PrefixTree:
             edge = child if shared == len(child.tokens) else self._split(child, shared)
             at += shared
         edge.used_at = self._now
-        if logits is not None and edge.logits is None and edge.parent is not None:
-            edge.logits = mx.contiguous(logits)
-            mx.eval(edge.logits)
-            self.nbytes += int(edge.logits.nbytes)
-        if pin:
-            edge.pins += 1
+        self._mark(edge, logits, pin)
         self.trim()
         return at >= len(tokens) or self.known_length(scope, tokens) == len(tokens)
 
-    def unpin(self, scope: Hashable, tokens: Sequence[int]) -> bool:
-        """Takes one pin away. False: there is none."""
-        match = self.match(scope, tokens)
-        if match.length != len(tokens) or not match.parts or not match.parts[-1][0].pins:
+    def graft(
+        self,
+        scope: Hashable,
+        path: Sequence[int],
+        tokens: Sequence[int],
+        layers: Sequence[Layer],
+        logits: mx.array | None,
+        pin: bool,
+    ) -> bool:
+        """As `insert`, where `layers` hold the positions of `tokens` only, and `path` is known before them.
+
+        False: something of `path` is not known.
+        """
+        if self.known_length(scope, path) < len(path):
             return False
-        match.parts[-1][0].pins -= 1
+        self._now += 1
+        whole = [*path, *tokens]
+        edge = self._roots.setdefault(scope, Edge((), [], None, scope=scope))
+        at = 0
+        while at < len(whole):
+            child = edge.children.get(whole[at])
+            if child is None:
+                edge = self._grow(edge, tuple(whole[at:]), layers, at - len(path))
+                break
+            shared = shared_length(child.tokens, whole, at)
+            edge = child if shared == len(child.tokens) else self._split(child, shared)
+            at += shared
+        self._mark(edge, logits, pin)
+        self.trim()
         return True
+
+    def unpin(self, scope: Hashable, tokens: Sequence[int]) -> bool:
+        """Takes the pin away. False: there is none."""
+        match = self.match(scope, tokens)
+        if match.length != len(tokens) or not match.parts or not match.parts[-1][0].pinned:
+            return False
+        match.parts[-1][0].pinned = False
+        self.version += 1
+        return True
+
+    @property
+    def pinned_bytes(self) -> int:
+        """Memory that no budget can take: pinned edges, and those that they go on from."""
+        held: set[Edge] = set()
+        for edge in self.edges():
+            above: Edge | None = edge if edge.pinned else None
+            while above is not None and above not in held:
+                held.add(above)
+                above = above.parent
+        return sum(edge.nbytes for edge in held)
 
     def forget_logits(self) -> None:
         """Drops all stored logits, for instance when speculation is switched off."""
-        for edge in self._edges():
+        for edge in self.edges():
             if edge.logits is not None:
                 self.nbytes -= int(edge.logits.nbytes)
                 edge.logits = None
@@ -163,7 +203,7 @@ class PrefixTree:
         """Forgets whole scopes, pinned or not."""
         for scope in scopes:
             self._roots.pop(scope, None)
-        self.nbytes = sum(edge.nbytes for edge in self._edges())
+        self.nbytes = sum(edge.nbytes for edge in self.edges())
 
     def scopes(self) -> list[Hashable]:
         """Every scope that holds something."""
@@ -172,19 +212,29 @@ class PrefixTree:
     @property
     def pinned(self) -> int:
         """Edges that are pinned."""
-        return sum(1 for edge in self._edges() if edge.pins)
+        return sum(1 for edge in self.edges() if edge.pinned)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._edges())
+        return sum(1 for _ in self.edges())
 
     def trim(self, to_bytes: int | None = None) -> None:
         """Evicts what was used longest ago until the budget holds, or only pinned edges are left."""
         limit = self.most_bytes if to_bytes is None else to_bytes
         while self.nbytes > limit:
-            leaves = [edge for edge in self._edges() if not edge.children and not edge.pins]
+            leaves = [edge for edge in self.edges() if not edge.children and not edge.pinned]
             if not leaves:
                 return
             self._remove(min(leaves, key=lambda edge: edge.used_at))
+
+    def _mark(self, edge: Edge, logits: mx.array | None, pin: bool) -> None:
+        if logits is not None and edge.logits is None and edge.parent is not None:
+            edge.logits = mx.contiguous(logits)
+            mx.eval(edge.logits)
+            self.nbytes += int(edge.logits.nbytes)
+            self.version += 1
+        if pin and not edge.pinned:
+            edge.pinned = True
+            self.version += 1
 
     def _grow(self, edge: Edge, tokens: tuple[int, ...], layers: Sequence[Layer], at: int) -> Edge:
         end = at + len(tokens)
@@ -195,6 +245,7 @@ class PrefixTree:
         mx.eval(own)
         child = Edge(tokens, own, edge, used_at=self._now, scope=edge.scope)
         edge.children[tokens[0]] = child
+        self.version += 1
         self.nbytes += child.nbytes
         return child
 
@@ -214,6 +265,7 @@ class PrefixTree:
         edge.parent.children[edge.tokens[0]] = upper
         edge.tokens, edge.layers, edge.parent = edge.tokens[at:], tail, upper
         upper.children[edge.tokens[0]] = edge
+        self.version += 1
         return upper
 
     def _remove(self, edge: Edge) -> None:
@@ -225,7 +277,7 @@ class PrefixTree:
         if root.parent is None and not root.children:
             self._roots.pop(root.scope, None)
 
-    def _edges(self) -> Iterator[Edge]:
+    def edges(self) -> Iterator[Edge]:
         stack = [child for root in self._roots.values() for child in root.children.values()]
         while stack:
             edge = stack.pop()
