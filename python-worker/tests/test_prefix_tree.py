@@ -57,7 +57,7 @@ def test_the_byte_budget_holds_and_what_is_left_is_right(prompts, budget):
     for prompt in prompts:
         tree.insert("x", prompt, layers_of(prompt), logits=mx.zeros((1, 5)))
         assert tree.nbytes <= budget
-        assert tree.nbytes == sum(edge.nbytes for edge in tree._edges())
+        assert tree.nbytes == sum(edge.nbytes for edge in tree.edges())
     for prompt in prompts:
         assert_holds(tree, "x", prompt, tree.known_length("x", prompt))
 

@@ -152,18 +152,47 @@ async def test_a_full_warm_queue_lets_requests_go_on_cold(tmp_path):
             assert (await read_rest(call, [])).WhichOneof("event") == "finished"
 
 
-async def test_a_prepared_prompt_is_kept_and_pinned(reference):
-    async with running_worker(prefix_cache_bytes=1) as worker:
+async def test_a_prepared_prompt_is_kept_and_pinned_within_the_budget(reference):
+    async with running_worker() as worker:
+        (served,) = worker.app.engine.work.models
+        tokens = len(reference.tokenizer.encode(SYSTEM))
+        budget = served.bytes_per_token * (tokens + 10)
+        await worker.stub.SetLimits(wpb.SetLimitsRequest(prefix_cache_bytes=budget))
         request = wpb.PrepareKvRequest(prompt=SYSTEM, pin=True)
         prepared = await worker.stub.PrepareKv(request)
         assert (prepared.prepared, prepared.cached_tokens) == (True, 0)
+        for text in ("Something else. " * 20, "And more of it. " * 20):
+            await worker.generate(text, max_tokens=12, request=flags(KV))
         answer = await worker.generate(SYSTEM + "flag", max_tokens=12, request=flags(KV))
         assert answer.ids == reference.generate(SYSTEM + "flag", 12)[0]
         assert cached(answer) >= prepared.prompt_tokens - 2
-        # Everything else had to go, at a budget of one byte.
-        stats = await worker.until(lambda stats: stats.prefix_cache.entries <= 2)
-        assert stats.prefix_cache.pinned == 1
+        stats = await worker.until(lambda stats: True)
+        assert (stats.prefix_cache.pinned, stats.prefix_cache.bytes <= budget) == (1, True)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await worker.stub.PrepareKv(wpb.PrepareKvRequest(prompt="x " + SYSTEM, pin=True))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert dict(caught.value.trailing_metadata())["reason"] == "PINS_FULL"
         assert (await worker.stub.PrepareKv(wpb.PrepareKvRequest(prompt=SYSTEM, unpin=True))).prepared
+        await worker.generate("Something else. " * 20, max_tokens=12, request=flags(KV))
+        assert (await worker.until(lambda stats: True)).prefix_cache.pinned == 0
+
+
+async def test_a_preparation_stands_still_while_anybody_is_served(reference):
+    gate = StepGate()
+    async with running_worker(gate.make_sampler) as worker:
+        running = worker.call("A flag", **GATED)
+        assert (await running.read()).WhichOneof("event") == "accepted"
+        preparing = asyncio.ensure_future(worker.stub.PrepareKv(wpb.PrepareKvRequest(prompt=SYSTEM)))
+        gate.permit(10)
+        # Several steps later the real request has its tokens, and the preparation none.
+        read = 0
+        while read < 8:
+            read += len((await running.read()).chunk.tokens)
+        assert worker.app.engine.work.statistics.prepared_prompts == 0
+        assert not preparing.done()
+        running.cancel()
+        gate.open()
+        assert (await preparing).prepared
 
 
 async def test_an_abandoned_preparation_does_not_keep_the_engine_busy():

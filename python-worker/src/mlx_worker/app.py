@@ -49,6 +49,8 @@ class App:
             limits=limits_of(config),
             settings=settings.accelerator,
             model_bytes=config.model_bytes,
+            kv_dir=config.kv_dir,
+            kv_dir_bytes=config.kv_dir_bytes,
             logger=logger,
             make_sampler=make_sampler,
             on_step=self.metrics.on_step,

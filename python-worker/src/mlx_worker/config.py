@@ -28,6 +28,8 @@ class WorkerConfig:
     max_queue_tokens: int = 1_000_000
     memory_limit_bytes: int = 0
     prefix_cache_bytes: int = 256 * 2**20
+    kv_dir: str = ""
+    kv_dir_bytes: int = 2**30
     model_bytes: int = 0
     stuck_after_ms: int = 30_000
     runtime_config: str = ""
@@ -92,6 +94,8 @@ def parser_for(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("max-queue-tokens", whole_number(1, 2**40), "prompt tokens that may wait")
     add("memory-limit-bytes", whole_number(0, 2**50), "MLX's memory, 0 for no limit")
     add("prefix-cache-bytes", whole_number(0, 2**50), "memory for kept prompts, 0 for none")
+    add("kv-dir", str, "folder for kept prompts, so that a restart is warm; empty for none")
+    add("kv-dir-bytes", whole_number(0, 2**50), "disk space for kept prompts")
     add("model-bytes", whole_number(0, 2**50), "memory for the weights of all models, 0 for no limit")
     add("stuck-after-ms", whole_number(1_000, 3_600_000), "a step that takes longer ends the process")
     add("runtime-config", str, "file with the settings of the TTFT accelerator, such as config/runtime.yaml")

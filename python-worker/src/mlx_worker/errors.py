@@ -58,6 +58,10 @@ REASONS: dict[str, tuple[grpc.StatusCode, str]] = {
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         "the request needs about {needed} bytes, above the memory limit: send a shorter one",
     ),
+    "PINS_FULL": (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "pinned prompts need {needed} bytes, the budget of kept prompts is {budget}: unpin another",
+    ),
     "QUEUE_TOKENS_FULL": (
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         "requests with {waiting} prompt tokens wait already: try again later",

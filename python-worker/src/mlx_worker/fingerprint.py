@@ -11,13 +11,15 @@ import mlx.core as mx
 import numpy as np
 from mlx.utils import tree_flatten
 
+from mlx_worker import __version__
+
 # Of each weight so many values, spread over all of it: enough to tell two adapters apart, quick for any size.
 SAMPLED_VALUES = 256
 
 
 def fingerprint_of(network: Any, tokenizer: Any) -> str:
-    """Differs when weights, adapter, configuration, vocabulary, chat template or MLX's version differ."""
-    digest = hashlib.blake2b(digest_size=16)
+    """Differs when weights, adapter, configuration, vocabulary, chat template, MLX or this worker differ."""
+    digest = hashlib.blake2b(__version__.encode(), digest_size=16)
     for package in ("mlx", "mlx-lm"):
         digest.update(f"{package} {version(package)}\n".encode())
     digest.update(repr(getattr(network, "args", "")).encode())

@@ -38,6 +38,11 @@ class BoundaryStore:
         """States that are pinned."""
         return sum(1 for boundary in self._kept.values() if boundary.pinned)
 
+    @property
+    def pinned_bytes(self) -> int:
+        """Memory of the pinned states."""
+        return sum(boundary.nbytes for boundary in self._kept.values() if boundary.pinned)
+
     def find(self, scope: Hashable, tokens: Sequence[int], whole: bool) -> tuple[int, Boundary | None]:
         """The longest stored beginning; the whole prompt only when `whole` and its logits are known."""
         wanted = tuple(tokens)

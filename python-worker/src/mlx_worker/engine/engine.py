@@ -12,6 +12,7 @@ from mlx_worker.engine.engine_thread import EngineThread, resolve
 from mlx_worker.engine.idle_work import Preparation, Prepared
 from mlx_worker.engine.limits import Limits
 from mlx_worker.engine.prefill_job import PrefillJob
+from mlx_worker.engine.served_model import ServedModel
 from mlx_worker.engine.warm_queue import WarmPrompt
 from mlx_worker.errors import ServiceError
 from mlx_worker.model import LoadedModel
@@ -36,6 +37,7 @@ class Engine(EngineThread):
             served, gone = self._models.load(name, pin, self.work.busy_models)
             for model in gone:
                 self._forget_model(model)
+            self._restore(served.model)
             return served.model, gone
 
         return await self.call(load)
@@ -74,6 +76,8 @@ class Engine(EngineThread):
 
         def add() -> bool:
             served = self._models.named(model)
+            if pin:
+                self._check_pins(served, tokens)
             if allow_speculation:
                 self.work.speculation.allow(served.id, tokens)
             preparation = Preparation(
@@ -142,10 +146,18 @@ class Engine(EngineThread):
         """Requests that are prefilled ahead of their place in the batch."""
         return self._inbox.held
 
+    def _check_pins(self, served: ServedModel, tokens: list[int]) -> None:
+        prefixes = self.work.prefixes
+        needed = prefixes.pinned_bytes + len(tokens) * served.bytes_per_token
+        if needed > prefixes.most_bytes:
+            raise ServiceError("PINS_FULL", needed=needed, budget=prefixes.most_bytes)
+
     def _forget_model(self, model: str) -> None:
         self.work.prefixes.drop_model(model)
         self.work.speculation.forget_model(model)
         self.work.warm_queue.forget_model(model)
+        if self.work.kv_files is not None:
+            self.work.kv_files.forget_model(model)
 
 
 def active_memory_bytes() -> int:

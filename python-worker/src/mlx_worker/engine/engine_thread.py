@@ -6,16 +6,20 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 from mlx_worker.accelerator import AcceleratorSettings
 from mlx_worker.engine.inbox import Inbox
+from mlx_worker.engine.kv_files import KvFiles
 from mlx_worker.engine.limits import Limits
 from mlx_worker.engine.request import GenerationRequest
 from mlx_worker.engine.row import StepResult
 from mlx_worker.engine.served_model import ModelStore
 from mlx_worker.engine.step_loop import StepLoop
 from mlx_worker.errors import ServiceError
+from mlx_worker.fingerprint import fingerprint_of
 from mlx_worker.logs import Logger
 from mlx_worker.model import LoadedModel
 from mlx_worker.sampling import Sampler, SamplingOptions, sampler_for
@@ -43,6 +47,8 @@ class EngineThread:
         model_bytes: int = 0,
         make_sampler: Callable[[SamplingOptions], Sampler] = sampler_for,
         on_step: Callable[[float], None] = lambda seconds: None,
+        kv_dir: str = "",
+        kv_dir_bytes: int = 0,
     ) -> None:
         self._model_name = model
         self._on_step = on_step
@@ -54,6 +60,9 @@ class EngineThread:
             self._models, self._inbox, settings or AcceleratorSettings(), make_sampler, self._send, logger
         )
         self.work = self._steps.work
+        if kv_dir:
+            tree = self.work.prefixes.tree
+            self.work.kv_files = KvFiles(Path(kv_dir), kv_dir_bytes, tree, logger, self._wake)
         self._mean_request_seconds = 0.1
         self._step_started_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -117,9 +126,12 @@ class EngineThread:
         fault: BaseException | None = None
         try:
             served, _ = self._models.load(self._model_name, True, frozenset())
+            self._restore(served.model)
             self._call(self.loaded.set_result, served.model)
             self._serve()
             self._send([ended(request, "ENGINE_STOPPED") for request in self._steps.clear()])
+            if self.work.kv_files is not None:
+                self.work.kv_files.save_all()
         except BaseException as error:
             fault = error
         waiting = self._inbox.close()
@@ -145,6 +157,18 @@ class EngineThread:
             else:
                 self._step_started_at = None
                 self._inbox.wait()
+
+    def _restore(self, model: LoadedModel) -> None:
+        """Reads what an earlier process kept on disk for this model."""
+        files = self.work.kv_files
+        if files is None:
+            return
+        restored = files.restore(model.id, fingerprint_of(model.network, model.tokenizer))
+        self._logger.info("kept prompts read from disk", model=model.id, entries=restored)
+
+    def _wake(self) -> None:
+        with suppress(ServiceError):
+            self._inbox.command(lambda: None)
 
     def _send(self, results: list[StepResult]) -> None:
         if results:

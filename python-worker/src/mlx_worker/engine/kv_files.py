@@ -1,8 +1,8 @@
 """Kept prompts on disk, so that a worker that starts again starts warm.
 
 One safetensors file for each edge of the prefix tree, in a folder named by the model's fingerprint: what
-another model, adapter, tokenizer or chat template made is never read. A file's name ends with the digest of its
-content, so a file that is cut short or was changed is noticed, reported and removed.
+another model, adapter, tokenizer or chat template made is never read. A file's name ends with the digest of
+its content, so a file that is cut short or was changed is noticed, reported and removed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -28,11 +29,15 @@ SUFFIX = ".safetensors"
 class KvFiles:
     """Bounded by `most_bytes`; what was used longest ago goes first. Used in the engine's thread only."""
 
-    def __init__(self, folder: Path, most_bytes: int, tree: PrefixTree, logger: Logger) -> None:
+    def __init__(
+        self, folder: Path, most_bytes: int, tree: PrefixTree, logger: Logger, on_ready: Callable[[], None]
+    ) -> None:
+        """`on_ready` is called, in another thread, whenever the disk is ready for more."""
         self._folder = folder
         self._most_bytes = most_bytes
         self._tree = tree
         self._logger = logger
+        self._on_ready = on_ready
         self._fingerprints: dict[str, str] = {}
         # Edge -> the name under which it was written last.
         self._written: dict[Edge, str] = {}
@@ -47,7 +52,9 @@ class KvFiles:
         return self._tree.version != self._settled_version and (self._writing is None or self._writing.done())
 
     def restore(self, model: str, fingerprint: str) -> int:
-        """Reads what an earlier process kept for this model, as far as memory's budget goes. Returns edges."""
+        """Reads what an earlier process kept, as far as memory's budget goes. Returns how many edges."""
+        if self._fingerprints.get(model) == fingerprint:
+            return 0
         self._fingerprints[model] = fingerprint
         folder = self._folder / fingerprint
         files = sorted(folder.glob(f"*{SUFFIX}"), key=used_at, reverse=True) if folder.is_dir() else []
@@ -82,6 +89,11 @@ class KvFiles:
         self._written[edge] = name
         folder = self._folder / self._fingerprints[scope_model(edge)]
         self._writing = self._writer.submit(self._write, folder, name, before, content_of(edge))
+        self._writing.add_done_callback(lambda _: self._on_ready())
+
+    def forget_model(self, model: str) -> None:
+        """Writes nothing more of a model that is gone; its files stay for when it comes back."""
+        self._fingerprints.pop(model, None)
 
     def save_all(self) -> None:
         """Writes all that is not on disk, and waits for it."""
@@ -89,9 +101,6 @@ class KvFiles:
             self.save_one()
             if self._writing is not None:
                 self._writing.result()
-
-    def close(self) -> None:
-        """Waits for what is being written."""
         self._writer.shutdown()
 
     def _write(self, folder: Path, name: str, before: str | None, content: bytes) -> None:
@@ -108,7 +117,9 @@ class KvFiles:
                 file.write(content)
             temporary.rename(folder / f"{name}-{digest(content)}{SUFFIX}")
         except OSError as error:
-            self._logger.warn("a kept prompt could not be written to disk", reason=error.strerror or str(error))
+            self._logger.warn(
+                "a kept prompt could not be written to disk", reason=error.strerror or str(error)
+            )
 
     def _make_room(self, needed: int) -> None:
         """All models' files together; the ones of models that are gone age like the others."""
@@ -126,13 +137,16 @@ class KvFiles:
             content = file.read_bytes()
             if file.stem.rsplit("-", 1)[-1] != digest(content):
                 raise ValueError("its content is not what was written")
-            arrays, metadata = mx.load(io.BytesIO(content), format="safetensors", return_metadata=True)  # type: ignore[misc]  # the stub gives one type for all formats
+            loaded: Any = mx.load(io.BytesIO(content), format="safetensors", return_metadata=True)
+            arrays, metadata = loaded
             about = json.loads(metadata["about"])
             layers = [(arrays[f"keys.{at}"], arrays[f"values.{at}"]) for at in range(about["layers"])]
             mx.eval(layers)
             return about, layers, len(content), arrays.get("logits")
         except Exception as error:
-            self._logger.warn("a kept prompt on disk cannot be used and is removed", file=file.name, reason=str(error))
+            self._logger.warn(
+                "a kept prompt on disk cannot be used and is removed", file=file.name, reason=str(error)
+            )
             with suppress(OSError):
                 file.unlink(missing_ok=True)
             return None

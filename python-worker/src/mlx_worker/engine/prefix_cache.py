@@ -59,6 +59,11 @@ class PrefixCache:
         return self.tree.pinned + self.boundaries.pinned
 
     @property
+    def pinned_bytes(self) -> int:
+        """Memory that is kept whatever the budget."""
+        return self.tree.pinned_bytes + self.boundaries.pinned_bytes
+
+    @property
     def evictions(self) -> int:
         """Entries that had to go for the budget."""
         return self.tree.evictions + self.boundaries.evictions

@@ -278,6 +278,7 @@ class PrefixTree:
             self._roots.pop(root.scope, None)
 
     def edges(self) -> Iterator[Edge]:
+        """Everything that is kept."""
         stack = [child for root in self._roots.values() for child in root.children.values()]
         while stack:
             edge = stack.pop()

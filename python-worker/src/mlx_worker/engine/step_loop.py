@@ -78,7 +78,10 @@ class StepLoop:
     @property
     def has_idle_work(self) -> bool:
         """Whether there is something to compute while nothing runs."""
-        return self.work.warm_queue.pending or len(self.work.idle) > 0
+        files = self.work.kv_files
+        return (
+            self.work.warm_queue.pending or len(self.work.idle) > 0 or (files is not None and files.pending)
+        )
 
     def idle_slice(self) -> None:
         """One slice of work for later."""
@@ -86,6 +89,10 @@ class StepLoop:
         if self.work.warm_queue.pending:
             self.work.warm_queue.advance(tokens)
             self.work.hold_limit()
+            return
+        if not len(self.work.idle):
+            assert self.work.kv_files is not None
+            self.work.kv_files.save_one()
             return
         try:
             self.work.idle.slice(tokens)

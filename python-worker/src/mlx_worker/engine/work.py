@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mlx_worker.accelerator import AcceleratorSettings
 from mlx_worker.engine.idle_work import IdleWork
 from mlx_worker.engine.inbox import Entry, Inbox
+from mlx_worker.engine.kv_files import KvFiles
 from mlx_worker.engine.pace import Pace
 from mlx_worker.engine.prefill_job import PrefillJob
 from mlx_worker.engine.prefix_cache import PrefixCache
@@ -60,6 +61,8 @@ class Work:
         self.prefixes = PrefixCache(inbox.limits.prefix_cache_bytes)
         self.speculation = Speculation(settings.speculation)
         self.idle = IdleWork(self.prefixes)
+        # Set where kept prompts go to disk too.
+        self.kv_files: KvFiles | None = None
         self.warm_queue = WarmQueue(models, self.prefixes, logger)
         self.pace = Pace(inbox.limits.decode_gap_ms / 1000, inbox.limits.prefill_chunk)
         self.begun: dict[GenerationRequest, Begun] = {}
