@@ -647,7 +647,7 @@ export declare type PrepareKvRequest = Message<"mlx_serving.v1.PrepareKvRequest"
   tenant: string;
 
   /**
-   * Kept until it is unpinned, whatever the byte budget.
+   * Kept until it is unpinned. RESOURCE_EXHAUSTED: the pins together would need more than prefix_cache_bytes.
    *
    * @generated from field: bool pin = 5;
    */

@@ -622,7 +622,7 @@ class PrepareKvRequest(_message.Message):
     prompt: _builtins.str
     tenant: _builtins.str
     pin: _builtins.bool
-    """Kept until it is unpinned, whatever the byte budget."""
+    """Kept until it is unpinned. RESOURCE_EXHAUSTED: the pins together would need more than prefix_cache_bytes."""
     unpin: _builtins.bool
     """Takes a pin away, and computes nothing."""
     open_answer: _builtins.bool
