@@ -18,9 +18,10 @@ export function isReady({ kind, port }: ServiceSpec['ready']): Promise<boolean> 
   return kind === 'http' ? answersOk(port) : answersPong(port);
 }
 
-function answersOk(port: number): Promise<boolean> {
+/** Whether a service answers this path with 200, soon. */
+export function answersOk(port: number, path = '/health/ready'): Promise<boolean> {
   return new Promise((resolve) => {
-    const request = get({ host: '127.0.0.1', port, path: '/health/ready', agent: false, timeout: PROBE_TIMEOUT_MS }, (response) => {
+    const request = get({ host: '127.0.0.1', port, path, agent: false, timeout: PROBE_TIMEOUT_MS }, (response) => {
       response.resume();
       resolve(response.statusCode === 200);
     });

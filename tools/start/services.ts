@@ -11,6 +11,8 @@ export interface ServiceSpec {
   readonly reloads: boolean;
   /** Those with the highest number stop first, and the next ones when they have ended. */
   readonly stopStage: number;
+  /** After so many milliseconds without a sign of life it is killed, and started again. Absent: it is not watched. */
+  readonly stuckAfterMs?: number;
 }
 
 export interface SystemOptions {
@@ -25,6 +27,9 @@ export interface SystemOptions {
   readonly redisUrl: string;
   readonly environment: NodeJS.ProcessEnv;
 }
+
+/** A worker whose device or process hangs says nothing; a loaded machine may take some seconds to let it speak. */
+const DEFAULT_STUCK_AFTER_MS = 20_000;
 
 /** Every process of the system, in the order in which it is shown. Redis is the first when it is ours. */
 export function servicesOf(options: SystemOptions): ServiceSpec[] {
@@ -53,7 +58,8 @@ function worker({ root, python, environment }: SystemOptions, name: string, port
   const model = environment['MODEL'] ?? 'tiny';
   const settings = ['--host', '127.0.0.1', '--port', String(port), '--metrics-port', String(metricsPort), '--worker-id', name, '--model', model];
   const env = { MLX_SERVING_CONFIG_DIR: configDirectoryOf(root, environment) };
-  return { name, command: [python, '-m', 'mlx_worker', ...settings], env, ready: { kind: 'http', port: metricsPort }, reloads: false, stopStage: 1 };
+  const stuckAfterMs = Number(environment['MLX_SERVING_STUCK_AFTER_MS'] ?? DEFAULT_STUCK_AFTER_MS);
+  return { name, command: [python, '-m', 'mlx_worker', ...settings], env, ready: { kind: 'http', port: metricsPort }, reloads: false, stopStage: 1, stuckAfterMs };
 }
 
 function nodeService(options: SystemOptions, name: string, operationsPort: number, stopStage: number): ServiceSpec {

@@ -87,6 +87,16 @@ describe('the supervisor', () => {
     expect(pids()).not.toContain(first);
   });
 
+  it('kills what hangs, and starts it again', async () => {
+    await supervise([{ ...(await service('one')), stuckAfterMs: 100 }]).start();
+    const [first = 0] = pids();
+    process.kill(first, 'SIGSTOP');
+    await untilSaid('one is back');
+    expect(lines).toContainEqual(expect.stringMatching(/^✗ one has shown no sign of life for 0\.1 s and is killed\. Log: /));
+    expect(isAlive(first)).toBe(false);
+    expect(pids()).not.toContain(first);
+  });
+
   it('gives up on a service that keeps dying', async () => {
     const marker = join(state.path, 'started-once');
     const script = `if (require('fs').existsSync('${marker}')) process.exit(1); require('fs').writeFileSync('${marker}', ''); ${SERVICE}`;

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Child, ChildEnded } from './child.ts';
 import { LaunchError } from './options.ts';
+import { untilStuck } from './liveness.ts';
 import { RestartBudget } from './restart-budget.ts';
 import type { ServiceSpec } from './services.ts';
 import type { StateDirectory } from './state-directory.ts';
@@ -19,6 +20,7 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #children = new Map<string, Child>();
   readonly #budgets = new Map<string, RestartBudget>();
+  readonly #restarts = new Map<string, number>();
   #reportGivenUp: (reason: string) => void = () => {};
   /** Resolves with the reason when a service ended too often to go on. */
   readonly givenUp = new Promise<string>((resolve) => (this.#reportGivenUp = resolve));
@@ -76,11 +78,14 @@ export class Supervisor {
     }
     this.#options.say(`✓ ${spec.name} ${((performance.now() - began) / 1000).toFixed(1)} s`);
     void this.#watch(child);
+    void this.#endWhenStuck(child);
   }
 
   #spawn(spec: ServiceSpec): Child {
     const { state, directory, environment } = this.#options;
-    const child = new Child(spec, { log: state.logFile(spec.name), directory, environment });
+    // Shown in the statistics of a worker.
+    const restarts = { MLX_SERVING_WORKER_RESTARTS: String(this.#restarts.get(spec.name) ?? 0) };
+    const child = new Child(spec, { log: state.logFile(spec.name), directory, environment: { ...environment, ...restarts } });
     this.#children.set(spec.name, child);
     state.record(
       [...this.#children.values()].flatMap(({ spec: { name, command }, pid, log }) =>
@@ -96,6 +101,17 @@ export class Supervisor {
     await this.#restart(child, how);
   }
 
+  /** A process that hangs does not end by itself; once it is killed it is started again like any other that ended. */
+  async #endWhenStuck(child: Child): Promise<void> {
+    const { stuckAfterMs, ready, name } = child.spec;
+    if (stuckAfterMs === undefined) return;
+    const ended = new AbortController();
+    void child.ended.then(() => ended.abort());
+    if (!(await untilStuck(ready.port, stuckAfterMs, ended.signal)) || this.#stopping || child.stopping) return;
+    this.#options.say(`✗ ${name} has shown no sign of life for ${stuckAfterMs / 1000} s and is killed. Log: ${child.log}`);
+    child.signal('SIGKILL');
+  }
+
   async #restart({ spec, log }: Child, how: string): Promise<void> {
     const { say } = this.#options;
     const budget = this.#budgets.get(spec.name) ?? new RestartBudget();
@@ -108,9 +124,13 @@ export class Supervisor {
     say(`✗ ${spec.name} ended (${how}). Log: ${log}. Starting it again in ${wait} ms (${budget.used} of ${budget.limit} within a minute).`);
     await delay(wait);
     if (this.#stopping) return;
+    this.#restarts.set(spec.name, (this.#restarts.get(spec.name) ?? 0) + 1);
     const child = this.#spawn(spec);
     child.ready().then(
-      () => say(`✓ ${spec.name} is back`),
+      () => {
+        say(`✓ ${spec.name} is back`);
+        void this.#endWhenStuck(child);
+      },
       (error: unknown) => {
         if (!(error instanceof ChildEnded)) say(`✗ ${(error as Error).message} Log: ${log}`);
       },
