@@ -30,6 +30,8 @@ export interface ObservedRequest {
   readonly variant: Variant;
   readonly failed: boolean;
   readonly latencyMs: number;
+  /** When it ended, in milliseconds. Given, a canary must be slow over several blocks of 5 s, and not in one spell. */
+  readonly atMs?: number;
 }
 
 export interface RollbackReason {
@@ -61,8 +63,8 @@ export class RollbackController {
   }
 
   /** Takes in one finished request. */
-  observe({ variant, failed, latencyMs }: ObservedRequest): void {
-    this.#evidence.observe({ canary: variant === 'canary', failed, values: failed ? [] : [latencyMs] });
+  observe({ variant, failed, latencyMs, atMs }: ObservedRequest): void {
+    this.#evidence.observe({ canary: variant === 'canary', failed, values: failed ? [] : [latencyMs], atMs });
   }
 
   /** @returns why it should be rolled back, or null; always null during the cooldown */

@@ -15,6 +15,20 @@ export interface SimulatedTraffic {
   /** The canary's error rate and how many times slower it is. Default: as the baseline. */
   readonly canaryErrorRate?: number;
   readonly canarySlowdown?: number;
+  /** What slows the processes besides. Default: nothing. */
+  readonly disturbance?: Disturbance;
+}
+
+/** What happens on a machine that is shared. Times in seconds; each process has spells of its own. */
+export interface Disturbance {
+  /** Spells in which one process is slow. */
+  readonly spells?: { readonly perHour: number; readonly meanSeconds: number; readonly factor: number };
+  /** Spells in which both are slow. */
+  readonly commonSpells?: { readonly perHour: number; readonly meanSeconds: number; readonly factor: number };
+  /** Of the logarithm of a factor that drifts, for both alike, with a memory of so many requests. */
+  readonly drift?: { readonly sigma: number; readonly memory: number };
+  /** How many times slower the canary always is, as no two processes are alike. */
+  readonly unlike?: number;
 }
 
 export type SimulatedEnd = 'rolled_back' | 'promoted' | 'running';
@@ -31,6 +45,10 @@ export interface SimulationOptions {
   readonly settings?: JudgeSettings;
   /** Ends with the first promotion as well. Default: false. */
   readonly promotes?: boolean;
+  /** Looks at every so-manieth request of the canary. Default: 1. */
+  readonly looksEvery?: number;
+  /** Whether the evidence is gathered in blocks of time. Default: true. */
+  readonly timed?: boolean;
   /** Also looks at the bare ratios every 5 s. Default: false. */
   readonly watchesBareRatios?: boolean;
 }
@@ -51,8 +69,8 @@ const WARM_UP = 1_000;
 
 /** One rollout with a seed of its own, judged at every report. */
 export function simulateRollout(seed: number, traffic: SimulatedTraffic, options: SimulationOptions = {}): SimulatedRollout {
-  const { settings, promotes, watchesBareRatios } = { settings: SHIPPED_TRIGGERS, promotes: false, watchesBareRatios: false, ...options };
-  const source = new RequestSource(seed, traffic);
+  const { settings, promotes, watchesBareRatios, timed, looksEvery } = { settings: SHIPPED_TRIGGERS, promotes: false, watchesBareRatios: false, timed: true, looksEvery: 1, ...options };
+  const source = new RequestSource(seed, traffic, timed);
   const baseline = new BaselineSample();
   for (let index = 0; index < WARM_UP; index++) baseline.add([source.latency(1)]);
   const evidence = new Evidence(traffic.share, baseline);
@@ -63,7 +81,7 @@ export function simulateRollout(seed: number, traffic: SimulatedTraffic, options
     evidence.observe(observation);
     bare?.observe(observation);
     // Evidence of "worse" grows with the canary's events only, so looking at these is looking at all.
-    if (observation.canary || (promotes && index % 50 === 0)) end = endOf(evidence, settings, promotes);
+    if ((observation.canary && evidence.requests.canary % looksEvery === 0) || (promotes && index % 50 === 0)) end = endOf(evidence, settings, promotes);
   }
   return { end, canaryRequests: evidence.requests.canary, bareRatiosFired: bare?.fired === true };
 }
@@ -73,11 +91,16 @@ class RequestSource {
   readonly #random: Random;
   readonly #traffic: SimulatedTraffic;
   readonly #population: Population | undefined;
+  readonly #disturbed: Disturbed | undefined;
+  readonly #timed: boolean;
+  #count = 0;
 
-  constructor(seed: number, traffic: SimulatedTraffic) {
+  constructor(seed: number, traffic: SimulatedTraffic, timed: boolean) {
+    this.#timed = timed;
     this.#random = createRandom(seed);
     this.#traffic = traffic;
     this.#population = traffic.users === undefined ? undefined : new Population(traffic.users, this.#random);
+    this.#disturbed = traffic.disturbance && new Disturbed(traffic.disturbance, createRandom(seed + 0x5eed));
   }
 
   latency(slowdown: number): number {
@@ -89,7 +112,40 @@ class RequestSource {
     const user = this.#population?.draw() ?? { unit: undefined, place: this.#random.uniform(), errors: 1, slowness: 1 };
     const canary = user.place < share;
     const failed = this.#random.uniform() < (canary ? canaryErrorRate : errorRate) * user.errors;
-    return { canary, failed, unit: user.unit, values: [this.latency((canary ? canarySlowdown : 1) * user.slowness)] };
+    const second = this.#count++ / this.#traffic.requestsPerSecond;
+    const slowness = (canary ? canarySlowdown : 1) * user.slowness * (this.#disturbed?.factor(canary, second) ?? 1);
+    return { canary, failed, unit: user.unit, values: [this.latency(slowness)], atMs: this.#timed ? second * 1_000 : undefined };
+  }
+}
+
+/** How many times slower a process is at a time, for reasons that are not the canary's. */
+class Disturbed {
+  readonly #random: Random;
+  readonly #disturbance: Disturbance;
+  readonly #ends = { baseline: 0, canary: 0, common: 0 };
+  #last = 0;
+  #drift = 0;
+
+  constructor(disturbance: Disturbance, random: Random) {
+    this.#disturbance = disturbance;
+    this.#random = random;
+  }
+
+  factor(canary: boolean, second: number): number {
+    const { spells, commonSpells, drift, unlike = 1 } = this.#disturbance;
+    const passed = second - this.#last;
+    this.#last = second;
+    for (const process of ['baseline', 'canary'] as const) this.#turn(process, spells, second, passed);
+    this.#turn('common', commonSpells, second, passed);
+    if (drift) this.#drift += -this.#drift / drift.memory + drift.sigma * sqrt(2 / drift.memory) * this.#random.normal();
+    const own = this.#ends[canary ? 'canary' : 'baseline'] > second ? (spells?.factor ?? 1) : 1;
+    const common = this.#ends.common > second ? (commonSpells?.factor ?? 1) : 1;
+    return own * common * exp(this.#drift) * (canary ? unlike : 1);
+  }
+
+  #turn(name: 'baseline' | 'canary' | 'common', spells: Disturbance['spells'], second: number, passed: number): void {
+    if (!spells || this.#ends[name] > second) return;
+    if (this.#random.uniform() < (passed * spells.perHour) / 3_600) this.#ends[name] = second - spells.meanSeconds * log(1 - this.#random.uniform());
   }
 }
 

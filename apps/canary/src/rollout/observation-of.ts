@@ -2,7 +2,7 @@ import { FinishReason, StreamOutcome, type StreamReport } from '@mlx-serving/con
 import type { Observation } from '@mlx-serving/policy';
 
 /** Requests of a worker that has just started, which are slow for no fault of the model. */
-const COLD_REQUESTS = 3;
+const COLD_REQUESTS = 5;
 const COUNTED_REASONS: ReadonlySet<string> = new Set(['IN_CANARY_SHARE', 'OUTSIDE_CANARY_SHARE']);
 
 /** Turns reports into what the test sees. */
@@ -11,18 +11,24 @@ export class Observer {
   countsUsers = false;
   #served = new Map<string, number>();
 
-  /** @returns undefined for a request whose variant was not drawn by the share, so that it says nothing */
-  observationOf(report: StreamReport): Observation | undefined {
+  /**
+   * @param atMs when it became known
+   * @returns undefined for a request whose variant was not drawn by the share, so that it says nothing
+   */
+  observationOf(report: StreamReport, atMs: number): Observation | undefined {
     const { decision, outcome } = report;
     if (!decision || !COUNTED_REASONS.has(decision.variantReason)) return undefined;
     const canary = decision.variant === 'canary';
     const unit = this.countsUsers ? decision.routingKeyHash || undefined : undefined;
     const failed = outcome === StreamOutcome.FAILED;
-    const cold = canary && this.#isCold(report.workerId);
+    // Of either variant: a cold baseline would set its quantiles too high.
+    const cold = this.#isCold(report.workerId);
     // A client that went away or that was refused was routed all the same: it counts for the sample ratio alone.
-    if (failed || outcome !== StreamOutcome.OK || cold) return { canary, failed, unit, values: [] };
+    if (failed || outcome !== StreamOutcome.OK || cold) return { canary, failed, unit, values: [], atMs };
     const tokens = report.usage?.completionTokens ?? 0;
-    return { canary, failed, unit, values: valuesOf(report, tokens), empty: tokens === 0, cut: report.finishReason === FinishReason.LENGTH };
+    const { finishReason, repeatedOutput: repeated } = report;
+    const otherFinish = finishReason !== FinishReason.STOP && finishReason !== FinishReason.LENGTH;
+    return { canary, failed, unit, values: valuesOf(report, tokens), empty: tokens === 0, cut: finishReason === FinishReason.LENGTH, repeated, otherFinish, atMs };
   }
 
   /** The worker's next requests are cold again. */
@@ -40,9 +46,9 @@ export class Observer {
 }
 
 /** By the order of TAIL_METRICS. Of a short output the reciprocal is taken, so that greater is worse. */
-function valuesOf({ durationMs, ttftMs }: StreamReport, tokens: number): number[] {
+function valuesOf({ durationMs, ttftMs, tokenGapP95Ms }: StreamReport, tokens: number): number[] {
   const first = ttftMs ?? Number.NaN;
   const perToken = tokens > 0 ? durationMs / tokens : Number.NaN;
-  const gap = tokens > 1 ? (durationMs - first) / (tokens - 1) : Number.NaN;
+  const gap = tokenGapP95Ms ?? (tokens > 1 ? (durationMs - first) / (tokens - 1) : Number.NaN);
   return [durationMs, first, perToken, gap, tokens, 1 / (1 + tokens)];
 }

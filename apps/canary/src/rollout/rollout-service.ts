@@ -6,6 +6,7 @@ import type { CanaryMetrics } from '../metrics.ts';
 import type { RoutingService } from '../routing/routing-service.ts';
 import type { StageGate } from '../webhooks/stage-gate.ts';
 import { bareRatioProblem, withCounterfactual } from './bare-ratios.ts';
+import { evidenceOptions } from './evidence-options.ts';
 import { Observer } from './observation-of.ts';
 import { advanced, type Cause, isOver, rolledBack, type RolloutState, started, warned } from './rollout-state.ts';
 import type { StateKeeper } from './state-keeper.ts';
@@ -106,7 +107,7 @@ export class RolloutService {
 
   ingest(report: StreamReport): void {
     this.#lastReportMs = this.#options.wallClock();
-    const observation = this.#observer.observationOf(report);
+    const observation = this.#observer.observationOf(report, this.#lastReportMs);
     if (!observation) return;
     const { phase, stageRevision, percentage } = this.#options.keeper.state;
     const counts = (phase === 'running' || phase === 'paused') && percentage > 0 && stageRevision !== '' && (report.decision?.routingRevision ?? 0n) >= BigInt(stageRevision);
@@ -226,7 +227,7 @@ export class RolloutService {
     const { state } = this.#options.keeper;
     if (this.#evidenceOf === stageOf(state)) return;
     this.#evidenceOf = stageOf(state);
-    this.#evidence = new Evidence(state.percentage / 100, this.#baseline, state.evidence ?? undefined);
+    this.#evidence = new Evidence(state.percentage / 100, this.#baseline, state.evidence ?? undefined, evidenceOptions(this.file));
     this.#judged = undefined;
   }
 

@@ -44,6 +44,23 @@ describe('Evidence', () => {
     expect(evidence.countsAtMargin(0)).toEqual({ canary: 1, baseline: 1 });
   });
 
+  it('counts answers that are empty, cut, in a loop or ended otherwise', () => {
+    for (const kind of ['empty', 'cut', 'repeated', 'otherFinish'] as const) evidence.observe({ canary: true, failed: false, values: [1], [kind]: true });
+    evidence.observe({ canary: false, failed: false, values: [1] });
+    expect([1, 2, 3, 4].map((event) => evidence.counts(event))).toEqual([1, 2, 3, 4].map(() => ({ canary: 1, baseline: 0 })));
+  });
+
+  it('divides the canary by a floor, to tell whether the effect is large enough', () => {
+    evidence = new Evidence(0.1, baseline, undefined, { floors: [2] });
+    for (const latency of [99, 101, 199]) observe(true, latency);
+    expect([0, 1].map((quantile) => evidence.countAtFloor(0, quantile))).toEqual([2, 1]);
+  });
+
+  it('leaves out what an older version kept', () => {
+    const old = { ...evidence.keep(), events: [[1, 1]] } as KeptEvidence;
+    expect(new Evidence(0.3, baseline, old).share).toBe(0.3);
+  });
+
   it('counts a unit once for each kind of event, over all stages', () => {
     observe(true, 1, { failed: true, unit: unit(1) });
     observe(true, 1, { failed: true, unit: unit(1) });

@@ -1,20 +1,38 @@
 import type { BaselineSample } from './baseline-sample.ts';
 import { type EventCounts, logEValues, RATIOS } from './e-process.ts';
 import { type Observation, PLAIN_EVENTS, TAIL_METRICS, TAIL_QUANTILES } from './metrics-judged.ts';
+import { type KeptScales, Steadiness } from './steadiness.ts';
 import { UnitFilter } from './unit-filter.ts';
 
 /** The latency once more, the canary's divided by the margin: what promotion looks at. */
 const AT_MARGIN = TAIL_METRICS.length;
-/** Kinds of events: first PLAIN_EVENTS, then each quantile of each of TAIL_METRICS, then the latency at the margin. */
-const KINDS = PLAIN_EVENTS.length + (TAIL_METRICS.length + 1) * TAIL_QUANTILES.length;
+/** Every tail once more, the canary's divided by its floor: whether the effect is large enough to act on. */
+const AT_FLOOR = AT_MARGIN + 1;
+/** Kinds of events: first PLAIN_EVENTS, then each quantile of each of TAIL_METRICS, of the latency at the margin, and of the tails at their floors. */
+const KINDS = PLAIN_EVENTS.length + (TAIL_METRICS.length + 1 + TAIL_METRICS.length) * TAIL_QUANTILES.length;
 /** For units that were seen at all: the sample ratio. */
 const SEEN = KINDS;
 /** For units that had a bad request: the blast radius. */
 const BAD = KINDS + 1;
+const FAILED = KINDS + 2;
 /** "Not worse" means: less than so many times slower, and fewer than so many times the baseline's errors. */
 export const DEFAULT_MARGIN = 1.5;
+/** A tail that is worse by less than this is no reason to roll back. P's threshold of 1.5 is beyond it as 1 is below, by their ratios. */
+export const DEFAULT_FLOOR = Math.sqrt(1.5);
 /** A canary's first requests that decide by themselves when all of them failed (SPEC C2). */
 export const FIRST_REQUESTS = 10;
+/** What is asked for its steadiness: of each tail the median and what is beyond it, and slow requests for the blast radius. */
+const STEADY_SERIES = TAIL_METRICS.length * 2 + 1;
+const SLOW = STEADY_SERIES - 1;
+
+export interface EvidenceOptions {
+  /** How many times slower a canary must not be to be promoted. Default: 1.5. */
+  readonly margin?: number;
+  /** For each of TAIL_METRICS, in their order: see DEFAULT_FLOOR. */
+  readonly floors?: readonly number[];
+  /** How long a block of time is: see `Steadiness`. */
+  readonly blockMs?: number | undefined;
+}
 
 /** Evidence as it is kept: counts of the present stage, and the logarithms that earlier stages left. */
 export interface KeptEvidence {
@@ -22,9 +40,12 @@ export interface KeptEvidence {
   readonly margin: number;
   readonly events: readonly (readonly [canary: number, baseline: number])[];
   readonly carried: readonly (readonly number[])[];
+  readonly steadiness: KeptScales;
+  readonly floors: readonly number[];
   readonly thresholds: readonly (readonly number[] | null)[];
   readonly requests: EventCounts;
   readonly units: EventCounts;
+  readonly failed: EventCounts;
   readonly bad: EventCounts;
   /** Of the canary's first ten requests: how many came, and how many failed. */
   readonly first: { readonly count: number; readonly failed: number };
@@ -40,11 +61,17 @@ const none = (): EventCounts => ({ canary: 0, baseline: 0 });
 export class Evidence {
   readonly share: number;
   readonly #margin: number;
+  readonly #floors: readonly number[];
+  readonly #blockMs: number | undefined;
   readonly requests: EventCounts;
   readonly units: EventCounts;
+  /** Units with a failed request. */
+  readonly failed: EventCounts;
+  /** Units with a request that failed or was slow beyond P99 by more than the floor. */
   readonly bad: EventCounts;
   readonly first: { count: number; failed: number };
   readonly #events: EventCounts[];
+  readonly #steadiness: Steadiness;
   #carried: readonly (readonly number[])[];
   #thresholds: (readonly number[] | null)[];
   readonly #baseline: BaselineSample;
@@ -54,27 +81,32 @@ export class Evidence {
   /**
    * @param share the canary's share of the units, 0 to 1
    * @param baseline values of the baseline up to now, from which the quantiles are fixed; it takes in what comes
-   * @param kept what `keep` gave, to go on from there
-   * @param margin how many times slower a canary must not be to be promoted
+   * @param kept what `keep` gave, to go on from there; one that an older version kept is left out
    */
-  constructor(share: number, baseline: BaselineSample, kept?: KeptEvidence, margin = DEFAULT_MARGIN) {
-    this.share = kept?.share ?? share;
-    this.#margin = kept?.margin ?? margin;
+  constructor(share: number, baseline: BaselineSample, kept?: KeptEvidence, options: EvidenceOptions = {}) {
+    const known = kept?.events.length === KINDS ? kept : undefined;
+    this.share = known?.share ?? share;
+    this.#margin = known?.margin ?? options.margin ?? DEFAULT_MARGIN;
+    this.#floors = known?.floors ?? options.floors ?? [];
+    this.#blockMs = options.blockMs;
     this.#baseline = baseline;
-    this.requests = kept ? { ...kept.requests } : none();
-    this.units = kept ? { ...kept.units } : none();
-    this.bad = kept ? { ...kept.bad } : none();
-    this.first = kept ? { ...kept.first } : { count: 0, failed: 0 };
-    this.#events = Array.from({ length: KINDS }, (_, kind) => ({ canary: kept?.events[kind]?.[0] ?? 0, baseline: kept?.events[kind]?.[1] ?? 0 }));
-    this.#carried = Array.from({ length: KINDS }, (_, kind) => kept?.carried[kind] ?? RATIOS.map(() => 0));
-    this.#thresholds = TAIL_METRICS.map((_, metric) => kept?.thresholds[metric] ?? baseline.thresholds(metric) ?? null);
-    this.#filter = new UnitFilter(kept?.filter);
-    this.#filterUsed = Boolean(kept?.filter);
+    this.requests = { ...(known?.requests ?? none()) };
+    this.units = { ...(known?.units ?? none()) };
+    this.failed = { ...(known?.failed ?? none()) };
+    this.bad = { ...(known?.bad ?? none()) };
+    this.first = { ...(known?.first ?? { count: 0, failed: 0 }) };
+    this.#events = countsOf(known?.events);
+    this.#steadiness = new Steadiness(STEADY_SERIES, this.share, options.blockMs, known?.steadiness);
+    this.#carried = known?.carried ?? Array.from({ length: KINDS }, () => RATIOS.map(() => 0));
+    this.#thresholds = TAIL_METRICS.map((_, metric) => known?.thresholds[metric] ?? baseline.thresholds(metric) ?? null);
+    this.#filter = new UnitFilter(known?.filter);
+    this.#filterUsed = Boolean(known?.filter);
   }
 
   /** Takes in one finished request. */
   observe(observation: Observation): void {
-    const { canary, failed, unit } = observation;
+    const { canary, failed, unit, atMs } = observation;
+    if (atMs !== undefined) this.#steadiness.turn(atMs);
     const side = canary ? 'canary' : 'baseline';
     this.requests[side]++;
     if (this.#isFirst(unit, SEEN)) {
@@ -83,6 +115,7 @@ export class Evidence {
     }
     if (failed) {
       this.#count(0, side, unit);
+      if (this.#isFirst(unit, FAILED)) this.failed[side]++;
       if (this.#isFirst(unit, BAD)) this.bad[side]++;
     } else this.#observeAnswer(observation, side);
   }
@@ -97,6 +130,11 @@ export class Evidence {
     return this.#events[kindOf(index, quantile)] ?? none();
   }
 
+  /** How often a value of the canary, divided by the metric's floor, was beyond a quantile (its index). */
+  countAtFloor(metric: number, quantile: number): number {
+    return this.counts(AT_FLOOR + metric, quantile).canary;
+  }
+
   /** The logarithms of the e-values over all stages, one for each ratio. */
   logEValues(index: number, quantile?: number): number[] {
     const kind = kindOf(index, quantile);
@@ -104,9 +142,19 @@ export class Evidence {
     return logEValues(this.#events[kind] ?? none(), this.share).map((log, ratio) => log + (carried[ratio] ?? 0));
   }
 
+  /** Whether a tail of a metric is worse steadily: in the median, or beyond it. */
+  isSteady(metric: number): boolean {
+    return this.#steadiness.isSteady(metric * 2) || this.#steadiness.isSteady(metric * 2 + 1);
+  }
+
+  /** Whether requests are slow steadily, beyond P99 by more than the floor. */
+  get isSteadilySlow(): boolean {
+    return this.#steadiness.isSteady(SLOW);
+  }
+
   /** Starts the next stage: what was found is carried on by multiplying, counts and quantiles begin anew. */
   next(share: number): Evidence {
-    const next = new Evidence(share, this.#baseline, undefined, this.#margin);
+    const next = new Evidence(share, this.#baseline, undefined, { margin: this.#margin, floors: this.#floors, blockMs: this.#blockMs });
     next.#carried = Array.from({ length: KINDS }, (_, kind) => {
       const before = this.#carried[kind] ?? [];
       // A stage at 100 % has nothing to compare with, so it finds nothing.
@@ -122,11 +170,14 @@ export class Evidence {
     return {
       share: this.share,
       margin: this.#margin,
-      events: this.#events.map(({ canary, baseline }) => [canary, baseline] as const),
+      events: this.#events.map(pairOf),
       carried: this.#carried,
+      steadiness: this.#steadiness.keep(),
+      floors: this.#floors,
       thresholds: this.#thresholds,
       requests: { ...this.requests },
       units: { ...this.units },
+      failed: { ...this.failed },
       bad: { ...this.bad },
       first: { ...this.first },
       filter: this.#filterUsed ? this.#filter.toString() : '',
@@ -137,10 +188,15 @@ export class Evidence {
     return this.share > 0 && this.share < 1;
   }
 
-  #observeAnswer({ canary, unit, values, empty, cut }: Observation, side: keyof EventCounts): void {
+  #observeAnswer({ canary, unit, values, empty, cut, repeated, otherFinish }: Observation, side: keyof EventCounts): void {
     if (empty) this.#count(1, side, unit);
     if (cut) this.#count(2, side, unit);
-    if (this.#countTails(values, side, unit) && this.#isFirst(unit, BAD)) this.bad[side]++;
+    if (repeated) this.#count(3, side, unit);
+    if (otherFinish) this.#count(4, side, unit);
+    if (this.#countTails(values, side, unit) && this.#isFirst(unit, BAD)) {
+      this.bad[side]++;
+      this.#steadiness.add(SLOW, canary);
+    }
     if (!canary) this.#baseline.add(values);
   }
 
@@ -150,27 +206,33 @@ export class Evidence {
     if (failed) this.first.failed++;
   }
 
-  /** @returns true when the latency was above the baseline's P99 */
+  /** @returns true when the latency, the canary's divided by the floor, was above the baseline's P99 */
   #countTails(values: readonly number[], side: keyof EventCounts, unit: string | undefined): boolean {
     for (let metric = 0; metric < TAIL_METRICS.length; metric++) {
       const value = values[metric] ?? Number.NaN;
       const thresholds = (this.#thresholds[metric] ??= this.#baseline.thresholds(metric) ?? null);
       if (!thresholds) continue;
       this.#countBeyond(metric, value, thresholds, side, unit);
+      if (side === 'canary') this.#countBeyond(AT_FLOOR + metric, value / (this.#floors[metric] ?? DEFAULT_FLOOR), thresholds, side, unit);
       if (metric === 0) this.#countBeyond(AT_MARGIN, side === 'canary' ? value / this.#margin : value, thresholds, side, unit);
     }
-    return (values[0] ?? Number.NaN) > (this.#thresholds[0]?.[TAIL_QUANTILES.length - 1] ?? Number.NaN);
+    const latency = (values[0] ?? Number.NaN) / (side === 'canary' ? (this.#floors[0] ?? DEFAULT_FLOOR) : 1);
+    return latency > (this.#thresholds[0]?.[TAIL_QUANTILES.length - 1] ?? Number.NaN);
   }
 
   #countBeyond(metric: number, value: number, thresholds: readonly number[], side: keyof EventCounts, unit: string | undefined): void {
     for (let quantile = 0; quantile < TAIL_QUANTILES.length && value > (thresholds[quantile] ?? Number.NaN); quantile++) {
-      this.#count(kindOf(metric, quantile), side, unit);
+      const counted = this.#count(kindOf(metric, quantile), side, unit);
+      if (counted && metric < AT_MARGIN) this.#steadiness.add(metric * 2 + (quantile === 0 ? 0 : 1), side === 'canary');
     }
   }
 
-  #count(kind: number, side: keyof EventCounts, unit: string | undefined): void {
+  /** @returns whether it was the unit's first event of the kind */
+  #count(kind: number, side: keyof EventCounts, unit: string | undefined): boolean {
     const counts = this.#events[kind];
-    if (counts && this.#isFirst(unit, kind)) counts[side]++;
+    if (!counts || !this.#isFirst(unit, kind)) return false;
+    counts[side]++;
+    return true;
   }
 
   #isFirst(unit: string | undefined, kind: number): boolean {
@@ -182,4 +244,12 @@ export class Evidence {
 
 function kindOf(index: number, quantile: number | undefined): number {
   return quantile === undefined ? index : PLAIN_EVENTS.length + index * TAIL_QUANTILES.length + quantile;
+}
+
+function countsOf(kept: KeptEvidence['events'] | undefined): EventCounts[] {
+  return Array.from({ length: KINDS }, (_, kind) => ({ canary: kept?.[kind]?.[0] ?? 0, baseline: kept?.[kind]?.[1] ?? 0 }));
+}
+
+function pairOf({ canary, baseline }: EventCounts): readonly [canary: number, baseline: number] {
+  return [canary, baseline];
 }

@@ -7,7 +7,7 @@ import { logSampleRatioMismatch } from './sample-ratio.ts';
 
 export interface JudgedTrigger {
   readonly name: StatisticalTrigger;
-  /** Times the baseline's rate: an effect that is proven to be smaller does not fire. */
+  /** Times the baseline's rate, or its latency: an effect that is smaller does not fire. */
   readonly threshold: number;
 }
 
@@ -28,12 +28,19 @@ export const DEFAULT_ERROR_FLOOR = 0.02;
 export const DEFAULT_BLAST_RADIUS = 100;
 /** How sure a sample-ratio mismatch must be. */
 const MISMATCH_ALPHA = 0.001;
+/** Quantiles (their indices) of which one must reach the floor; P99 has too few events. */
+const FLOOR_QUANTILES: readonly number[] = [0, 1, 2];
+/** Fewest of the canary's events from which this is read. */
+const LEAST_AT_FLOOR = 5;
+/** Beyond the median events are few, so they must be more than chance makes of them. */
+const TAIL_DEVIATIONS = 3;
+
 /** One trigger's finding. */
 export interface Finding {
   readonly name: StatisticalTrigger;
-  /** Surely worse, and not surely by less than the threshold. */
+  /** Surely worse, and by enough to matter. */
   readonly fired: boolean;
-  /** Surely worse, yet surely by less than the threshold. */
+  /** Surely worse, yet by less than matters: of events surely less than the threshold, of tails less than the floor. */
   readonly slight: boolean;
   /** 0 to 1: the evidence so far, over what is needed, by their logarithms. */
   readonly progress: number;
@@ -64,7 +71,7 @@ export function judge(evidence: Evidence, settings: JudgeSettings): Judgement {
   return {
     findings: comparing ? settings.triggers.map((trigger) => findingOf(evidence, trigger, Math.log(total / (alpha * STATISTICAL_TRIGGERS[trigger.name].weight)), needed)) : [],
     failedAtOnce: evidence.first.count >= FIRST_REQUESTS && evidence.first.failed >= FIRST_REQUESTS,
-    blastRadiusExceeded: exceedsBlastRadius(evidence.bad, evidence.units, blastRadius),
+    blastRadiusExceeded: exceedsBlastRadius(evidence.failed, evidence.units, blastRadius) || (exceedsBlastRadius(evidence.bad, evidence.units, blastRadius) && evidence.isSteadilySlow),
     excessBad: Math.max(0, excessBadRequests(evidence.bad, evidence.units)),
     sampleRatioMismatch: comparing && logSampleRatioMismatch(evidence.units, evidence.share) >= Math.log(1 / MISMATCH_ALPHA),
     notWorse: promotion >= 1,
@@ -75,9 +82,27 @@ export function judge(evidence: Evidence, settings: JudgeSettings): Judgement {
 function findingOf(evidence: Evidence, { name, threshold }: JudgedTrigger, worseNeeded: number, slightNeeded: number): Finding {
   const counts = shownCounts(evidence, name);
   const worse = logWorse(evidence, name);
-  const isWorse = worse >= worseNeeded;
-  const slight = isWorse && threshold > 1 && logNotWorse(counts, evidence.share, threshold) >= slightNeeded;
+  const isWorse = worse >= worseNeeded && isSteady(evidence, name);
+  const slight = isWorse && threshold > 1 && isSlight(evidence, name, threshold, slightNeeded);
   return { name, fired: isWorse && !slight, slight, progress: Math.max(0, Math.min(1, worse / worseNeeded)), ratio: estimatedRatio(counts, evidence.share) };
+}
+
+/** A tail must be worse over several blocks of time; an event is grave enough at once. */
+function isSteady(evidence: Evidence, name: StatisticalTrigger): boolean {
+  const trigger = STATISTICAL_TRIGGERS[name];
+  return 'event' in trigger || evidence.isSteady(TAIL_METRICS.indexOf(trigger.metric));
+}
+
+/** Of an event: its rate is surely below the threshold. Of a tail: the canary's quantiles do not reach the floor. */
+function isSlight(evidence: Evidence, name: StatisticalTrigger, threshold: number, needed: number): boolean {
+  const trigger = STATISTICAL_TRIGGERS[name];
+  if ('event' in trigger) return logNotWorse(shownCounts(evidence, name), evidence.share, threshold) >= needed;
+  const metric = TAIL_METRICS.indexOf(trigger.metric);
+  return !FLOOR_QUANTILES.some((quantile) => {
+    const canary = evidence.countAtFloor(metric, quantile);
+    const expected = (evidence.counts(metric, quantile).baseline / (1 - evidence.share)) * evidence.share;
+    return canary >= LEAST_AT_FLOOR && canary >= expected + (quantile === 0 ? 0 : TAIL_DEVIATIONS * Math.sqrt(expected));
+  });
 }
 
 /** The logarithm of the e-value that a trigger stands for: the mean over the ratios and, of a tail, over the quantiles. */

@@ -3,7 +3,7 @@ export const TAIL_METRICS = ['latency', 'ttft', 'token_time', 'token_gap', 'long
 export type TailMetric = (typeof TAIL_METRICS)[number];
 
 /** What happens to a request or not. */
-export const PLAIN_EVENTS = ['error', 'empty_output', 'cut_output'] as const;
+export const PLAIN_EVENTS = ['error', 'empty_output', 'cut_output', 'repeated_output', 'other_finish'] as const;
 export type PlainEvent = (typeof PLAIN_EVENTS)[number];
 
 /** Quantiles of the baseline beyond which a value is an event, in percent. Their e-values are averaged. */
@@ -21,6 +21,12 @@ export interface Observation {
   readonly empty?: boolean;
   /** Ended because its length was used up. */
   readonly cut?: boolean;
+  /** Ended in a loop. */
+  readonly repeated?: boolean;
+  /** Ended neither by itself nor because its length was used up. */
+  readonly otherFinish?: boolean;
+  /** When it became known, in milliseconds; absent where time plays no part. See `Evidence`. */
+  readonly atMs?: number | undefined;
 }
 
 /** The triggers whose verdict is this test, and what each looks at. */
@@ -32,6 +38,8 @@ export const STATISTICAL_TRIGGERS = {
   high_token_gap: { metric: 'token_gap', weight: 1 },
   empty_output: { event: 'empty_output', weight: 1 },
   cut_output: { event: 'cut_output', weight: 1 },
+  repeated_output: { event: 'repeated_output', weight: 1 },
+  other_finish: { event: 'other_finish', weight: 1 },
   long_output: { metric: 'long_output', weight: 1 },
   short_output: { metric: 'short_output', weight: 1 },
 } as const satisfies Record<string, { weight: number } & ({ event: PlainEvent } | { metric: TailMetric })>;

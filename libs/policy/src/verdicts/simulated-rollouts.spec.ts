@@ -29,6 +29,26 @@ describe('simulated rollouts, judged at every report', () => {
   });
 
   it.each([
+    ['both are slow for spells', { commonSpells: { perHour: 60, meanSeconds: 15, factor: 4 } }],
+    ['the speed of both drifts, and is alike from one request to the next', { drift: { sigma: 0.7, memory: 300 } }],
+  ])('roll back at most 1 %% of healthy canaries when %s', (_, disturbance) => {
+    const rollouts = simulate(40, { disturbance, share: 0.5 }, { looksEvery: 10 });
+    expect(share(rollouts, ({ end }) => end === 'rolled_back')).toBeLessThanOrEqual(1 / 40);
+  });
+
+  it('roll back far fewer healthy canaries than requests alone would when each process has slow spells of its own', () => {
+    const traffic = { share: 0.5, sigma: 0.3, requests: 12_000, disturbance: { spells: { perHour: 20, meanSeconds: 5, factor: 3 } } };
+    const [steady, hasty] = [true, false].map((timed) => share(simulate(24, traffic, { timed, looksEvery: 10 }), ({ end }) => end === 'rolled_back')) as [number, number];
+    expect(hasty).toBeGreaterThan(0.2);
+    expect(steady).toBeLessThanOrEqual(hasty / 3);
+  });
+
+  it('do not roll back a canary that is a little slower, as no two processes are alike', () => {
+    const rollouts = simulate(24, { share: 0.5, requests: 10_000, disturbance: { unlike: 1.05 } }, { looksEvery: 10 });
+    expect(share(rollouts, ({ end }) => end === 'rolled_back')).toBeLessThanOrEqual(1 / 24);
+  });
+
+  it.each([
     ['1.5 times slower', 65, { canarySlowdown: 1.5 }],
     ['2 times slower', 25, { canarySlowdown: 2 }],
     ['2 times slower with long tails', 90, { canarySlowdown: 2, sigma: 1 }],
