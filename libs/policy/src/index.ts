@@ -31,7 +31,31 @@ export { type FlagVariant, flagVariant, flagVariants, variantCuts } from './flag
 export { compareVersions, readVersion, type Version } from './flag-version.ts';
 export { percentage } from './percentage.ts';
 export { FLAG_REASONS, type FlagReason, type StandardErrorCode, type StandardReason, type Variant, VARIANT_REASONS, type VariantReason } from './reasons.ts';
-export { governor, qosMonitor, remediation, requestLimits, type RuntimeFile, runtimeFile, slo, type SloPolicy, sloPolicy, ttftAccelerator } from './runtime-file.ts';
+export { governor, requestLimits, type RuntimeFile, runtimeFile, ttftAccelerator } from './runtime-file.ts';
+export { type AlertEffect, EVERY_CHANNEL } from './remediation/alert-book.ts';
+export { type ActionRecord, type Actuator, EMPTY_STATE, type ExecutorState, type OpenAlert, type Outcome, type RemediationLease, type Rule, RULES } from './remediation/executor-state.ts';
+export { isLoop } from './remediation/loop-detection.ts';
+export { type ExecutorInput, RemediationExecutor, workerOf } from './remediation/remediation-executor.ts';
+export { type Evaluation, SloController, type Surroundings } from './remediation/slo-controller.ts';
+export { checkPolicies, type PolicyProblem, problemsOf } from './slo/check-policies.ts';
+export { type Burn, BURN_RATES, ErrorBudget } from './slo/error-budget.ts';
+export { type Verdict } from './slo/judge-slo.ts';
+export { MetricWindow, type Percentiles, type RequestSample, type WindowView } from './slo/metric-window.ts';
+export { SloEvaluator, type SloVerdict } from './slo/slo-evaluator.ts';
+export { needsPercentile, sloPercentile } from './slo/slo-percentile.ts';
+export {
+  evaluatorSettings,
+  executorSettings,
+  type QosMonitorSettings,
+  qosMonitor,
+  type Remediation,
+  remediation,
+  type Slo,
+  type SloMetric,
+  slo,
+  type SloPolicy,
+  sloPolicy,
+} from './slo/slo-policy.ts';
 export { BaselineSample, LEAST_BASELINE_VALUES } from './verdicts/baseline-sample.ts';
 export { exceedsBlastRadius, excessBadRequests } from './verdicts/blast-radius.ts';
 export { estimatedRatio, type EventCounts, logEValue, logEValues, logMean, logNotWorse, RATIOS } from './verdicts/e-process.ts';

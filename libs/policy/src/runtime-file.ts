@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { qosMonitor } from './slo/slo-policy.ts';
 
 const milliseconds = z.number().int().min(1);
 const share = z.number().min(0).max(1);
@@ -17,55 +18,6 @@ export const ttftAccelerator = z.strictObject({
   kv_prep: z.strictObject({ enabled: z.boolean(), prefetch_enabled: z.boolean(), cache_warmup_ms: milliseconds }),
 });
 
-export const sloMetric = z.enum(['ttft', 'latency', 'throughput', 'error_rate', 'stream_count']);
-
-export const slo = z.strictObject({
-  name: z.string().min(1),
-  metric: sloMetric,
-  threshold: z.number().min(0),
-  window_ms: milliseconds,
-  severity: z.enum(['critical', 'warning', 'info']),
-  /** 1 to 99.9. Default: read from a name such as `ttft_p95`. */
-  percentile: z.number().min(1).max(99.9).optional(),
-});
-
-export const remediation = z.strictObject({
-  type: z.enum(['scale_up', 'scale_down', 'alert', 'shed_load', 'circuit_break']),
-  target: z.enum(['governor', 'stream_registry', 'transport']),
-  params: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).default({}),
-  reason: z.string().min(1),
-});
-
-/** One policy of the store: what must hold, and what to do when it does not (SPEC Q2). */
-export const sloPolicy = z.strictObject({
-  id: z.string().min(1),
-  name: z.string().min(1),
-  description: z.string().default(''),
-  enabled: z.boolean(),
-  priority: z.number().int(),
-  slos: z.array(slo).min(1),
-  remediations: z.array(remediation),
-});
-
-/** `qos_monitor` of `config/runtime.yaml` (SPEC Q1–Q4). */
-export const qosMonitor = z.strictObject({
-  enabled: z.boolean(),
-  evaluator: z.strictObject({
-    enabled: z.boolean(),
-    evaluation_interval_ms: milliseconds,
-    window_ms: milliseconds,
-    tdigest_compression: z.number().int().min(20).max(1000),
-  }),
-  executor: z.strictObject({
-    enabled: z.boolean(),
-    cooldown_ms: milliseconds,
-    max_executions_per_window: z.number().int().min(1),
-    execution_window_ms: milliseconds,
-    loop_detection_window: z.number().int().min(2),
-  }),
-  policy_store: z.strictObject({ policies: z.array(sloPolicy) }),
-});
-
 /** Bounds of the gateway's admission. */
 export const governor = z.strictObject({
   /** Most requests that one gateway has at its workers at one time; the others wait. */
@@ -74,6 +26,12 @@ export const governor = z.strictObject({
   max_queued_requests: z.number().int().min(0),
   /** How long the limit that qos lends holds without renewal. */
   lease_ttl_ms: milliseconds,
+  /** `gradient` learns the limit from how the time to the first token grows; `fixed` is the setting itself. The flag adaptive_governor puts a PID controller in place of either. */
+  algorithm: z.enum(['fixed', 'gradient']).default('fixed'),
+  /** What the PID controller aims at: P95 of the time to the first token at the worker. */
+  target_ttft_ms: milliseconds.default(400),
+  /** Least limit that a learning governor may come to. */
+  min_concurrent_streams: z.number().int().min(1).default(2),
 });
 
 /** Bounds of one request. */
@@ -128,4 +86,3 @@ export const runtimeFile = z.strictObject({
 });
 
 export type RuntimeFile = z.infer<typeof runtimeFile>;
-export type SloPolicy = z.infer<typeof sloPolicy>;

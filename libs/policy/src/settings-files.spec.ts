@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { canaryFile } from './canary-file.ts';
-import { runtimeFile, slo } from './runtime-file.ts';
+import { runtimeFile } from './runtime-file.ts';
+import { slo } from './slo/slo-policy.ts';
 
 const canary = { enabled: true, rolloutPercentage: 1, strategy: 'hash', hashKey: 'user_id', enableCache: true, cacheSize: 10 };
 const rollback = { enabled: true, cooldownMs: 0, gradual: false, triggers: [{ name: 'crash_rate', threshold: 0.001, severity: 'critical' }] };

@@ -146,10 +146,9 @@ export class Digest {
   mergeKept({ bits, least, greatest, bins }: KeptDigest): void {
     if (bits !== this.#bits || bins.length % 3 !== 0) throw new RangeError('not a digest of this compression');
     if (bins.length === 0) return;
-    const last = 73 * 2 ** bits;
     for (let at = 0; at < bins.length; at += 3) {
       const [bin = -1, count = 0, sum = -1] = bins.slice(at, at + 3);
-      if (!(Number.isInteger(bin) && bin >= 0 && bin <= last && count > 0 && sum >= 0)) throw new RangeError('not a digest');
+      if (!isBin(bin, 73 * 2 ** bits) || !(count > 0 && sum >= 0)) throw new RangeError('not a digest');
       this.#cover(bin, bin);
       (this.#counts[bin - this.#offset] as number) += count;
       (this.#sums[bin - this.#offset] as number) += sum;
@@ -174,4 +173,8 @@ export class Digest {
     this.#sums = sums;
     this.#offset = from;
   }
+}
+
+function isBin(bin: number, last: number): boolean {
+  return Number.isInteger(bin) && bin >= 0 && bin <= last;
 }

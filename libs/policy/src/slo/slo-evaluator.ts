@@ -1,0 +1,172 @@
+import { type Burn, ErrorBudget } from './error-budget.ts';
+import { FRESH, isEnough, lookAt, type Measurement, measureSlo, remember, type SloMemory, type Verdict } from './judge-slo.ts';
+import { MetricWindow, type RequestSample, type WindowView } from './metric-window.ts';
+import type { QosMonitorSettings, Slo, SloPolicy } from './slo-policy.ts';
+
+export interface SloVerdict {
+  readonly policy: string;
+  readonly slo: string;
+  readonly metric: Slo['metric'];
+  readonly severity: Slo['severity'];
+  readonly verdict: Verdict;
+  readonly threshold: number;
+  readonly windowMs: number;
+  readonly samples: number;
+  /** What was measured; absent without data. */
+  readonly value?: number;
+  /** What it is at least (for throughput: at most), at 95 %. */
+  readonly bound?: number;
+  /** Of the error budget; empty without an objective. */
+  readonly burn: readonly Burn[];
+}
+
+interface Kept {
+  readonly slo: Slo;
+  readonly budget: ErrorBudget | undefined;
+  memory: SloMemory;
+}
+
+/** Rolling windows of what happened, and what they mean for every SLO of every enabled policy (SPEC Q1, Q4). */
+export class SloEvaluator {
+  readonly #now: () => number;
+  #settings: QosMonitorSettings;
+  #windows = new Map<number, MetricWindow>();
+  #workerWindows = new Map<string, Map<number, MetricWindow>>();
+  #slos = new Map<string, Kept>();
+  /** Enabled ones, highest priority first. */
+  #policies: readonly SloPolicy[] = [];
+  #budgeted: readonly { slo: Slo; budget: ErrorBudget }[] = [];
+  #heardAt: number;
+
+  /** @param now the clock in milliseconds */
+  constructor(settings: QosMonitorSettings, now: () => number) {
+    this.#now = now;
+    this.#settings = settings;
+    this.#heardAt = now();
+    this.configure(settings);
+  }
+
+  get policies(): readonly SloPolicy[] {
+    return this.#policies;
+  }
+
+  /** Goes on with other policies. What has not changed keeps its samples and its memory. */
+  configure(settings: QosMonitorSettings): void {
+    this.#settings = settings;
+    const lengths = [settings.evaluator.window_ms, ...settings.policy_store.policies.flatMap(({ slos }) => slos.map(({ window_ms }) => window_ms))];
+    this.#windows = new Map(lengths.map((length) => [length, this.#kept(this.#windows, length)]));
+    this.#workerWindows.clear();
+    this.#policies = settings.policy_store.policies.filter((policy) => policy.enabled).sort((left, right) => right.priority - left.priority);
+    this.#slos = new Map(this.#policies.flatMap((policy) => policy.slos.map((slo) => [keyOf(policy, slo), this.#keptSlo(keyOf(policy, slo), slo)])));
+    this.#budgeted = [...this.#slos.values()].flatMap(({ slo, budget }) => (budget ? [{ slo, budget }] : []));
+  }
+
+  /** Takes SLOs for violated until enough looks say otherwise: after a restart, those that something is still done for. */
+  assumeViolated(policy: string, slo: string): void {
+    const kept = this.#slos.get(`${policy} ${slo}`);
+    if (kept) kept.memory = { looks: [], violated: true };
+  }
+
+  /** @returns false when one of its numbers was refused */
+  add(sample: RequestSample): boolean {
+    const now = this.#now();
+    this.#heardAt = now;
+    let taken = true;
+    for (const window of this.#windows.values()) taken = window.add(sample) && taken;
+    for (const window of this.#windowsOf(sample.worker)) window.add(sample);
+    for (const { slo, budget } of this.#budgeted) {
+      const good = isGood(slo, sample);
+      if (good !== undefined) budget.add(good, now);
+    }
+    return taken;
+  }
+
+  /** The evaluator's own window. */
+  get window(): MetricWindow {
+    return this.windowOf(this.#settings.evaluator.window_ms);
+  }
+
+  /** @throws RangeError when no SLO has such a window */
+  windowOf(windowMs: number): MetricWindow {
+    const window = this.#windows.get(windowMs);
+    if (!window) throw new RangeError(`there is no window of ${windowMs} ms`);
+    return window;
+  }
+
+  /**
+   * Judges every SLO, highest priority first.
+   * @param runningRequests at all workers that answer; undefined when none does
+   */
+  evaluate(runningRequests: number | undefined): SloVerdict[] {
+    return this.#policies.flatMap((policy) => policy.slos.map((slo) => this.#judge(policy, slo, runningRequests)));
+  }
+
+  /** What an SLO measures at each worker that has been heard of, the worst first. Only for policies that break circuits. */
+  byWorker(slo: Slo): { worker: string; measurement: Measurement; beyond: boolean }[] {
+    const { evaluator } = this.#settings;
+    return [...this.#workerWindows]
+      .flatMap(([worker, windows]) => {
+        const window = windows.get(slo.window_ms);
+        const measurement = window && measureSlo(slo, window, undefined);
+        return measurement && isEnough(slo, measurement, evaluator) ? [{ worker, measurement, beyond: lookAt(slo, measurement, evaluator) === 'beyond' }] : [];
+      })
+      .sort((left, right) => (right.measurement.bound ?? 0) - (left.measurement.bound ?? 0));
+  }
+
+  /** Forgets what a worker did, as before a trial. */
+  forgetWorker(worker: string): void {
+    this.#workerWindows.delete(worker);
+  }
+
+  #judge(policy: SloPolicy, slo: Slo, runningRequests: number | undefined): SloVerdict {
+    const { evaluator } = this.#settings;
+    const kept = this.#slos.get(keyOf(policy, slo));
+    const measurement = measureSlo(slo, this.windowOf(slo.window_ms) satisfies WindowView, runningRequests);
+    const burn = kept?.budget?.read(this.#now(), slo.min_samples ?? evaluator.min_samples) ?? [];
+    const about = { policy: policy.id, slo: slo.name, metric: slo.metric, severity: slo.severity, threshold: slo.threshold, windowMs: slo.window_ms, samples: measurement.samples, burn };
+    const measured = { ...about, ...(measurement.value === undefined ? {} : { value: measurement.value }), ...(measurement.bound === undefined ? {} : { bound: measurement.bound }) };
+    const silent = this.#now() - this.#heardAt > evaluator.stale_after_ms;
+    if (silent && measurement.samples > 0) return { ...measured, verdict: 'stale' };
+    if (!kept || !isEnough(slo, measurement, evaluator)) return { ...measured, verdict: 'insufficient_data' };
+    kept.memory = remember(kept.memory, lookAt(slo, measurement, evaluator), evaluator);
+    return { ...measured, verdict: kept.memory.violated || burn.some(({ burning }) => burning) ? 'violated' : 'ok' };
+  }
+
+  #kept(windows: ReadonlyMap<number, MetricWindow>, windowMs: number): MetricWindow {
+    const window = windows.get(windowMs);
+    const { tdigest_compression: compression } = this.#settings.evaluator;
+    return window?.compression === compression ? window : new MetricWindow({ windowMs, compression, now: this.#now });
+  }
+
+  #keptSlo(key: string, slo: Slo): Kept {
+    const kept = this.#slos.get(key);
+    if (kept && JSON.stringify(kept.slo) === JSON.stringify(slo)) return kept;
+    return { slo, memory: FRESH, budget: slo.objective === undefined ? undefined : new ErrorBudget(slo.objective, slo.burn_rates) };
+  }
+
+  /** Windows of one worker, only as long as the SLOs of policies that break circuits ask for. */
+  #windowsOf(worker: string): Iterable<MetricWindow> {
+    if (worker === '') return [];
+    const known = this.#workerWindows.get(worker);
+    if (known) return known.values();
+    const breaking = this.#policies.filter(({ remediations }) => remediations.some(({ type }) => type === 'circuit_break'));
+    const lengths = breaking.flatMap(({ slos }) => slos.map(({ window_ms }) => window_ms));
+    const windows = new Map(lengths.map((length) => [length, this.#kept(new Map(), length)]));
+    if (this.#workerWindows.size < MOST_WORKERS) this.#workerWindows.set(worker, windows);
+    return windows.values();
+  }
+}
+
+const MOST_WORKERS = 1_000;
+
+function keyOf(policy: SloPolicy, slo: Slo): string {
+  return `${policy.id} ${slo.name}`;
+}
+
+/** Whether a request used up the error budget; undefined when it says nothing about it. */
+export function isGood(slo: Slo, { outcome, ttftMs, durationMs }: RequestSample): boolean | undefined {
+  if (outcome === 'failed') return false;
+  if (outcome === 'other') return undefined;
+  if (slo.metric === 'ttft') return ttftMs === undefined || ttftMs <= slo.threshold;
+  return slo.metric !== 'latency' || durationMs <= slo.threshold;
+}
