@@ -17,6 +17,9 @@ interface Answer {
   body: any; // eslint-disable-line @typescript-eslint/no-explicit-any -- the JSON under test
 }
 
+const unused = async () => ({});
+const unusedQos = { listPolicies: unused, listActions: unused, explainAction: unused, getRecording: unused, replayPolicies: unused };
+
 describe('the admin service', () => {
   const folder = mkdtempSync(join(tmpdir(), 'admin-'));
   const states = new GrpcServer(silentLogger);
@@ -59,7 +62,7 @@ describe('the admin service', () => {
     const flagsPorts = { MLX_SERVING_FLAGS_GRPC_PORT: '0', MLX_SERVING_FLAGS_OPERATIONS_PORT: '0' };
     flags = createFlags(readEnvironment(flagsEnvironment, { ...common, ...flagsPorts }), silentLogger);
     await flags.start();
-    states.add(Qos, { link: () => undefined, getState: async () => ({ windowMs: 60_000, reportsTotal: 7n, recent: [{ outcome: StreamOutcome.FAILED, startedAtMs: 12n }] }) });
+    states.add(Qos, { ...unusedQos, link: () => undefined, getState: async () => ({ windowMs: 60_000, reportsTotal: 7n, recent: [{ outcome: StreamOutcome.FAILED, startedAtMs: 12n }] }) });
     states.add(Canary, { link: () => undefined, getState: async () => ({ routingTable: { revision: 3n, rolloutPercentage: 12.5 }, linkedGateways: ['gateway-1'] }), control: async () => ({}), plan: async () => ({}) });
     const statesAddress = `127.0.0.1:${await states.start('127.0.0.1', 0)}`;
     const addresses = { MLX_SERVING_FLAGS_ADDRESS: `127.0.0.1:${flags.ports.grpc}`, MLX_SERVING_QOS_ADDRESS: statesAddress, MLX_SERVING_CANARY_ADDRESS: statesAddress };

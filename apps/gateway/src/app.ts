@@ -43,7 +43,7 @@ export async function createApp(config: GatewayConfig, logger: Logger): Promise<
     links.report(report);
   };
   const limits = (): RuntimeFile['requests'] => runtime.value.requests;
-  const service = new GenerateService({ ...state, admission, pools, requestLimits: limits, failure: () => runtime.value.failure, onReport, onShadowReport: (report) => links.reportShadow(report), metrics, logger });
+  const service = new GenerateService({ ...state, admission, control, pools, requestLimits: limits, failure: () => runtime.value.failure, onReport, onShadowReport: (report) => links.reportShadow(report), metrics, logger });
   const health = createHealth({ ...state, pools, stopping: () => service.stopping, links: () => links.up });
   const doors = { ...state, service, models: new ModelService(pools), accelerator: new AcceleratorService(pools), limits, canaryConfigured: pools.canary.size > 0, health, metrics, logger };
   const http = createHttpServer(doors);

@@ -1,15 +1,23 @@
+import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { runtimeFile, type RuntimeFile } from '@mlx-serving/policy';
-import { type App, assertBindable, ConfigFile, type Logger, OperationsServer, ReplicaRegistry } from '@mlx-serving/service-kit';
+import { checkPolicies, type RuntimeFile, runtimeFile } from '@mlx-serving/policy';
+import { type App, assertBindable, ConfigFile, createRedis, type Logger, OperationsServer, ReplicaRegistry } from '@mlx-serving/service-kit';
+import { readAlertTargets } from './alerts/alert-secrets.ts';
+import { AlertService } from './alerts/alert-service.ts';
 import type { QosConfig } from './config.ts';
-import { checkPolicies } from './evaluation/check-policies.ts';
-import { EvaluationService } from './evaluation/evaluation-service.ts';
+import { ControlKeeper } from './control/control-keeper.ts';
+import { ControlService } from './control/control-service.ts';
+import { RedisControlStore } from './control/redis-control-store.ts';
 import { createHealth } from './health.ts';
 import { LeaseService } from './leases/lease-service.ts';
 import type { Gateways } from './link/link-handler.ts';
 import { createQosMetrics } from './metrics.ts';
+import { Recording } from './recording/recording.ts';
 import { ReportService } from './reports/report-service.ts';
 import { createServer } from './server.ts';
+import { CanaryWatch } from './surroundings/canary-watch.ts';
+import { FlagWatch } from './surroundings/flag-watch.ts';
+import { WorkerLimits } from './workers/worker-limits.ts';
 import { WorkerService } from './workers/worker-service.ts';
 
 export interface QosApp extends App {
@@ -17,8 +25,14 @@ export interface QosApp extends App {
   readonly ports: { readonly grpc: number; readonly operations: number };
 }
 
+/** Unix time that never jumps while the process runs: of the system's clock only the start is taken. */
+function steadyClock(): () => number {
+  const startedAt = Date.now() - performance.now();
+  return () => startedAt + performance.now();
+}
+
 /** Composes the service. @throws StartupError or ConfigError when it cannot run with this configuration */
-export async function createApp(config: QosConfig, logger: Logger, now: () => number = () => performance.now()): Promise<QosApp> {
+export async function createApp(config: QosConfig, logger: Logger, now: () => number = steadyClock()): Promise<QosApp> {
   assertBindable(config.host, config.trustedNetwork);
   const metrics = createQosMetrics();
   const file = new ConfigFile({
@@ -26,42 +40,77 @@ export async function createApp(config: QosConfig, logger: Logger, now: () => nu
     schema: runtimeFile,
     crossCheck: checkPolicies,
     logger,
-    onChange: (value) => configure(value),
+    onChange: (value) => control.configure(value),
     onRefused: () => metrics.refusedConfigurations.inc(),
   });
-  const initial = await file.load();
-  const gateways: Gateways = new ReplicaRegistry();
-  const reports = new ReportService(metrics, now);
-  const leases = new LeaseService(metrics, initial.governor);
-  const workers = new WorkerService([...new Set([...config.workers, ...config.canaryWorkers])], metrics, logger);
-  const evaluation = new EvaluationService({ reports, runningRequests: () => workers.runningRequests(), metrics, logger });
-  const configure = (value: RuntimeFile): void => {
-    reports.configure(value);
-    evaluation.configure(value.qos_monitor);
-    leases.configure(value.governor);
-  };
-  const server = createServer({ gateways, reports, leases, workers, metrics }, logger);
+  const runtime = await file.load();
+  const redis = createRedis(config.redisUrl, logger, 'qos');
+  const parts = createParts(config, runtime, logger, { metrics, now });
+  const { control, workers, gateways, leases, alerts, canary, flags, workerLimits } = parts;
+  const reports = new ReportService({ metrics, onSample: (sample) => (parts.recording.add({ ...sample, atMs: now() }), control.add(sample)) });
+  const createKeeper = (port: number): ControlKeeper =>
+    new ControlKeeper({
+      store: new RedisControlStore(redis, config.redisPrefix),
+      holder: config.replicaId || `qos-${hostname()}-${port}`,
+      onKept: (kept, acting) => control.takeUp(kept, acting),
+      logger,
+      now: () => performance.now(),
+    });
+  parts.keeper = createKeeper(config.grpcPort);
+  const server = createServer({ ...parts, reports, keeper: parts.keeper, baseLimit: () => file.value.governor.max_concurrent_streams }, logger);
   const ports = { grpc: 0, operations: 0 };
-  const health = createHealth({ isListening: () => ports.grpc !== 0, gateways, leases, evaluation, workers });
+  const health = createHealth({ isListening: () => ports.grpc !== 0, gateways, leases, control, workers, keeper: parts.keeper });
   const operations = new OperationsServer({ host: config.host, port: config.operationsPort, registry: metrics.registry, health });
   return {
     ports,
     start: async () => {
-      configure(initial);
+      await redis.connect().catch(() => undefined);
+      await flags.start();
+      await parts.keeper?.start();
+      control.configure(runtime);
       ports.operations = await operations.start();
       ports.grpc = await server.start(config.host, config.grpcPort);
       workers.start();
+      canary.start();
       file.watch();
     },
     reload: () => file.reload(),
     stop: async () => {
       file.stop();
-      evaluation.stop();
+      control.stop();
       leases.stop();
       workers.stop();
       gateways.close();
+      canary.stop();
+      flags.stop();
+      await alerts.stop();
+      await parts.keeper?.stop();
+      workerLimits.close();
+      redis.disconnect();
       await server.stop();
       await operations.stop();
     },
   };
+}
+
+interface Common {
+  readonly metrics: ReturnType<typeof createQosMetrics>;
+  readonly now: () => number;
+}
+
+/** Everything that does not need another part to be made first. */
+function createParts(config: QosConfig, runtime: RuntimeFile, logger: Logger, { metrics, now }: Common) {
+  const gateways: Gateways = new ReplicaRegistry();
+  const leases = new LeaseService(metrics);
+  const addresses = [...new Set([...config.workers, ...config.canaryWorkers])];
+  const workerLimits = new WorkerLimits({ addresses, pidOf: (address): number | undefined => workers.pidOf(address), logger });
+  const workers = new WorkerService({ addresses, memoryLimitBytes: (address): number => workerLimits.memoryLimitBytes(address), metrics, logger });
+  const targets = readAlertTargets(config);
+  const alerts = new AlertService({ targets: () => targets, metrics, logger, now });
+  const canary = new CanaryWatch(config.canaryAddress, now);
+  const flags = new FlagWatch(config.flagsAddress, config.replicaId || 'qos', config.environment);
+  const parts = { gateways, leases, workers, workerLimits, alerts, canary, flags, metrics, recording: new Recording(), keeper: undefined as ControlKeeper | undefined };
+  const keeper = (): ControlKeeper => parts.keeper as ControlKeeper;
+  const control = new ControlService({ ...parts, runtime, keeper, linkedGateways: () => gateways.ids.length, logger, now });
+  return Object.assign(parts, { control });
 }

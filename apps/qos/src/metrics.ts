@@ -12,7 +12,7 @@ export const metricsTable = {
   remediations: {
     type: 'counter',
     name: 'mlx_serving_qos_remediations_total',
-    help: 'Remediations that were executed, by action and by whether they took effect. Stays at 0 while violations are only counted.',
+    help: 'Remediations that were executed, by action and by whether they took effect.',
     labels: ['action', 'success'],
   },
   ttftP95: {
@@ -35,7 +35,18 @@ export const metricsTable = {
   },
   reports: { type: 'counter', name: 'mlx_serving_qos_reports_total', help: 'Stream reports that arrived.' },
   droppedReports: { type: 'counter', name: 'mlx_serving_qos_dropped_reports_total', help: 'Stream reports that gateways dropped while their link was down.' },
+  duplicateReports: { type: 'counter', name: 'mlx_serving_qos_duplicate_reports_total', help: 'Stream reports that had come already, and were left out.' },
   rejectedSamples: { type: 'counter', name: 'mlx_serving_qos_rejected_samples_total', help: 'Reports with a time that is negative or not a number.' },
+  sloVerdict: { type: 'gauge', name: 'mlx_serving_qos_slo_verdict', help: '1 for the verdict on an SLO: ok, violated, insufficient_data or stale.', labels: ['policy', 'slo', 'verdict'] },
+  actions: {
+    type: 'counter',
+    name: 'mlx_serving_qos_actions_total',
+    help: 'What came of remediations: executed, would_have, withheld, undone, ran_out, frozen, alerted or resolved.',
+    labels: ['action', 'outcome'],
+  },
+  alerts: { type: 'counter', name: 'mlx_serving_qos_alerts_total', help: 'Alerts by channel: sent, resolved, failed, dropped or not_configured.', labels: ['channel', 'outcome'] },
+  acting: { type: 'gauge', name: 'mlx_serving_qos_acting', help: '1 while this replica acts, else 0.' },
+  frozenActuators: { type: 'gauge', name: 'mlx_serving_qos_frozen_actuators', help: 'Actuators that went in circles and are frozen at their own setting.' },
   linkedGateways: { type: 'gauge', name: 'mlx_serving_qos_linked_gateways', help: 'Gateways that are linked now.' },
   leases: {
     type: 'gauge',

@@ -7,6 +7,7 @@ type Request = MessageInitShape<typeof QosLinkRequestSchema>['message'];
 export class FakeGateway {
   readonly client;
   readonly leases: Lease[] = [];
+  readonly revoked: string[] = [];
   readonly #call;
   problem: (Error & { code?: number; metadata?: { get(key: string): unknown[] } }) | undefined;
   ended = false;
@@ -14,7 +15,10 @@ export class FakeGateway {
   constructor(port: number, replicaId?: string) {
     this.client = createServiceClient(Qos, `127.0.0.1:${port}`);
     this.#call = this.client.link();
-    this.#call.on('data', ({ message }: QosLinkResponse) => message.case === 'lease' && this.leases.push(message.value));
+    this.#call.on('data', ({ message }: QosLinkResponse) => {
+      if (message.case === 'lease') this.leases.push(message.value);
+      if (message.case === 'revocation') this.revoked.push(message.value.leaseId);
+    });
     this.#call.on('error', (error: Error) => (this.problem = error));
     this.#call.on('end', () => (this.ended = true));
     if (replicaId !== undefined) this.send({ case: 'hello', value: { replicaId } });

@@ -9,6 +9,7 @@ export class FakeWorker {
   readonly #server: GrpcServer;
   readonly #calls = new Set<Stats>();
   readonly #workerId: string;
+  batch = 8;
 
   constructor(workerId: string) {
     this.#workerId = workerId;
@@ -26,7 +27,7 @@ export class FakeWorker {
       prepareKv: unused,
       prepare: unused,
       allowSpeculation: unused,
-      setLimits: unused,
+      setLimits: async ({ maxBatch }) => ({ maxBatch: (this.batch = maxBatch ?? this.batch) }),
       stats: (call) => {
         this.#calls.add(call);
         this.show(1);

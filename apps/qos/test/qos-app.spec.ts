@@ -36,6 +36,9 @@ describe('the qos service', () => {
       MLX_SERVING_QOS_OPERATIONS_PORT: '0',
       MLX_SERVING_CONFIG_DIR: directory,
       MLX_SERVING_WORKERS: '127.0.0.1:9',
+      MLX_SERVING_FLAGS_ADDRESS: 'none',
+      MLX_SERVING_CANARY_ADDRESS: 'none',
+      REDIS_URL: 'redis://127.0.0.1:9',
       ...variables,
     };
     const app = await createApp(readEnvironment(environment, values), silentLogger);
@@ -109,15 +112,35 @@ describe('the qos service', () => {
     expect(state.recent.at(-3)?.decision?.requestId).toBe('r119');
     const metrics = await until('an evaluation', async () => {
       const shown = await operations(app, '/metrics');
-      return /slo_violations_total\{policy="default_ttft_policy",severity="critical"\} [1-9]/.test(shown) && shown;
+      return /slo_violations_total\{policy="error_rate_policy",severity="warning"\} [1-9]/.test(shown) && shown;
     });
-    expect(metrics).toMatch(/^mlx_serving_qos_slo_violations_total\{policy="error_rate_policy",severity="warning"\} [1-9]/m);
+    expect(metrics).toMatch(/^mlx_serving_qos_slo_violations_total\{policy="default_ttft_policy",severity="critical"\} [1-9]/m);
     expect(metrics).toMatch(/^mlx_serving_qos_evaluations_total\{policy="default_ttft_policy"\} [1-9]/m);
     expect(metrics).toContain('# TYPE mlx_serving_qos_remediations_total counter');
     expect(metrics).toContain('mlx_serving_qos_ttft_p95_ms{window="1m"} 600');
     expect(metrics).toContain('mlx_serving_qos_ttft_p99_ms{window="1m"} 600');
     expect(metrics).toMatch(/^mlx_serving_qos_error_rate\{window="1m"\} 0\.099/m);
     expect(metrics).toContain('mlx_serving_qos_rejected_samples_total 1');
+  });
+
+  it('counts a report that is sent again once', async () => {
+    const gateway = link(await start(), 'gateway-1');
+    const reports = Array.from({ length: 3 }, () => ({ outcome: StreamOutcome.OK, durationMs: 5 }));
+    for (const firstSequence of [1n, 1n, 3n]) gateway.send({ case: 'reports', value: { reports, firstSequence } });
+    const state = await until('the reports', async () => {
+      const answer = await gateway.client.getState({});
+      return answer.reportsTotal + answer.duplicateReportsTotal === 9n && answer;
+    });
+    expect(state).toMatchObject({ reportsTotal: 5n, duplicateReportsTotal: 4n, window: { requests: 5n } });
+  });
+
+  it('does nothing while its store is away, and says so', async () => {
+    const app = await start();
+    const gateway = link(app, 'gateway-1');
+    gateway.report(Array.from({ length: 50 }, () => ({ outcome: StreamOutcome.OK, ttftMs: 900, durationMs: 900 })));
+    await until('a violation', async () => (await gateway.client.getState({})).slos.some(({ verdict }) => verdict === 'violated'));
+    expect(await gateway.client.getState({})).toMatchObject({ acting: false, remediations: [], problem: expect.stringContaining('not reachable') });
+    expect(gateway.leases.every(({ directive }) => directive.value === 64)).toBe(true);
   });
 
   it('finds nothing violated on too few samples', async () => {

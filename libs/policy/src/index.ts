@@ -37,6 +37,7 @@ export { type ActionRecord, type Actuator, EMPTY_STATE, type ExecutorState, type
 export { isLoop } from './remediation/loop-detection.ts';
 export { type ExecutorInput, RemediationExecutor, workerOf } from './remediation/remediation-executor.ts';
 export { type Evaluation, SloController, type Surroundings } from './remediation/slo-controller.ts';
+export { MemoryCeiling, type MemoryReading } from './governor/memory-ceiling.ts';
 export { checkPolicies, type PolicyProblem, problemsOf } from './slo/check-policies.ts';
 export { type Burn, BURN_RATES, ErrorBudget } from './slo/error-budget.ts';
 export { type Verdict } from './slo/judge-slo.ts';

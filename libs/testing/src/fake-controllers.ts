@@ -133,7 +133,8 @@ export class FakeQos extends FakeController<QosLinkRequest, QosLinkResponse> {
   }
 
   protected serve(server: GrpcServer, link: (call: ServerDuplexStream<QosLinkRequest, QosLinkResponse>) => void): GrpcServer {
-    return server.add(Qos, { link, getState: () => Promise.resolve({}) });
+    const empty = () => Promise.resolve({});
+    return server.add(Qos, { link, getState: empty, listPolicies: empty, listActions: empty, explainAction: empty, getRecording: empty, replayPolicies: empty });
   }
 }
 

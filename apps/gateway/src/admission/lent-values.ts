@@ -29,6 +29,13 @@ export class LentValues<K, V> {
     return true;
   }
 
+  /** Ends a lease before its time. */
+  end(key: K): void {
+    if (!this.#values.has(key)) return;
+    clearTimeout(this.#values.get(key)?.expiry);
+    this.#end(key);
+  }
+
   stop(): void {
     for (const { expiry } of this.#values.values()) clearTimeout(expiry);
     this.#values.clear();

@@ -40,6 +40,46 @@ describe('TrafficControl', () => {
     expect(traffic.lend(create(LeaseSchema, { ttlMs: 1_000 }))).toBe(false);
   });
 
+  it('takes a lease back before its time when it is told so', () => {
+    const traffic = control();
+    traffic.lend(lease({ case: 'openCircuit', value: { workerId: 'w' } }));
+    traffic.revoke('another');
+    expect(traffic.isForcedOpen('w')).toBe(true);
+    traffic.revoke('one');
+    expect(traffic.isForcedOpen('w')).toBe(false);
+    traffic.lend(lease({ case: 'shedLoad', value: { share: 1 } }));
+    traffic.revoke('one');
+    expect(traffic.sheds(Priority.BACKGROUND)).toBe(false);
+  });
+
+  it('refuses a lease of a replica whose term is over', () => {
+    const traffic = control();
+    expect(traffic.lend({ ...lease({ case: 'concurrencyLimit', value: 9 }), term: 7n })).toBe(true);
+    expect(traffic.lend({ ...lease({ case: 'concurrencyLimit', value: 1 }), term: 6n })).toBe(false);
+    expect(traffic.lend({ ...lease({ case: 'concurrencyLimit', value: 5 }), term: 0n })).toBe(true);
+    expect(traffic.limit()).toBe(5);
+  });
+
+  it('lets one request at a time to a worker whose circuit is half open', () => {
+    const traffic = control();
+    traffic.lend(lease({ case: 'openCircuit', value: { workerId: 'w', halfOpen: true } }));
+    expect([traffic.isForcedOpen('w', 0), traffic.isForcedOpen('w', 1)]).toEqual([false, true]);
+  });
+
+  it('sheds the least urgent first', () => {
+    let draw = 0;
+    const traffic = new TrafficControl(new ConcurrencyLimit(64, () => undefined), createGatewayMetrics(), () => (draw = (draw + 0.37) % 1));
+    traffic.lend(lease({ case: 'shedLoad', value: { share: 0.3 } }));
+    const refused = new Map(CLASSES.map((one) => [one as Priority, 0]));
+    for (let each = 0; each < 1_000; each++) {
+      const one = each % 2 === 0 ? Priority.INTERACTIVE : Priority.BATCH;
+      if (traffic.sheds(one)) refused.set(one, (refused.get(one) ?? 0) + 1);
+    }
+    expect(refused.get(Priority.INTERACTIVE)).toBeLessThan(5);
+    expect(refused.get(Priority.BATCH)).toBeGreaterThan(270);
+    expect(refused.get(Priority.BATCH)).toBeLessThan(330);
+  });
+
   it('counts what names no class as normal', () => {
     expect([classOf(undefined), classOf(Priority.UNSPECIFIED), classOf(Priority.BATCH)]).toEqual([Priority.NORMAL, Priority.NORMAL, Priority.BATCH]);
   });

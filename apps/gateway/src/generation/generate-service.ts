@@ -3,6 +3,7 @@ import { type Decision, DecisionSchema, type StreamReport } from '@mlx-serving/c
 import type { RuntimeFile, Variant } from '@mlx-serving/policy';
 import { type Logger, ServiceError } from '@mlx-serving/service-kit';
 import type { AdmissionQueue } from '../admission/admission-queue.ts';
+import { classOf, type TrafficControl } from '../admission/traffic-control.ts';
 import { decide } from '../decision/decide.ts';
 import type { DecisionCounter } from '../decision/decision-counts.ts';
 import type { FlagSnapshotStore } from '../decision/flag-snapshot-store.ts';
@@ -25,6 +26,7 @@ export interface GenerateServiceOptions {
   readonly counts: DecisionCounter;
   readonly contexts: RecentContexts;
   readonly admission: AdmissionQueue;
+  readonly control: TrafficControl;
   readonly pools: Record<Variant, WorkerPool>;
   readonly requestLimits: () => RuntimeFile['requests'];
   readonly failure: () => RuntimeFile['failure'];
@@ -143,6 +145,7 @@ export class GenerateService {
   }
 
   async #admitAndRun(record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
+    if (this.#options.control.sheds(classOf(record.request.priority))) throw errors.LOAD_SHED({}, { retryAfterMs: this.#options.admission.retryAfterMs });
     const release = await this.#options.admission.acquire(signal);
     try {
       if (record.decision.variant === 'canary') await this.#runAtCanary(record, sink, signal);

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { type Qos, type QosLinkRequest, QosLinkRequestSchema, type QosLinkResponse, type ServiceClient, type StreamReport } from '@mlx-serving/contracts';
 import type { Logger } from '@mlx-serving/service-kit';
@@ -15,6 +16,8 @@ export interface QosLinkOptions {
 /** The link to the QoS service: reports go up, leases on what the gateway may do come down. */
 export class QosLink {
   readonly #options: QosLinkOptions;
+  /** Reports are numbered within it. */
+  readonly #epoch = randomUUID();
   readonly #link: ReportingLink<QosLinkRequest, QosLinkResponse>;
 
   constructor(options: QosLinkOptions) {
@@ -22,9 +25,9 @@ export class QosLink {
     this.#link = new ReportingLink({
       name: 'qos',
       open: () => options.client.link(),
-      hello: () => up({ case: 'hello', value: { replicaId: options.replicaId } }),
+      hello: () => up({ case: 'hello', value: { replicaId: options.replicaId, epoch: this.#epoch } }),
       onMessage: (message) => this.#receive(message),
-      reports: ({ items, dropped }) => up({ case: 'reports', value: { reports: items, dropped: BigInt(dropped) } }),
+      reports: ({ items, dropped, first }) => up({ case: 'reports', value: { reports: items, dropped: BigInt(dropped), firstSequence: BigInt(first) } }),
       onDropped: options.onDropped,
       logger: options.logger,
     });
@@ -47,6 +50,7 @@ export class QosLink {
   }
 
   #receive({ message }: QosLinkResponse): void {
+    if (message.case === 'revocation') this.#options.control.revoke(message.value.leaseId);
     if (message.case !== 'lease' || !this.#options.control.lend(message.value)) return;
     this.#link.send(up({ case: 'acknowledgement', value: { leaseId: message.value.id } }));
   }

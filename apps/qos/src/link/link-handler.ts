@@ -1,4 +1,4 @@
-import type { Handlers, Qos, QosLinkRequest, QosLinkResponse } from '@mlx-serving/contracts';
+import type { Handlers, Qos, QosHello, QosLinkRequest, QosLinkResponse } from '@mlx-serving/contracts';
 import { type ReplicaRegistry, ServiceError, toGrpcError } from '@mlx-serving/service-kit';
 import { errors } from '../errors.ts';
 import type { LeaseService } from '../leases/lease-service.ts';
@@ -20,11 +20,11 @@ type LinkCall = Parameters<LinkHandler>[0];
 /** Takes a gateway's link in: a hello first, then reports and acknowledgements. */
 export function createLinkHandler(options: LinkHandlerOptions): LinkHandler {
   return (call) => {
-    let replicaId: string | undefined;
+    let gateway: Linked | undefined;
     call.on('data', (request: QosLinkRequest) => {
       try {
-        if (request.message.case === 'hello') replicaId = welcome(call, request.message.value.replicaId, replicaId, options);
-        else receive(request, replicaId, options);
+        if (request.message.case === 'hello') gateway = welcome(call, request.message.value, gateway, options);
+        else receive(request, gateway, options);
       } catch (error) {
         call.emit('error', toGrpcError(ServiceError.from(error)));
       }
@@ -33,7 +33,12 @@ export function createLinkHandler(options: LinkHandlerOptions): LinkHandler {
   };
 }
 
-function welcome(call: LinkCall, replicaId: string, former: string | undefined, { gateways, leases, metrics }: LinkHandlerOptions): string {
+interface Linked {
+  readonly replicaId: string;
+  readonly epoch: string;
+}
+
+function welcome(call: LinkCall, { replicaId, epoch }: QosHello, former: Linked | undefined, { gateways, leases, metrics }: LinkHandlerOptions): Linked {
   if (former !== undefined) throw errors.HELLO_REPEATED();
   if (replicaId.length < 1 || replicaId.length > 128) throw errors.REPLICA_ID_INVALID();
   gateways.add(replicaId, call);
@@ -44,11 +49,11 @@ function welcome(call: LinkCall, replicaId: string, former: string | undefined, 
   for (const event of ['cancelled', 'end', 'error']) call.once(event, leave);
   metrics.linkedGateways.set(gateways.ids.length);
   leases.lend(replicaId, call);
-  return replicaId;
+  return { replicaId, epoch };
 }
 
-function receive({ message }: QosLinkRequest, replicaId: string | undefined, { reports, leases }: LinkHandlerOptions): void {
-  if (replicaId === undefined) throw errors.HELLO_MISSING();
-  if (message.case === 'reports') reports.ingest(message.value);
-  if (message.case === 'acknowledgement') leases.acknowledge(replicaId, message.value.leaseId);
+function receive({ message }: QosLinkRequest, gateway: Linked | undefined, { reports, leases }: LinkHandlerOptions): void {
+  if (gateway === undefined) throw errors.HELLO_MISSING();
+  if (message.case === 'reports') reports.ingest(gateway.replicaId, gateway.epoch, message.value);
+  if (message.case === 'acknowledgement') leases.acknowledge(gateway.replicaId, message.value.leaseId);
 }

@@ -1,56 +1,39 @@
-import type { StreamReport, StreamReportBatch } from '@mlx-serving/contracts';
-import type { RuntimeFile } from '@mlx-serving/policy';
+import { type StreamReport, type StreamReportBatch, StreamOutcome } from '@mlx-serving/contracts';
+import type { RequestSample } from '@mlx-serving/policy';
 import type { QosMetrics } from '../metrics.ts';
-import { ReportWindow } from './report-window.ts';
+import { ReportGate } from './report-gate.ts';
 
 /** Most reports that are kept to be shown. */
 const RECENT = 100;
 
-/** Takes reports in: windows for the evaluator and for every SLO, totals, and the last hundred reports. */
+export interface ReportServiceOptions {
+  readonly metrics: QosMetrics;
+  /** Called with each report that is new. @returns false when one of its numbers was refused */
+  readonly onSample: (sample: RequestSample) => boolean;
+}
+
+/** Takes reports in, each once: totals, the last hundred, and what the evaluator sees of them. */
 export class ReportService {
-  readonly #metrics: QosMetrics;
-  readonly #now: () => number;
-  #windows = new Map<number, ReportWindow>();
-  #windowMs = 0;
+  readonly #options: ReportServiceOptions;
+  readonly #gate = new ReportGate();
   #recent: StreamReport[] = [];
-  #reports = 0n;
-  #dropped = 0n;
+  readonly #totals = { reports: 0n, dropped: 0n, duplicates: 0n };
 
-  constructor(metrics: QosMetrics, now: () => number) {
-    this.#metrics = metrics;
-    this.#now = now;
+  constructor(options: ReportServiceOptions) {
+    this.#options = options;
   }
 
-  /** Makes the windows that the configuration asks for. A window whose length stays keeps its samples. */
-  configure({ qos_monitor: { evaluator, policy_store } }: RuntimeFile): void {
-    const compression = evaluator.tdigest_compression;
-    const lengths = new Set([evaluator.window_ms, ...policy_store.policies.flatMap((policy) => policy.slos.map((slo) => slo.window_ms))]);
-    const kept = (windowMs: number): ReportWindow | undefined => {
-      const window = this.#windows.get(windowMs);
-      return window?.compression === compression ? window : undefined;
-    };
-    this.#windows = new Map([...lengths].map((windowMs) => [windowMs, kept(windowMs) ?? new ReportWindow({ windowMs, compression, now: this.#now })]));
-    this.#windowMs = evaluator.window_ms;
-  }
-
-  ingest(batch: StreamReportBatch): void {
-    for (const report of batch.reports) this.#add(report);
-    this.#reports += BigInt(batch.reports.length);
-    this.#dropped += batch.dropped;
-    this.#metrics.reports.inc(batch.reports.length);
-    this.#metrics.droppedReports.inc(Number(batch.dropped));
-  }
-
-  /** The evaluator's window. */
-  get window(): ReportWindow {
-    return this.windowOf(this.#windowMs);
-  }
-
-  /** @throws RangeError when the configuration has no such window */
-  windowOf(windowMs: number): ReportWindow {
-    const window = this.#windows.get(windowMs);
-    if (!window) throw new RangeError(`there is no window of ${windowMs} ms`);
-    return window;
+  ingest(replicaId: string, epoch: string, batch: StreamReportBatch): void {
+    const { metrics, onSample } = this.#options;
+    const reports = this.#gate.pass(replicaId, epoch, batch);
+    for (const report of reports) if (!onSample(toSample(report))) metrics.rejectedSamples.inc();
+    this.#recent = [...this.#recent, ...reports].slice(-RECENT);
+    this.#totals.reports += BigInt(reports.length);
+    this.#totals.dropped += batch.dropped;
+    this.#totals.duplicates += BigInt(batch.reports.length - reports.length);
+    metrics.reports.inc(reports.length);
+    metrics.droppedReports.inc(Number(batch.dropped));
+    metrics.duplicateReports.inc(batch.reports.length - reports.length);
   }
 
   /** Oldest first. */
@@ -58,14 +41,24 @@ export class ReportService {
     return this.#recent;
   }
 
-  get totals(): { reports: bigint; dropped: bigint } {
-    return { reports: this.#reports, dropped: this.#dropped };
+  get totals(): Readonly<Record<'reports' | 'dropped' | 'duplicates', bigint>> {
+    return this.#totals;
   }
+}
 
-  #add(report: StreamReport): void {
-    const taken = [...this.#windows.values()].map((window) => window.add(report));
-    if (taken.includes(false)) this.#metrics.rejectedSamples.inc();
-    this.#recent.push(report);
-    if (this.#recent.length > RECENT) this.#recent = this.#recent.slice(-RECENT);
-  }
+/** What the evaluator sees of a report. */
+export function toSample(report: StreamReport): RequestSample {
+  return {
+    outcome: outcomeOf(report.outcome),
+    ttftMs: report.ttftMs,
+    durationMs: report.durationMs,
+    tokens: report.usage?.completionTokens ?? 0,
+    worker: report.workerId,
+    variant: report.decision?.variant ?? '',
+  };
+}
+
+export function outcomeOf(outcome: StreamOutcome): RequestSample['outcome'] {
+  if (outcome === StreamOutcome.OK) return 'ok';
+  return outcome === StreamOutcome.FAILED ? 'failed' : 'other';
 }

@@ -12,14 +12,7 @@ interface Note {
 /** Writes down why something was done or not. What is withheld again for the same reason is counted, not repeated. */
 export function addRecord(state: ExecutorState, { outcome, rule, about, from, to }: Note, verdicts: readonly SloVerdict[], nowMs: number): ExecutorState {
   const { policy, slo, action, actuator, reason } = about;
-  const verdict = verdicts.find((each) => each.policy === policy && each.slo === slo);
-  const inputs = {
-    threshold: verdict?.threshold ?? 0,
-    samples: verdict?.samples ?? 0,
-    windowMs: verdict?.windowMs ?? 0,
-    ...(verdict?.value === undefined ? {} : { value: verdict.value }),
-    ...(verdict?.bound === undefined ? {} : { bound: verdict.bound }),
-  };
+  const inputs = inputsOf(verdicts.find((each) => each.policy === policy && each.slo === slo));
   const last = state.records.findLast((record) => record.policy === policy && record.action === action && record.actuator === actuator);
   if (outcome === 'withheld' && last?.outcome === 'withheld' && last.rule === rule) {
     const counted = { ...last, times: last.times + 1, lastMs: nowMs, inputs };
@@ -28,4 +21,10 @@ export function addRecord(state: ExecutorState, { outcome, rule, about, from, to
   const sequence = state.sequence + 1;
   const record: ActionRecord = { id: `action-${sequence}`, atMs: nowMs, policy, slo, action, actuator, outcome, rule, reason, from, to, inputs, times: 1, lastMs: nowMs };
   return { ...state, sequence, records: [...state.records, record].slice(-MOST_RECORDS) };
+}
+
+function inputsOf(verdict: SloVerdict | undefined): ActionRecord['inputs'] {
+  if (!verdict) return { threshold: 0, samples: 0, windowMs: 0 };
+  const { threshold, samples, windowMs, value, bound } = verdict;
+  return { threshold, samples, windowMs, ...(value === undefined ? {} : { value }), ...(bound === undefined ? {} : { bound }) };
 }

@@ -134,18 +134,21 @@ export class RemediationExecutor {
   /** Renews a lease, ends it, or leaves it to run out. */
   #keepOrEnd(lease: RemediationLease, policy: SloPolicy | undefined, input: ExecutorInput): void {
     const { nowMs, settings, verdicts } = input;
-    const stillWanted = policy?.remediations.some(({ type }) => type === lease.action) === true && policy.slos.some(({ name }) => name === lease.slo);
     if (!settings.enabled) return this.#end(lease, 'undone', 'executor_off', input);
-    if (!policy || !stillWanted || (policy.dry_run || settings.dry_run) !== lease.dryRun) return this.#end(lease, 'undone', 'policy_gone', input);
+    if (!policy || !isWanted(lease, policy, settings)) return this.#end(lease, 'undone', 'policy_gone', input);
     if (lease.action === 'circuit_break') return this.#keepCircuit(lease, policy, input);
     const verdict = verdicts.find((each) => each.policy === lease.policy && each.slo === lease.slo)?.verdict;
     if (verdict === 'violated') return this.#replace({ ...lease, goodSinceMs: undefined, untilMs: nowMs + settings.remediation_ttl_ms });
-    if (verdict === 'ok') {
-      const goodSinceMs = lease.goodSinceMs ?? nowMs;
-      if (nowMs - goodSinceMs >= settings.recovery_ms && this.#mayGoBack(lease, input)) return this.#end(lease, 'undone', 'recovered', input);
-      return this.#replace({ ...lease, goodSinceMs, untilMs: nowMs + settings.remediation_ttl_ms });
-    }
+    if (verdict === 'ok') return this.#recover(lease, input);
     if (nowMs >= lease.untilMs) this.#end(lease, 'ran_out', 'ran_out', input);
+  }
+
+  /** Ends a lease whose SLO has been good for long enough, unless its actuator has turned round of late. */
+  #recover(lease: RemediationLease, input: ExecutorInput): void {
+    const { nowMs, settings } = input;
+    const goodSinceMs = lease.goodSinceMs ?? nowMs;
+    if (nowMs - goodSinceMs >= settings.recovery_ms && this.#mayGoBack(lease, input)) return this.#end(lease, 'undone', 'recovered', input);
+    this.#replace({ ...lease, goodSinceMs, untilMs: nowMs + settings.remediation_ttl_ms });
   }
 
   /** Open for its duration, then half open until enough trials have gone one way. */
@@ -189,19 +192,21 @@ export class RemediationExecutor {
     this.#state = { ...this.#state, frozen: Object.fromEntries(thawed) };
     for (const actuator of new Set(this.#state.moves.map((move) => move.actuator))) {
       if (actuator in this.#state.frozen || !isLoop(this.#state.moves, actuator, settings.loop_detection_window)) continue;
-      const last = this.#state.moves.findLast((move) => move.actuator === actuator);
-      const lease = this.#state.leases.find((each) => each.actuator === actuator);
-      this.#state = {
-        ...this.#state,
-        frozen: { ...this.#state.frozen, [actuator]: nowMs + settings.freeze_ms },
-        leases: this.#state.leases.filter((each) => each.actuator !== actuator),
-        // The loop is dealt with; the moves that made it must not freeze the actuator again when it thaws.
-        moves: this.#state.moves.filter((move) => move.actuator !== actuator),
-      };
-      const about = { policy: lease?.policy ?? last?.policy ?? '', slo: lease?.slo ?? '', action: lease?.action ?? last?.action ?? ('scale_up' as const), actuator, reason: `${actuator} went in circles` };
-      this.#record('frozen', 'loop', about, lease?.value, lease && baseOf(lease, input.baseLimit), input);
-      alerts.raiseLoop(actuator, about.policy, actuator.startsWith('dry:'));
+      this.#freeze(actuator, alerts, input);
     }
+  }
+
+  #freeze(actuator: Actuator, alerts: AlertBook, input: ExecutorInput): void {
+    const lease = this.#state.leases.find((each) => each.actuator === actuator);
+    const by = lease ?? this.#state.moves.findLast((move) => move.actuator === actuator);
+    if (!by) return;
+    const others = <T extends { readonly actuator: Actuator }>(all: readonly T[]): T[] => all.filter((each) => each.actuator !== actuator);
+    const frozen = { ...this.#state.frozen, [actuator]: input.nowMs + input.settings.freeze_ms };
+    // The loop is dealt with; the moves that made it must not freeze the actuator again when it thaws.
+    this.#state = { ...this.#state, frozen, leases: others(this.#state.leases), moves: others(this.#state.moves) };
+    const about = { policy: by.policy, slo: lease?.slo ?? '', action: by.action, actuator, reason: `${actuator} went in circles` };
+    this.#record('frozen', 'loop', about, lease?.value, lease && baseOf(lease, input.baseLimit), input);
+    alerts.raiseLoop(actuator, by.policy, actuator.startsWith('dry:'));
   }
 
   #replace(lease: RemediationLease): void {
@@ -215,6 +220,12 @@ export class RemediationExecutor {
   #record(outcome: Outcome, rule: Rule, about: Pick<ActionRecord, 'policy' | 'slo' | 'action' | 'actuator' | 'reason'>, from: number | undefined, to: number | undefined, input: ExecutorInput): void {
     this.#state = addRecord(this.#state, { outcome, rule, about, from, to }, input.verdicts, input.nowMs);
   }
+}
+
+/** Whether a policy, as it is now, still asks for what a lease does. */
+function isWanted(lease: RemediationLease, policy: SloPolicy, settings: ExecutorSettings): boolean {
+  const asked = policy.remediations.some(({ type }) => type === lease.action) && policy.slos.some(({ name }) => name === lease.slo);
+  return asked && (policy.dry_run || settings.dry_run) === lease.dryRun;
 }
 
 export function workerOf(actuator: Actuator): string {

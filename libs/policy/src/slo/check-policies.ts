@@ -55,15 +55,17 @@ function sloProblems(slo: Slo): PolicyProblem[] {
     problems.push({ path: ['name'], message: `An SLO on ${slo.metric} needs a percentile, or a name such as ${slo.metric}_p95.` });
   }
   if (slo.objective !== undefined && (isMinimum || slo.metric === 'stream_count')) problems.push({ path: ['objective'], message: `${slo.metric} has no error budget.` });
-  if (slo.burn_rates && slo.objective === undefined) problems.push({ path: ['burn_rates'], message: 'Burn rates need an objective.' });
-  for (const [at, { long_ms, short_ms }] of (slo.burn_rates ?? []).entries()) {
-    if (short_ms > long_ms) problems.push({ path: ['burn_rates', at, 'short_ms'], message: 'The short window is longer than the long one.' });
-  }
+  problems.push(...burnProblems(slo));
   const exit = slo.exit_threshold;
   if (exit !== undefined && (isMinimum ? exit < slo.threshold : exit > slo.threshold)) {
     problems.push({ path: ['exit_threshold'], message: `It must be ${isMinimum ? 'at least' : 'at most'} the threshold.` });
   }
   return problems;
+}
+
+function burnProblems({ burn_rates = [], objective }: Slo): PolicyProblem[] {
+  if (burn_rates.length > 0 && objective === undefined) return [{ path: ['burn_rates'], message: 'Burn rates need an objective.' }];
+  return burn_rates.flatMap(({ long_ms, short_ms }, at) => (short_ms > long_ms ? [{ path: ['burn_rates', at, 'short_ms'], message: 'The short window is longer than the long one.' }] : []));
 }
 
 function remediationProblems({ type, target, params }: Remediation): PolicyProblem[] {

@@ -1,6 +1,6 @@
 import { type Burn, ErrorBudget } from './error-budget.ts';
 import { FRESH, isEnough, lookAt, type Measurement, measureSlo, remember, type SloMemory, type Verdict } from './judge-slo.ts';
-import { MetricWindow, type RequestSample, type WindowView } from './metric-window.ts';
+import { MetricWindow, type RequestSample } from './metric-window.ts';
 import type { QosMonitorSettings, Slo, SloPolicy } from './slo-policy.ts';
 
 export interface SloVerdict {
@@ -121,10 +121,9 @@ export class SloEvaluator {
   #judge(policy: SloPolicy, slo: Slo, runningRequests: number | undefined): SloVerdict {
     const { evaluator } = this.#settings;
     const kept = this.#slos.get(keyOf(policy, slo));
-    const measurement = measureSlo(slo, this.windowOf(slo.window_ms) satisfies WindowView, runningRequests);
+    const measurement = measureSlo(slo, this.windowOf(slo.window_ms), runningRequests);
     const burn = kept?.budget?.read(this.#now(), slo.min_samples ?? evaluator.min_samples) ?? [];
-    const about = { policy: policy.id, slo: slo.name, metric: slo.metric, severity: slo.severity, threshold: slo.threshold, windowMs: slo.window_ms, samples: measurement.samples, burn };
-    const measured = { ...about, ...(measurement.value === undefined ? {} : { value: measurement.value }), ...(measurement.bound === undefined ? {} : { bound: measurement.bound }) };
+    const measured = { ...aboutOf(policy, slo, measurement), burn };
     const silent = this.#now() - this.#heardAt > evaluator.stale_after_ms;
     if (silent && measurement.samples > 0) return { ...measured, verdict: 'stale' };
     if (!kept || !isEnough(slo, measurement, evaluator)) return { ...measured, verdict: 'insufficient_data' };
@@ -169,4 +168,8 @@ export function isGood(slo: Slo, { outcome, ttftMs, durationMs }: RequestSample)
   if (outcome === 'other') return undefined;
   if (slo.metric === 'ttft') return ttftMs === undefined || ttftMs <= slo.threshold;
   return slo.metric !== 'latency' || durationMs <= slo.threshold;
+}
+
+function aboutOf(policy: SloPolicy, { name, metric, severity, threshold, window_ms: windowMs }: Slo, { value, bound, samples }: Measurement) {
+  return { policy: policy.id, slo: name, metric, severity, threshold, windowMs, samples, ...(value === undefined ? {} : { value }), ...(bound === undefined ? {} : { bound }) };
 }

@@ -83,7 +83,7 @@ beforeEach(async () => {
     open: () => client.link(),
     hello: () => create(QosLinkRequestSchema, { message: { case: 'hello', value: { replicaId: `replica-${connections}` } } }),
     onMessage: (message) => {
-      const id = message.message.value?.id ?? '';
+      const id = message.message.case === 'lease' ? message.message.value.id : '';
       came.push(id);
       wake();
       if (id === 'poison') throw new Error('cannot be used');

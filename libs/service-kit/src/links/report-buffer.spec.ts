@@ -24,7 +24,7 @@ describe('ReportBuffer', () => {
     [1, 2, 3].forEach((item) => buffer.add(item));
     expect(batches).toEqual([]);
     jest.advanceTimersByTime(100);
-    expect(batches).toEqual([{ items: [1, 2, 3], dropped: 0 }]);
+    expect(batches).toEqual([{ items: [1, 2, 3], dropped: 0, first: 1 }]);
   });
 
   it('splits a long queue into batches in order', () => {
@@ -42,7 +42,7 @@ describe('ReportBuffer', () => {
     expect([batches.length, buffer.size]).toEqual([0, 1]);
     up.value = true;
     jest.advanceTimersByTime(1_000);
-    expect([batches, buffer.size]).toEqual([[{ items: [1], dropped: 0 }], 0]);
+    expect([batches, buffer.size]).toEqual([[{ items: [1], dropped: 0, first: 1 }], 0]);
   });
 
   it('drops the oldest beyond its capacity and says how many, once', () => {
@@ -53,7 +53,7 @@ describe('ReportBuffer', () => {
     buffer.flush();
     buffer.add(6);
     buffer.flush();
-    expect(batches).toEqual([{ items: [3, 4, 5], dropped: 2 }, { items: [6], dropped: 0 }]);
+    expect(batches).toEqual([{ items: [3, 4, 5], dropped: 2, first: 3 }, { items: [6], dropped: 0, first: 6 }]);
   });
 
   it('sends nothing more by itself once it is stopped', () => {

@@ -2,6 +2,8 @@
 export interface Batch<T> {
   readonly items: T[];
   readonly dropped: number;
+  /** The number of the first item, from 1 on: what is sent again has the same number. */
+  readonly first: number;
 }
 
 export interface ReportBufferOptions<T> {
@@ -20,6 +22,7 @@ export class ReportBuffer<T> {
   readonly #options: Required<ReportBufferOptions<T>>;
   #items: T[] = [];
   #dropped = 0;
+  #first = 1;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: ReportBufferOptions<T>) {
@@ -35,6 +38,7 @@ export class ReportBuffer<T> {
     if (this.#items.length > this.#options.capacity) {
       this.#items.shift();
       this.#dropped++;
+      this.#first++;
     }
     this.#timer ??= setTimeout(() => this.flush(), this.#options.intervalMs).unref();
   }
@@ -45,11 +49,12 @@ export class ReportBuffer<T> {
     this.#timer = undefined;
     while (this.#items.length > 0) {
       const items = this.#items.slice(0, this.#options.batchSize);
-      if (!this.#options.send({ items, dropped: this.#dropped })) {
+      if (!this.#options.send({ items, dropped: this.#dropped, first: this.#first })) {
         this.#timer = setTimeout(() => this.flush(), this.#options.intervalMs * 10).unref();
         return;
       }
       this.#dropped = 0;
+      this.#first += items.length;
       this.#items = this.#items.slice(items.length);
     }
   }

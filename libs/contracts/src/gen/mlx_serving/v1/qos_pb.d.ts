@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { StreamReport } from "./decision_pb.js";
+import type { StreamOutcome, StreamReport } from "./decision_pb.js";
 import type { Priority, StatsResponse } from "./worker_pb.js";
 
 /**
@@ -54,6 +54,13 @@ export declare type QosHello = Message<"mlx_serving.v1.QosHello"> & {
    * @generated from field: string replica_id = 1;
    */
   replicaId: string;
+
+  /**
+   * Another one after each start of the gateway. Reports are numbered within it.
+   *
+   * @generated from field: string epoch = 2;
+   */
+  epoch: string;
 };
 
 /**
@@ -77,6 +84,13 @@ export declare type StreamReportBatch = Message<"mlx_serving.v1.StreamReportBatc
    * @generated from field: uint64 dropped = 2;
    */
   dropped: bigint;
+
+  /**
+   * The number of the first report within the epoch, from 1 on; one that was taken in already counts once. 0: not numbered.
+   *
+   * @generated from field: uint64 first_sequence = 3;
+   */
+  firstSequence: bigint;
 };
 
 /**
@@ -114,6 +128,14 @@ export declare type QosLinkResponse = Message<"mlx_serving.v1.QosLinkResponse"> 
      */
     value: Lease;
     case: "lease";
+  } | {
+    /**
+     * A lease that ends before its time.
+     *
+     * @generated from field: mlx_serving.v1.LeaseRevocation revocation = 2;
+     */
+    value: LeaseRevocation;
+    case: "revocation";
   } | { case: undefined; value?: undefined };
 };
 
@@ -122,6 +144,22 @@ export declare type QosLinkResponse = Message<"mlx_serving.v1.QosLinkResponse"> 
  * Use `create(QosLinkResponseSchema)` to create a new message.
  */
 export declare const QosLinkResponseSchema: GenMessage<QosLinkResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.LeaseRevocation
+ */
+export declare type LeaseRevocation = Message<"mlx_serving.v1.LeaseRevocation"> & {
+  /**
+   * @generated from field: string lease_id = 1;
+   */
+  leaseId: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.LeaseRevocation.
+ * Use `create(LeaseRevocationSchema)` to create a new message.
+ */
+export declare const LeaseRevocationSchema: GenMessage<LeaseRevocation>;
 
 /**
  * A limit that ends by itself: when it is not renewed in time the gateway returns to its own setting.
@@ -172,6 +210,13 @@ export declare type Lease = Message<"mlx_serving.v1.Lease"> & {
     value: OpenCircuit;
     case: "openCircuit";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * Grows whenever another replica of the service begins to act: a lease of an earlier term than one that was seen is refused. 0: none.
+   *
+   * @generated from field: uint64 term = 7;
+   */
+  term: bigint;
 };
 
 /**
@@ -215,6 +260,13 @@ export declare type OpenCircuit = Message<"mlx_serving.v1.OpenCircuit"> & {
    * @generated from field: string worker_id = 1;
    */
   workerId: string;
+
+  /**
+   * The worker gets one request at a time, as a trial.
+   *
+   * @generated from field: bool half_open = 2;
+   */
+  halfOpen: boolean;
 };
 
 /**
@@ -280,6 +332,57 @@ export declare type QosGetStateResponse = Message<"mlx_serving.v1.QosGetStateRes
    * @generated from field: repeated mlx_serving.v1.StreamReport recent = 8;
    */
   recent: StreamReport[];
+
+  /**
+   * @generated from field: repeated mlx_serving.v1.SloState slos = 9;
+   */
+  slos: SloState[];
+
+  /**
+   * @generated from field: repeated mlx_serving.v1.RemediationState remediations = 10;
+   */
+  remediations: RemediationState[];
+
+  /**
+   * @generated from field: repeated mlx_serving.v1.AlertState alerts = 11;
+   */
+  alerts: AlertState[];
+
+  /**
+   * Whether this replica acts, since which term, and what keeps it from it; empty when nothing does.
+   *
+   * @generated from field: bool acting = 12;
+   */
+  acting: boolean;
+
+  /**
+   * @generated from field: uint64 term = 13;
+   */
+  term: bigint;
+
+  /**
+   * @generated from field: string problem = 14;
+   */
+  problem: string;
+
+  /**
+   * Whether a variant is being judged, so that both are treated alike.
+   *
+   * @generated from field: bool variant_judged = 15;
+   */
+  variantJudged: boolean;
+
+  /**
+   * @generated from field: uint64 duplicate_reports_total = 16;
+   */
+  duplicateReportsTotal: bigint;
+
+  /**
+   * Nothing is done; what would have been done is kept and shown.
+   *
+   * @generated from field: bool dry_run = 17;
+   */
+  dryRun: boolean;
 };
 
 /**
@@ -287,6 +390,633 @@ export declare type QosGetStateResponse = Message<"mlx_serving.v1.QosGetStateRes
  * Use `create(QosGetStateResponseSchema)` to create a new message.
  */
 export declare const QosGetStateResponseSchema: GenMessage<QosGetStateResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.SloState
+ */
+export declare type SloState = Message<"mlx_serving.v1.SloState"> & {
+  /**
+   * @generated from field: string policy = 1;
+   */
+  policy: string;
+
+  /**
+   * @generated from field: string slo = 2;
+   */
+  slo: string;
+
+  /**
+   * @generated from field: string metric = 3;
+   */
+  metric: string;
+
+  /**
+   * @generated from field: string severity = 4;
+   */
+  severity: string;
+
+  /**
+   * "ok", "violated", "insufficient_data" or "stale".
+   *
+   * @generated from field: string verdict = 5;
+   */
+  verdict: string;
+
+  /**
+   * @generated from field: double threshold = 6;
+   */
+  threshold: number;
+
+  /**
+   * Absent without data.
+   *
+   * @generated from field: optional double value = 7;
+   */
+  value?: number | undefined;
+
+  /**
+   * What the value is at least (of throughput: at most), at 95 %.
+   *
+   * @generated from field: optional double bound = 8;
+   */
+  bound?: number | undefined;
+
+  /**
+   * @generated from field: uint64 samples = 9;
+   */
+  samples: bigint;
+
+  /**
+   * @generated from field: uint32 window_ms = 10;
+   */
+  windowMs: number;
+
+  /**
+   * Of the error budget: how many times faster than it lasts it burns, by pair of windows.
+   *
+   * @generated from field: repeated mlx_serving.v1.BurnState burn = 11;
+   */
+  burn: BurnState[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.SloState.
+ * Use `create(SloStateSchema)` to create a new message.
+ */
+export declare const SloStateSchema: GenMessage<SloState>;
+
+/**
+ * @generated from message mlx_serving.v1.BurnState
+ */
+export declare type BurnState = Message<"mlx_serving.v1.BurnState"> & {
+  /**
+   * @generated from field: double rate = 1;
+   */
+  rate: number;
+
+  /**
+   * @generated from field: double long_window = 2;
+   */
+  longWindow: number;
+
+  /**
+   * @generated from field: double short_window = 3;
+   */
+  shortWindow: number;
+
+  /**
+   * @generated from field: bool burning = 4;
+   */
+  burning: boolean;
+};
+
+/**
+ * Describes the message mlx_serving.v1.BurnState.
+ * Use `create(BurnStateSchema)` to create a new message.
+ */
+export declare const BurnStateSchema: GenMessage<BurnState>;
+
+/**
+ * Something that is done because of a policy, until it is not needed any more.
+ *
+ * @generated from message mlx_serving.v1.RemediationState
+ */
+export declare type RemediationState = Message<"mlx_serving.v1.RemediationState"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: string policy = 2;
+   */
+  policy: string;
+
+  /**
+   * @generated from field: string slo = 3;
+   */
+  slo: string;
+
+  /**
+   * @generated from field: string action = 4;
+   */
+  action: string;
+
+  /**
+   * "limit", "shed" or "circuit:host:port"; with "dry:" before it when it is only said.
+   *
+   * @generated from field: string actuator = 5;
+   */
+  actuator: string;
+
+  /**
+   * @generated from field: double value = 6;
+   */
+  value: number;
+
+  /**
+   * @generated from field: string reason = 7;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: int64 since_ms = 8;
+   */
+  sinceMs: bigint;
+
+  /**
+   * When it ends unless it is renewed.
+   *
+   * @generated from field: int64 until_ms = 9;
+   */
+  untilMs: bigint;
+
+  /**
+   * @generated from field: bool dry_run = 10;
+   */
+  dryRun: boolean;
+};
+
+/**
+ * Describes the message mlx_serving.v1.RemediationState.
+ * Use `create(RemediationStateSchema)` to create a new message.
+ */
+export declare const RemediationStateSchema: GenMessage<RemediationState>;
+
+/**
+ * @generated from message mlx_serving.v1.AlertState
+ */
+export declare type AlertState = Message<"mlx_serving.v1.AlertState"> & {
+  /**
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * @generated from field: string channel = 2;
+   */
+  channel: string;
+
+  /**
+   * @generated from field: string policy = 3;
+   */
+  policy: string;
+
+  /**
+   * @generated from field: string slo = 4;
+   */
+  slo: string;
+
+  /**
+   * @generated from field: string severity = 5;
+   */
+  severity: string;
+
+  /**
+   * @generated from field: string summary = 6;
+   */
+  summary: string;
+
+  /**
+   * @generated from field: int64 since_ms = 7;
+   */
+  sinceMs: bigint;
+};
+
+/**
+ * Describes the message mlx_serving.v1.AlertState.
+ * Use `create(AlertStateSchema)` to create a new message.
+ */
+export declare const AlertStateSchema: GenMessage<AlertState>;
+
+/**
+ * @generated from message mlx_serving.v1.ListPoliciesRequest
+ */
+export declare type ListPoliciesRequest = Message<"mlx_serving.v1.ListPoliciesRequest"> & {
+};
+
+/**
+ * Describes the message mlx_serving.v1.ListPoliciesRequest.
+ * Use `create(ListPoliciesRequestSchema)` to create a new message.
+ */
+export declare const ListPoliciesRequestSchema: GenMessage<ListPoliciesRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.ListPoliciesResponse
+ */
+export declare type ListPoliciesResponse = Message<"mlx_serving.v1.ListPoliciesResponse"> & {
+  /**
+   * SloPolicy of @mlx-serving/policy as JSON text, highest priority first.
+   *
+   * @generated from field: repeated string policies_json = 1;
+   */
+  policiesJson: string[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.ListPoliciesResponse.
+ * Use `create(ListPoliciesResponseSchema)` to create a new message.
+ */
+export declare const ListPoliciesResponseSchema: GenMessage<ListPoliciesResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.ListActionsRequest
+ */
+export declare type ListActionsRequest = Message<"mlx_serving.v1.ListActionsRequest"> & {
+  /**
+   * Default 50, most 500.
+   *
+   * @generated from field: uint32 limit = 1;
+   */
+  limit: number;
+
+  /**
+   * Empty: of all.
+   *
+   * @generated from field: string policy = 2;
+   */
+  policy: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.ListActionsRequest.
+ * Use `create(ListActionsRequestSchema)` to create a new message.
+ */
+export declare const ListActionsRequestSchema: GenMessage<ListActionsRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.ListActionsResponse
+ */
+export declare type ListActionsResponse = Message<"mlx_serving.v1.ListActionsResponse"> & {
+  /**
+   * @generated from field: repeated mlx_serving.v1.QosAction actions = 1;
+   */
+  actions: QosAction[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.ListActionsResponse.
+ * Use `create(ListActionsResponseSchema)` to create a new message.
+ */
+export declare const ListActionsResponseSchema: GenMessage<ListActionsResponse>;
+
+/**
+ * Why something was done, or was not.
+ *
+ * @generated from message mlx_serving.v1.QosAction
+ */
+export declare type QosAction = Message<"mlx_serving.v1.QosAction"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: int64 at_ms = 2;
+   */
+  atMs: bigint;
+
+  /**
+   * @generated from field: string policy = 3;
+   */
+  policy: string;
+
+  /**
+   * @generated from field: string slo = 4;
+   */
+  slo: string;
+
+  /**
+   * @generated from field: string action = 5;
+   */
+  action: string;
+
+  /**
+   * @generated from field: string actuator = 6;
+   */
+  actuator: string;
+
+  /**
+   * "executed", "would_have", "withheld", "undone", "ran_out", "frozen", "alerted" or "resolved".
+   *
+   * @generated from field: string outcome = 7;
+   */
+  outcome: string;
+
+  /**
+   * The rule that decided, and what it says.
+   *
+   * @generated from field: string rule = 8;
+   */
+  rule: string;
+
+  /**
+   * @generated from field: string rule_text = 9;
+   */
+  ruleText: string;
+
+  /**
+   * @generated from field: string reason = 10;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: optional double from = 11;
+   */
+  from?: number | undefined;
+
+  /**
+   * @generated from field: optional double to = 12;
+   */
+  to?: number | undefined;
+
+  /**
+   * @generated from field: optional double value = 13;
+   */
+  value?: number | undefined;
+
+  /**
+   * @generated from field: optional double bound = 14;
+   */
+  bound?: number | undefined;
+
+  /**
+   * @generated from field: double threshold = 15;
+   */
+  threshold: number;
+
+  /**
+   * @generated from field: uint64 samples = 16;
+   */
+  samples: bigint;
+
+  /**
+   * @generated from field: uint32 window_ms = 17;
+   */
+  windowMs: number;
+
+  /**
+   * How often in a row the same was found, and when last.
+   *
+   * @generated from field: uint32 times = 18;
+   */
+  times: number;
+
+  /**
+   * @generated from field: int64 last_ms = 19;
+   */
+  lastMs: bigint;
+};
+
+/**
+ * Describes the message mlx_serving.v1.QosAction.
+ * Use `create(QosActionSchema)` to create a new message.
+ */
+export declare const QosActionSchema: GenMessage<QosAction>;
+
+/**
+ * @generated from message mlx_serving.v1.ExplainActionRequest
+ */
+export declare type ExplainActionRequest = Message<"mlx_serving.v1.ExplainActionRequest"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.ExplainActionRequest.
+ * Use `create(ExplainActionRequestSchema)` to create a new message.
+ */
+export declare const ExplainActionRequestSchema: GenMessage<ExplainActionRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.ExplainActionResponse
+ */
+export declare type ExplainActionResponse = Message<"mlx_serving.v1.ExplainActionResponse"> & {
+  /**
+   * @generated from field: mlx_serving.v1.QosAction action = 1;
+   */
+  action?: QosAction | undefined;
+
+  /**
+   * Sentences for a person.
+   *
+   * @generated from field: repeated string explanation = 2;
+   */
+  explanation: string[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.ExplainActionResponse.
+ * Use `create(ExplainActionResponseSchema)` to create a new message.
+ */
+export declare const ExplainActionResponseSchema: GenMessage<ExplainActionResponse>;
+
+/**
+ * One finished request as the evaluator sees it. No prompt, no user.
+ *
+ * @generated from message mlx_serving.v1.RecordedRequest
+ */
+export declare type RecordedRequest = Message<"mlx_serving.v1.RecordedRequest"> & {
+  /**
+   * Unix time in milliseconds at which the service heard of it.
+   *
+   * @generated from field: int64 at_ms = 1;
+   */
+  atMs: bigint;
+
+  /**
+   * @generated from field: mlx_serving.v1.StreamOutcome outcome = 2;
+   */
+  outcome: StreamOutcome;
+
+  /**
+   * @generated from field: optional double ttft_ms = 3;
+   */
+  ttftMs?: number | undefined;
+
+  /**
+   * @generated from field: double duration_ms = 4;
+   */
+  durationMs: number;
+
+  /**
+   * @generated from field: uint32 tokens = 5;
+   */
+  tokens: number;
+
+  /**
+   * @generated from field: string worker = 6;
+   */
+  worker: string;
+
+  /**
+   * @generated from field: string variant = 7;
+   */
+  variant: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.RecordedRequest.
+ * Use `create(RecordedRequestSchema)` to create a new message.
+ */
+export declare const RecordedRequestSchema: GenMessage<RecordedRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.GetRecordingRequest
+ */
+export declare type GetRecordingRequest = Message<"mlx_serving.v1.GetRecordingRequest"> & {
+  /**
+   * Most requests; the latest ones. Default and most: 20000.
+   *
+   * @generated from field: uint32 limit = 1;
+   */
+  limit: number;
+};
+
+/**
+ * Describes the message mlx_serving.v1.GetRecordingRequest.
+ * Use `create(GetRecordingRequestSchema)` to create a new message.
+ */
+export declare const GetRecordingRequestSchema: GenMessage<GetRecordingRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.GetRecordingResponse
+ */
+export declare type GetRecordingResponse = Message<"mlx_serving.v1.GetRecordingResponse"> & {
+  /**
+   * @generated from field: repeated mlx_serving.v1.RecordedRequest requests = 1;
+   */
+  requests: RecordedRequest[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.GetRecordingResponse.
+ * Use `create(GetRecordingResponseSchema)` to create a new message.
+ */
+export declare const GetRecordingResponseSchema: GenMessage<GetRecordingResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.ReplayPoliciesRequest
+ */
+export declare type ReplayPoliciesRequest = Message<"mlx_serving.v1.ReplayPoliciesRequest"> & {
+  /**
+   * Empty: those in force.
+   *
+   * @generated from field: repeated string policies_json = 1;
+   */
+  policiesJson: string[];
+
+  /**
+   * Empty: what this service has recorded.
+   *
+   * @generated from field: repeated mlx_serving.v1.RecordedRequest requests = 2;
+   */
+  requests: RecordedRequest[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.ReplayPoliciesRequest.
+ * Use `create(ReplayPoliciesRequestSchema)` to create a new message.
+ */
+export declare const ReplayPoliciesRequestSchema: GenMessage<ReplayPoliciesRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.ReplayPoliciesResponse
+ */
+export declare type ReplayPoliciesResponse = Message<"mlx_serving.v1.ReplayPoliciesResponse"> & {
+  /**
+   * @generated from field: uint64 requests = 1;
+   */
+  requests: bigint;
+
+  /**
+   * @generated from field: uint64 evaluations = 2;
+   */
+  evaluations: bigint;
+
+  /**
+   * @generated from field: int64 from_ms = 3;
+   */
+  fromMs: bigint;
+
+  /**
+   * @generated from field: int64 to_ms = 4;
+   */
+  toMs: bigint;
+
+  /**
+   * @generated from field: repeated mlx_serving.v1.QosAction actions = 5;
+   */
+  actions: QosAction[];
+
+  /**
+   * @generated from field: repeated mlx_serving.v1.ReplayedSlo slos = 6;
+   */
+  slos: ReplayedSlo[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.ReplayPoliciesResponse.
+ * Use `create(ReplayPoliciesResponseSchema)` to create a new message.
+ */
+export declare const ReplayPoliciesResponseSchema: GenMessage<ReplayPoliciesResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.ReplayedSlo
+ */
+export declare type ReplayedSlo = Message<"mlx_serving.v1.ReplayedSlo"> & {
+  /**
+   * @generated from field: string policy = 1;
+   */
+  policy: string;
+
+  /**
+   * @generated from field: string slo = 2;
+   */
+  slo: string;
+
+  /**
+   * Evaluations that came to each verdict.
+   *
+   * @generated from field: map<string, uint64> verdicts = 3;
+   */
+  verdicts: { [key: string]: bigint };
+
+  /**
+   * Over the whole recording.
+   *
+   * @generated from field: optional double value = 4;
+   */
+  value?: number | undefined;
+};
+
+/**
+ * Describes the message mlx_serving.v1.ReplayedSlo.
+ * Use `create(ReplayedSloSchema)` to create a new message.
+ */
+export declare const ReplayedSloSchema: GenMessage<ReplayedSlo>;
 
 /**
  * Percentiles are absent while the window has no sample.
@@ -364,6 +1094,54 @@ export declare const Qos: GenService<{
     methodKind: "unary";
     input: typeof QosGetStateRequestSchema;
     output: typeof QosGetStateResponseSchema;
+  },
+  /**
+   * @generated from rpc mlx_serving.v1.Qos.ListPolicies
+   */
+  listPolicies: {
+    methodKind: "unary";
+    input: typeof ListPoliciesRequestSchema;
+    output: typeof ListPoliciesResponseSchema;
+  },
+  /**
+   * Newest first.
+   *
+   * @generated from rpc mlx_serving.v1.Qos.ListActions
+   */
+  listActions: {
+    methodKind: "unary";
+    input: typeof ListActionsRequestSchema;
+    output: typeof ListActionsResponseSchema;
+  },
+  /**
+   * NOT_FOUND: no such action, or one that is forgotten.
+   *
+   * @generated from rpc mlx_serving.v1.Qos.ExplainAction
+   */
+  explainAction: {
+    methodKind: "unary";
+    input: typeof ExplainActionRequestSchema;
+    output: typeof ExplainActionResponseSchema;
+  },
+  /**
+   * What was recorded of the requests of late, oldest first.
+   *
+   * @generated from rpc mlx_serving.v1.Qos.GetRecording
+   */
+  getRecording: {
+    methodKind: "unary";
+    input: typeof GetRecordingRequestSchema;
+    output: typeof GetRecordingResponseSchema;
+  },
+  /**
+   * What policies would have done with recorded traffic. INVALID_ARGUMENT: a policy that is none.
+   *
+   * @generated from rpc mlx_serving.v1.Qos.ReplayPolicies
+   */
+  replayPolicies: {
+    methodKind: "unary";
+    input: typeof ReplayPoliciesRequestSchema;
+    output: typeof ReplayPoliciesResponseSchema;
   },
 }>;
 

@@ -10,7 +10,7 @@ import { file_mlx_serving_v1_worker } from "./worker_pb.js";
  * Describes the file mlx_serving/v1/qos.proto.
  */
 export const file_mlx_serving_v1_qos = /*@__PURE__*/
-  fileDesc("ChhtbHhfc2VydmluZy92MS9xb3MucHJvdG8SDm1seF9zZXJ2aW5nLnYxIr0BCg5Rb3NMaW5rUmVxdWVzdBIpCgVoZWxsbxgBIAEoCzIYLm1seF9zZXJ2aW5nLnYxLlFvc0hlbGxvSAASNAoHcmVwb3J0cxgCIAEoCzIhLm1seF9zZXJ2aW5nLnYxLlN0cmVhbVJlcG9ydEJhdGNoSAASPwoPYWNrbm93bGVkZ2VtZW50GAMgASgLMiQubWx4X3NlcnZpbmcudjEuTGVhc2VBY2tub3dsZWRnZW1lbnRIAEIJCgdtZXNzYWdlIh4KCFFvc0hlbGxvEhIKCnJlcGxpY2FfaWQYASABKAkiUwoRU3RyZWFtUmVwb3J0QmF0Y2gSLQoHcmVwb3J0cxgBIAMoCzIcLm1seF9zZXJ2aW5nLnYxLlN0cmVhbVJlcG9ydBIPCgdkcm9wcGVkGAIgASgEIigKFExlYXNlQWNrbm93bGVkZ2VtZW50EhAKCGxlYXNlX2lkGAEgASgJIkQKD1Fvc0xpbmtSZXNwb25zZRImCgVsZWFzZRgBIAEoCzIVLm1seF9zZXJ2aW5nLnYxLkxlYXNlSABCCQoHbWVzc2FnZSLBAQoFTGVhc2USCgoCaWQYASABKAkSDgoGdHRsX21zGAIgASgNEg4KBnJlYXNvbhgDIAEoCRIbChFjb25jdXJyZW5jeV9saW1pdBgEIAEoDUgAEi0KCXNoZWRfbG9hZBgFIAEoCzIYLm1seF9zZXJ2aW5nLnYxLlNoZWRMb2FkSAASMwoMb3Blbl9jaXJjdWl0GAYgASgLMhsubWx4X3NlcnZpbmcudjEuT3BlbkNpcmN1aXRIAEILCglkaXJlY3RpdmUiRQoIU2hlZExvYWQSKgoIcHJpb3JpdHkYASABKA4yGC5tbHhfc2VydmluZy52MS5Qcmlvcml0eRINCgVzaGFyZRgCIAEoASIgCgtPcGVuQ2lyY3VpdBIRCgl3b3JrZXJfaWQYASABKAkiFAoSUW9zR2V0U3RhdGVSZXF1ZXN0IqcCChNRb3NHZXRTdGF0ZVJlc3BvbnNlEhEKCXdpbmRvd19tcxgBIAEoDRIVCg1yZXBvcnRzX3RvdGFsGAIgASgEEh0KFWRyb3BwZWRfcmVwb3J0c190b3RhbBgDIAEoBBIpCgZ3aW5kb3cYBCABKAsyGS5tbHhfc2VydmluZy52MS5Rb3NXaW5kb3cSFwoPbGlua2VkX2dhdGV3YXlzGAUgAygJEiUKBmxlYXNlcxgGIAMoCzIVLm1seF9zZXJ2aW5nLnYxLkxlYXNlEi4KB3dvcmtlcnMYByADKAsyHS5tbHhfc2VydmluZy52MS5TdGF0c1Jlc3BvbnNlEiwKBnJlY2VudBgIIAMoCzIcLm1seF9zZXJ2aW5nLnYxLlN0cmVhbVJlcG9ydCKKAgoJUW9zV2luZG93EhAKCHJlcXVlc3RzGAEgASgEEg4KBmVycm9ycxgCIAEoBBISCgplcnJvcl9yYXRlGAMgASgBEhgKC3R0ZnRfcDUwX21zGAQgASgBSACIAQESGAoLdHRmdF9wOTVfbXMYBSABKAFIAYgBARIYCgt0dGZ0X3A5OV9tcxgGIAEoAUgCiAEBEhsKDmxhdGVuY3lfcDk1X21zGAcgASgBSAOIAQESGQoRdG9rZW5zX3Blcl9zZWNvbmQYCCABKAFCDgoMX3R0ZnRfcDUwX21zQg4KDF90dGZ0X3A5NV9tc0IOCgxfdHRmdF9wOTlfbXNCEQoPX2xhdGVuY3lfcDk1X21zMqcBCgNRb3MSSwoETGluaxIeLm1seF9zZXJ2aW5nLnYxLlFvc0xpbmtSZXF1ZXN0Gh8ubWx4X3NlcnZpbmcudjEuUW9zTGlua1Jlc3BvbnNlKAEwARJTCghHZXRTdGF0ZRIiLm1seF9zZXJ2aW5nLnYxLlFvc0dldFN0YXRlUmVxdWVzdBojLm1seF9zZXJ2aW5nLnYxLlFvc0dldFN0YXRlUmVzcG9uc2ViBnByb3RvMw", [file_mlx_serving_v1_decision, file_mlx_serving_v1_worker]);
+  fileDesc("ChhtbHhfc2VydmluZy92MS9xb3MucHJvdG8SDm1seF9zZXJ2aW5nLnYxIr0BCg5Rb3NMaW5rUmVxdWVzdBIpCgVoZWxsbxgBIAEoCzIYLm1seF9zZXJ2aW5nLnYxLlFvc0hlbGxvSAASNAoHcmVwb3J0cxgCIAEoCzIhLm1seF9zZXJ2aW5nLnYxLlN0cmVhbVJlcG9ydEJhdGNoSAASPwoPYWNrbm93bGVkZ2VtZW50GAMgASgLMiQubWx4X3NlcnZpbmcudjEuTGVhc2VBY2tub3dsZWRnZW1lbnRIAEIJCgdtZXNzYWdlIi0KCFFvc0hlbGxvEhIKCnJlcGxpY2FfaWQYASABKAkSDQoFZXBvY2gYAiABKAkiawoRU3RyZWFtUmVwb3J0QmF0Y2gSLQoHcmVwb3J0cxgBIAMoCzIcLm1seF9zZXJ2aW5nLnYxLlN0cmVhbVJlcG9ydBIPCgdkcm9wcGVkGAIgASgEEhYKDmZpcnN0X3NlcXVlbmNlGAMgASgEIigKFExlYXNlQWNrbm93bGVkZ2VtZW50EhAKCGxlYXNlX2lkGAEgASgJInsKD1Fvc0xpbmtSZXNwb25zZRImCgVsZWFzZRgBIAEoCzIVLm1seF9zZXJ2aW5nLnYxLkxlYXNlSAASNQoKcmV2b2NhdGlvbhgCIAEoCzIfLm1seF9zZXJ2aW5nLnYxLkxlYXNlUmV2b2NhdGlvbkgAQgkKB21lc3NhZ2UiIwoPTGVhc2VSZXZvY2F0aW9uEhAKCGxlYXNlX2lkGAEgASgJIs8BCgVMZWFzZRIKCgJpZBgBIAEoCRIOCgZ0dGxfbXMYAiABKA0SDgoGcmVhc29uGAMgASgJEhsKEWNvbmN1cnJlbmN5X2xpbWl0GAQgASgNSAASLQoJc2hlZF9sb2FkGAUgASgLMhgubWx4X3NlcnZpbmcudjEuU2hlZExvYWRIABIzCgxvcGVuX2NpcmN1aXQYBiABKAsyGy5tbHhfc2VydmluZy52MS5PcGVuQ2lyY3VpdEgAEgwKBHRlcm0YByABKARCCwoJZGlyZWN0aXZlIkUKCFNoZWRMb2FkEioKCHByaW9yaXR5GAEgASgOMhgubWx4X3NlcnZpbmcudjEuUHJpb3JpdHkSDQoFc2hhcmUYAiABKAEiMwoLT3BlbkNpcmN1aXQSEQoJd29ya2VyX2lkGAEgASgJEhEKCWhhbGZfb3BlbhgCIAEoCCIUChJRb3NHZXRTdGF0ZVJlcXVlc3QirAQKE1Fvc0dldFN0YXRlUmVzcG9uc2USEQoJd2luZG93X21zGAEgASgNEhUKDXJlcG9ydHNfdG90YWwYAiABKAQSHQoVZHJvcHBlZF9yZXBvcnRzX3RvdGFsGAMgASgEEikKBndpbmRvdxgEIAEoCzIZLm1seF9zZXJ2aW5nLnYxLlFvc1dpbmRvdxIXCg9saW5rZWRfZ2F0ZXdheXMYBSADKAkSJQoGbGVhc2VzGAYgAygLMhUubWx4X3NlcnZpbmcudjEuTGVhc2USLgoHd29ya2VycxgHIAMoCzIdLm1seF9zZXJ2aW5nLnYxLlN0YXRzUmVzcG9uc2USLAoGcmVjZW50GAggAygLMhwubWx4X3NlcnZpbmcudjEuU3RyZWFtUmVwb3J0EiYKBHNsb3MYCSADKAsyGC5tbHhfc2VydmluZy52MS5TbG9TdGF0ZRI2CgxyZW1lZGlhdGlvbnMYCiADKAsyIC5tbHhfc2VydmluZy52MS5SZW1lZGlhdGlvblN0YXRlEioKBmFsZXJ0cxgLIAMoCzIaLm1seF9zZXJ2aW5nLnYxLkFsZXJ0U3RhdGUSDgoGYWN0aW5nGAwgASgIEgwKBHRlcm0YDSABKAQSDwoHcHJvYmxlbRgOIAEoCRIWCg52YXJpYW50X2p1ZGdlZBgPIAEoCBIfChdkdXBsaWNhdGVfcmVwb3J0c190b3RhbBgQIAEoBBIPCgdkcnlfcnVuGBEgASgIIvYBCghTbG9TdGF0ZRIOCgZwb2xpY3kYASABKAkSCwoDc2xvGAIgASgJEg4KBm1ldHJpYxgDIAEoCRIQCghzZXZlcml0eRgEIAEoCRIPCgd2ZXJkaWN0GAUgASgJEhEKCXRocmVzaG9sZBgGIAEoARISCgV2YWx1ZRgHIAEoAUgAiAEBEhIKBWJvdW5kGAggASgBSAGIAQESDwoHc2FtcGxlcxgJIAEoBBIRCgl3aW5kb3dfbXMYCiABKA0SJwoEYnVybhgLIAMoCzIZLm1seF9zZXJ2aW5nLnYxLkJ1cm5TdGF0ZUIICgZfdmFsdWVCCAoGX2JvdW5kIlUKCUJ1cm5TdGF0ZRIMCgRyYXRlGAEgASgBEhMKC2xvbmdfd2luZG93GAIgASgBEhQKDHNob3J0X3dpbmRvdxgDIAEoARIPCgdidXJuaW5nGAQgASgIIrEBChBSZW1lZGlhdGlvblN0YXRlEgoKAmlkGAEgASgJEg4KBnBvbGljeRgCIAEoCRILCgNzbG8YAyABKAkSDgoGYWN0aW9uGAQgASgJEhAKCGFjdHVhdG9yGAUgASgJEg0KBXZhbHVlGAYgASgBEg4KBnJlYXNvbhgHIAEoCRIQCghzaW5jZV9tcxgIIAEoAxIQCgh1bnRpbF9tcxgJIAEoAxIPCgdkcnlfcnVuGAogASgIInwKCkFsZXJ0U3RhdGUSCwoDa2V5GAEgASgJEg8KB2NoYW5uZWwYAiABKAkSDgoGcG9saWN5GAMgASgJEgsKA3NsbxgEIAEoCRIQCghzZXZlcml0eRgFIAEoCRIPCgdzdW1tYXJ5GAYgASgJEhAKCHNpbmNlX21zGAcgASgDIhUKE0xpc3RQb2xpY2llc1JlcXVlc3QiLQoUTGlzdFBvbGljaWVzUmVzcG9uc2USFQoNcG9saWNpZXNfanNvbhgBIAMoCSIzChJMaXN0QWN0aW9uc1JlcXVlc3QSDQoFbGltaXQYASABKA0SDgoGcG9saWN5GAIgASgJIkEKE0xpc3RBY3Rpb25zUmVzcG9uc2USKgoHYWN0aW9ucxgBIAMoCzIZLm1seF9zZXJ2aW5nLnYxLlFvc0FjdGlvbiLuAgoJUW9zQWN0aW9uEgoKAmlkGAEgASgJEg0KBWF0X21zGAIgASgDEg4KBnBvbGljeRgDIAEoCRILCgNzbG8YBCABKAkSDgoGYWN0aW9uGAUgASgJEhAKCGFjdHVhdG9yGAYgASgJEg8KB291dGNvbWUYByABKAkSDAoEcnVsZRgIIAEoCRIRCglydWxlX3RleHQYCSABKAkSDgoGcmVhc29uGAogASgJEhEKBGZyb20YCyABKAFIAIgBARIPCgJ0bxgMIAEoAUgBiAEBEhIKBXZhbHVlGA0gASgBSAKIAQESEgoFYm91bmQYDiABKAFIA4gBARIRCgl0aHJlc2hvbGQYDyABKAESDwoHc2FtcGxlcxgQIAEoBBIRCgl3aW5kb3dfbXMYESABKA0SDQoFdGltZXMYEiABKA0SDwoHbGFzdF9tcxgTIAEoA0IHCgVfZnJvbUIFCgNfdG9CCAoGX3ZhbHVlQggKBl9ib3VuZCIiChRFeHBsYWluQWN0aW9uUmVxdWVzdBIKCgJpZBgBIAEoCSJXChVFeHBsYWluQWN0aW9uUmVzcG9uc2USKQoGYWN0aW9uGAEgASgLMhkubWx4X3NlcnZpbmcudjEuUW9zQWN0aW9uEhMKC2V4cGxhbmF0aW9uGAIgAygJIrgBCg9SZWNvcmRlZFJlcXVlc3QSDQoFYXRfbXMYASABKAMSLgoHb3V0Y29tZRgCIAEoDjIdLm1seF9zZXJ2aW5nLnYxLlN0cmVhbU91dGNvbWUSFAoHdHRmdF9tcxgDIAEoAUgAiAEBEhMKC2R1cmF0aW9uX21zGAQgASgBEg4KBnRva2VucxgFIAEoDRIOCgZ3b3JrZXIYBiABKAkSDwoHdmFyaWFudBgHIAEoCUIKCghfdHRmdF9tcyIkChNHZXRSZWNvcmRpbmdSZXF1ZXN0Eg0KBWxpbWl0GAEgASgNIkkKFEdldFJlY29yZGluZ1Jlc3BvbnNlEjEKCHJlcXVlc3RzGAEgAygLMh8ubWx4X3NlcnZpbmcudjEuUmVjb3JkZWRSZXF1ZXN0ImEKFVJlcGxheVBvbGljaWVzUmVxdWVzdBIVCg1wb2xpY2llc19qc29uGAEgAygJEjEKCHJlcXVlc3RzGAIgAygLMh8ubWx4X3NlcnZpbmcudjEuUmVjb3JkZWRSZXF1ZXN0IrYBChZSZXBsYXlQb2xpY2llc1Jlc3BvbnNlEhAKCHJlcXVlc3RzGAEgASgEEhMKC2V2YWx1YXRpb25zGAIgASgEEg8KB2Zyb21fbXMYAyABKAMSDQoFdG9fbXMYBCABKAMSKgoHYWN0aW9ucxgFIAMoCzIZLm1seF9zZXJ2aW5nLnYxLlFvc0FjdGlvbhIpCgRzbG9zGAYgAygLMhsubWx4X3NlcnZpbmcudjEuUmVwbGF5ZWRTbG8itgEKC1JlcGxheWVkU2xvEg4KBnBvbGljeRgBIAEoCRILCgNzbG8YAiABKAkSOwoIdmVyZGljdHMYAyADKAsyKS5tbHhfc2VydmluZy52MS5SZXBsYXllZFNsby5WZXJkaWN0c0VudHJ5EhIKBXZhbHVlGAQgASgBSACIAQEaLwoNVmVyZGljdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAQ6AjgBQggKBl92YWx1ZSKKAgoJUW9zV2luZG93EhAKCHJlcXVlc3RzGAEgASgEEg4KBmVycm9ycxgCIAEoBBISCgplcnJvcl9yYXRlGAMgASgBEhgKC3R0ZnRfcDUwX21zGAQgASgBSACIAQESGAoLdHRmdF9wOTVfbXMYBSABKAFIAYgBARIYCgt0dGZ0X3A5OV9tcxgGIAEoAUgCiAEBEhsKDmxhdGVuY3lfcDk1X21zGAcgASgBSAOIAQESGQoRdG9rZW5zX3Blcl9zZWNvbmQYCCABKAFCDgoMX3R0ZnRfcDUwX21zQg4KDF90dGZ0X3A5NV9tc0IOCgxfdHRmdF9wOTlfbXNCEQoPX2xhdGVuY3lfcDk1X21zMvQECgNRb3MSSwoETGluaxIeLm1seF9zZXJ2aW5nLnYxLlFvc0xpbmtSZXF1ZXN0Gh8ubWx4X3NlcnZpbmcudjEuUW9zTGlua1Jlc3BvbnNlKAEwARJTCghHZXRTdGF0ZRIiLm1seF9zZXJ2aW5nLnYxLlFvc0dldFN0YXRlUmVxdWVzdBojLm1seF9zZXJ2aW5nLnYxLlFvc0dldFN0YXRlUmVzcG9uc2USWQoMTGlzdFBvbGljaWVzEiMubWx4X3NlcnZpbmcudjEuTGlzdFBvbGljaWVzUmVxdWVzdBokLm1seF9zZXJ2aW5nLnYxLkxpc3RQb2xpY2llc1Jlc3BvbnNlElYKC0xpc3RBY3Rpb25zEiIubWx4X3NlcnZpbmcudjEuTGlzdEFjdGlvbnNSZXF1ZXN0GiMubWx4X3NlcnZpbmcudjEuTGlzdEFjdGlvbnNSZXNwb25zZRJcCg1FeHBsYWluQWN0aW9uEiQubWx4X3NlcnZpbmcudjEuRXhwbGFpbkFjdGlvblJlcXVlc3QaJS5tbHhfc2VydmluZy52MS5FeHBsYWluQWN0aW9uUmVzcG9uc2USWQoMR2V0UmVjb3JkaW5nEiMubWx4X3NlcnZpbmcudjEuR2V0UmVjb3JkaW5nUmVxdWVzdBokLm1seF9zZXJ2aW5nLnYxLkdldFJlY29yZGluZ1Jlc3BvbnNlEl8KDlJlcGxheVBvbGljaWVzEiUubWx4X3NlcnZpbmcudjEuUmVwbGF5UG9saWNpZXNSZXF1ZXN0GiYubWx4X3NlcnZpbmcudjEuUmVwbGF5UG9saWNpZXNSZXNwb25zZWIGcHJvdG8z", [file_mlx_serving_v1_decision, file_mlx_serving_v1_worker]);
 
 /**
  * Describes the message mlx_serving.v1.QosLinkRequest.
@@ -48,46 +48,172 @@ export const QosLinkResponseSchema = /*@__PURE__*/
   messageDesc(file_mlx_serving_v1_qos, 4);
 
 /**
+ * Describes the message mlx_serving.v1.LeaseRevocation.
+ * Use `create(LeaseRevocationSchema)` to create a new message.
+ */
+export const LeaseRevocationSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_qos, 5);
+
+/**
  * Describes the message mlx_serving.v1.Lease.
  * Use `create(LeaseSchema)` to create a new message.
  */
 export const LeaseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_qos, 5);
+  messageDesc(file_mlx_serving_v1_qos, 6);
 
 /**
  * Describes the message mlx_serving.v1.ShedLoad.
  * Use `create(ShedLoadSchema)` to create a new message.
  */
 export const ShedLoadSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_qos, 6);
+  messageDesc(file_mlx_serving_v1_qos, 7);
 
 /**
  * Describes the message mlx_serving.v1.OpenCircuit.
  * Use `create(OpenCircuitSchema)` to create a new message.
  */
 export const OpenCircuitSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_qos, 7);
+  messageDesc(file_mlx_serving_v1_qos, 8);
 
 /**
  * Describes the message mlx_serving.v1.QosGetStateRequest.
  * Use `create(QosGetStateRequestSchema)` to create a new message.
  */
 export const QosGetStateRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_qos, 8);
+  messageDesc(file_mlx_serving_v1_qos, 9);
 
 /**
  * Describes the message mlx_serving.v1.QosGetStateResponse.
  * Use `create(QosGetStateResponseSchema)` to create a new message.
  */
 export const QosGetStateResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_qos, 9);
+  messageDesc(file_mlx_serving_v1_qos, 10);
+
+/**
+ * Describes the message mlx_serving.v1.SloState.
+ * Use `create(SloStateSchema)` to create a new message.
+ */
+export const SloStateSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_qos, 11);
+
+/**
+ * Describes the message mlx_serving.v1.BurnState.
+ * Use `create(BurnStateSchema)` to create a new message.
+ */
+export const BurnStateSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_qos, 12);
+
+/**
+ * Describes the message mlx_serving.v1.RemediationState.
+ * Use `create(RemediationStateSchema)` to create a new message.
+ */
+export const RemediationStateSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_qos, 13);
+
+/**
+ * Describes the message mlx_serving.v1.AlertState.
+ * Use `create(AlertStateSchema)` to create a new message.
+ */
+export const AlertStateSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_qos, 14);
+
+/**
+ * Describes the message mlx_serving.v1.ListPoliciesRequest.
+ * Use `create(ListPoliciesRequestSchema)` to create a new message.
+ */
+export const ListPoliciesRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_qos, 15);
+
+/**
+ * Describes the message mlx_serving.v1.ListPoliciesResponse.
+ * Use `create(ListPoliciesResponseSchema)` to create a new message.
+ */
+export const ListPoliciesResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_qos, 16);
+
+/**
+ * Describes the message mlx_serving.v1.ListActionsRequest.
+ * Use `create(ListActionsRequestSchema)` to create a new message.
+ */
+export const ListActionsRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_qos, 17);
+
+/**
+ * Describes the message mlx_serving.v1.ListActionsResponse.
+ * Use `create(ListActionsResponseSchema)` to create a new message.
+ */
+export const ListActionsResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_qos, 18);
+
+/**
+ * Describes the message mlx_serving.v1.QosAction.
+ * Use `create(QosActionSchema)` to create a new message.
+ */
+export const QosActionSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_qos, 19);
+
+/**
+ * Describes the message mlx_serving.v1.ExplainActionRequest.
+ * Use `create(ExplainActionRequestSchema)` to create a new message.
+ */
+export const ExplainActionRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_qos, 20);
+
+/**
+ * Describes the message mlx_serving.v1.ExplainActionResponse.
+ * Use `create(ExplainActionResponseSchema)` to create a new message.
+ */
+export const ExplainActionResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_qos, 21);
+
+/**
+ * Describes the message mlx_serving.v1.RecordedRequest.
+ * Use `create(RecordedRequestSchema)` to create a new message.
+ */
+export const RecordedRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_qos, 22);
+
+/**
+ * Describes the message mlx_serving.v1.GetRecordingRequest.
+ * Use `create(GetRecordingRequestSchema)` to create a new message.
+ */
+export const GetRecordingRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_qos, 23);
+
+/**
+ * Describes the message mlx_serving.v1.GetRecordingResponse.
+ * Use `create(GetRecordingResponseSchema)` to create a new message.
+ */
+export const GetRecordingResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_qos, 24);
+
+/**
+ * Describes the message mlx_serving.v1.ReplayPoliciesRequest.
+ * Use `create(ReplayPoliciesRequestSchema)` to create a new message.
+ */
+export const ReplayPoliciesRequestSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_qos, 25);
+
+/**
+ * Describes the message mlx_serving.v1.ReplayPoliciesResponse.
+ * Use `create(ReplayPoliciesResponseSchema)` to create a new message.
+ */
+export const ReplayPoliciesResponseSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_qos, 26);
+
+/**
+ * Describes the message mlx_serving.v1.ReplayedSlo.
+ * Use `create(ReplayedSloSchema)` to create a new message.
+ */
+export const ReplayedSloSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_qos, 27);
 
 /**
  * Describes the message mlx_serving.v1.QosWindow.
  * Use `create(QosWindowSchema)` to create a new message.
  */
 export const QosWindowSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_qos, 10);
+  messageDesc(file_mlx_serving_v1_qos, 28);
 
 /**
  * Quality of service: sees every finished stream, and lends limits to the gateways.

@@ -1,0 +1,77 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { EMPTY_STATE } from '@mlx-serving/policy';
+import { createRedis, silentLogger } from '@mlx-serving/service-kit';
+import { type RedisProcess, startRedis } from '@mlx-serving/testing';
+import type { ControlStore, KeptControl } from './control-store.ts';
+import { FakeControlStore } from './fake-control-store.ts';
+import { RedisControlStore } from './redis-control-store.ts';
+
+const kept = (savedAtMs: number): KeptControl => ({ savedAtMs, executor: EMPTY_STATE, workerBatches: {} });
+
+function contract(name: string, create: () => ControlStore): void {
+  describe(`${name} as a control store`, () => {
+    it('has nothing at first, and then what was kept last', async () => {
+      const store = create();
+      expect(await store.load()).toBeUndefined();
+      const term = (await store.acquire('a', 60_000, true)) ?? 0;
+      expect(await store.commit('a', term, kept(1))).toBe(true);
+      expect(await store.commit('a', term, kept(2))).toBe(true);
+      expect(await store.load()).toEqual(kept(2));
+    });
+
+    it('lets one replica act, and gives every change of hands a greater term', async () => {
+      const store = create();
+      const first = (await store.acquire('a', 60_000, true)) ?? 0;
+      expect(await store.acquire('b', 60_000, true)).toBeUndefined();
+      expect(await store.acquire('a', 60_000, false)).toBe(first);
+      await store.release('a', first);
+      expect(await store.acquire('b', 60_000, true)).toBe(first + 1);
+    });
+
+    it('takes nothing from a replica whose term is over, though it has come back', async () => {
+      const store = create();
+      const former = (await store.acquire('a', 60_000, true)) ?? 0;
+      const latter = (await store.acquire('a', 60_000, true)) ?? 0;
+      expect(latter).toBe(former + 1);
+      expect(await store.commit('a', former, kept(1))).toBe(false);
+      await store.release('a', former);
+      expect(await store.commit('a', latter, kept(2))).toBe(true);
+      expect(await store.commit('b', latter, kept(3))).toBe(false);
+    });
+  });
+}
+
+contract('FakeControlStore', () => new FakeControlStore());
+
+describe('on a real Redis', () => {
+  let server: RedisProcess;
+  let redis: ReturnType<typeof createRedis>;
+  let stores = 0;
+  beforeAll(async () => {
+    server = await startRedis();
+    redis = createRedis(server.url, silentLogger, 'test');
+  });
+  afterAll(async () => {
+    redis.disconnect();
+    await server.dispose();
+  });
+
+  contract('RedisControlStore', () => new RedisControlStore(redis, `test-${stores++}:`));
+
+  it('loses the lease when its time is over', async () => {
+    const store = new RedisControlStore(redis, 'lease:');
+    const term = (await store.acquire('a', 60_000, true)) ?? 0;
+    expect(await redis.pttl('lease:qos:acting')).toBeGreaterThan(50_000);
+    await redis.pexpire('lease:qos:acting', 0);
+    expect(await store.commit('a', term, kept(1))).toBe(false);
+    expect(await store.acquire('b', 60_000, true)).toBe(term + 1);
+  });
+
+  it('takes an entry that cannot be read for none', async () => {
+    const store = new RedisControlStore(redis, 'bad:');
+    for (const text of ['not json', '{"executor":1}', 'null']) {
+      await redis.set('bad:qos:control', text);
+      expect(await store.load()).toBeUndefined();
+    }
+  });
+});

@@ -1,0 +1,26 @@
+import type { ExecutorState } from '@mlx-serving/policy';
+
+/** All that survives a restart. */
+export interface KeptControl {
+  /** When it was kept, unix milliseconds by the clock of the replica that acted. */
+  readonly savedAtMs: number;
+  readonly executor: ExecutorState;
+  /** Batch sizes that workers had before they were changed, by address. */
+  readonly workerBatches: Readonly<Record<string, { readonly pid: number; readonly maxBatch: number }>>;
+}
+
+/** Keeps the state of the controller, and says which replica acts. A term is the fencing token: it grows with every change of hands. */
+export interface ControlStore {
+  /** @returns undefined when there is none, or none that can be read @throws when the store is not reachable */
+  load(): Promise<KeptControl | undefined>;
+  /**
+   * Takes the lease, or keeps it for longer.
+   * @param anew whether this process holds no term yet
+   * @returns the term, or undefined while another replica acts @throws when the store is not reachable
+   */
+  acquire(holder: string, ttlMs: number, anew: boolean): Promise<number | undefined>;
+  /** Keeps the state, if the replica still acts in this term. @throws when the store is not reachable */
+  commit(holder: string, term: number, kept: KeptControl): Promise<boolean>;
+  /** Gives the lease back, so that another replica need not wait. */
+  release(holder: string, term: number): Promise<void>;
+}

@@ -1,0 +1,79 @@
+import { createServiceClient, type ServiceClient, type SetLimitsResponse, Worker } from '@mlx-serving/contracts';
+import type { Logger } from '@mlx-serving/service-kit';
+
+export interface WorkerLimitsOptions {
+  readonly addresses: readonly string[];
+  /** The process that a worker is now; undefined while it is not there. */
+  readonly pidOf: (address: string) => number | undefined;
+  readonly logger: Logger;
+}
+
+interface Known {
+  readonly pid: number;
+  /** What it had before it was changed. */
+  readonly maxBatch: number;
+  readonly memoryLimitBytes: number;
+  applied: number;
+}
+
+export type KeptBatches = Readonly<Record<string, { readonly pid: number; readonly maxBatch: number }>>;
+
+const ANSWER_WITHIN_MS = 1_000;
+
+/** Makes the workers' own limits follow the gateways' (SPEC Q3). A worker that starts anew begins with its own. */
+export class WorkerLimits {
+  readonly #options: WorkerLimitsOptions;
+  readonly #clients: ReadonlyMap<string, ServiceClient<typeof Worker>>;
+  readonly #known = new Map<string, Known>();
+  #kept: KeptBatches = {};
+
+  constructor(options: WorkerLimitsOptions) {
+    this.#options = options;
+    this.#clients = new Map(options.addresses.map((address) => [address, createServiceClient(Worker, address, { defaultDeadlineMs: ANSWER_WITHIN_MS })]));
+  }
+
+  /** What workers had before they were changed, as another replica or an earlier process kept it. */
+  restore(kept: KeptBatches): void {
+    this.#kept = kept;
+  }
+
+  get kept(): KeptBatches {
+    return Object.fromEntries([...this.#known].map(([address, { pid, maxBatch }]) => [address, { pid, maxBatch }]));
+  }
+
+  /** 0 while it is not known, and when the worker has none. */
+  memoryLimitBytes(address: string): number {
+    return this.#known.get(address)?.memoryLimitBytes ?? 0;
+  }
+
+  /** Every worker runs so many times as many requests at a time as by its own setting. Never rejects. */
+  async apply(share: number): Promise<void> {
+    await Promise.all([...this.#clients].map(([address, client]) => this.#applyTo(address, client, share).catch((error: Error) => this.#options.logger.warn({ worker: address, problem: error.message }, 'the limits of a worker were not set'))));
+  }
+
+  close(): void {
+    for (const client of this.#clients.values()) client.close();
+  }
+
+  async #applyTo(address: string, client: ServiceClient<typeof Worker>, share: number): Promise<void> {
+    const pid = this.#options.pidOf(address);
+    if (pid === undefined) return;
+    const known = this.#knownOf(address, pid) ?? this.#learn(address, pid, await client.setLimits({}));
+    const maxBatch = Math.max(1, Math.round(known.maxBatch * share));
+    if (maxBatch === known.applied) return;
+    known.applied = (await client.setLimits({ maxBatch })).maxBatch;
+    this.#options.logger.info({ worker: address, maxBatch: known.applied }, 'the limit of a worker was set');
+  }
+
+  #knownOf(address: string, pid: number): Known | undefined {
+    const known = this.#known.get(address);
+    return known?.pid === pid ? known : undefined;
+  }
+
+  #learn(address: string, pid: number, { maxBatch, memoryLimitBytes }: SetLimitsResponse): Known {
+    const before = this.#kept[address];
+    const known = { pid, maxBatch: before?.pid === pid ? before.maxBatch : maxBatch, memoryLimitBytes: Number(memoryLimitBytes), applied: maxBatch };
+    this.#known.set(address, known);
+    return known;
+  }
+}
