@@ -14,7 +14,7 @@ export interface MemberOptions {
   readonly worker: WorkerConnection;
   readonly settings: () => MemberSettings;
   /** Whether a controller keeps work away from it. */
-  readonly isForcedOpen: (worker: string) => boolean;
+  readonly isForcedOpen: (worker: string, outstanding: number) => boolean;
   /** Something about its availability may have changed. @param event what happened, for the log */
   readonly onEvent: (member: PoolMember, event: string) => void;
 }
@@ -53,7 +53,7 @@ export class PoolMember {
   get state(): CircuitState | 'forced-open' | 'stuck' | 'away' {
     if (!this.worker.serving) return 'away';
     if (this.stuck) return 'stuck';
-    return this.#options.isForcedOpen(this.worker.address) ? 'forced-open' : this.#breaker.state;
+    return this.#options.isForcedOpen(this.worker.address, this.#running.size) ? 'forced-open' : this.#breaker.state;
   }
 
   get stuck(): boolean {
@@ -67,7 +67,7 @@ export class PoolMember {
 
   /** Whether it should be given a request now. */
   get available(): boolean {
-    return this.serving && this.#breaker.allows && !this.#options.isForcedOpen(this.worker.address);
+    return this.serving && this.#breaker.allows && !this.#options.isForcedOpen(this.worker.address, this.#running.size);
   }
 
   start(): void {

@@ -145,7 +145,7 @@ export class GenerateService {
   }
 
   async #admitAndRun(record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
-    if (this.#options.control.sheds(classOf(record.request.priority))) throw errors.LOAD_SHED({}, { retryAfterMs: this.#options.admission.retryAfterMs });
+    this.#shedIfTold(record);
     const release = await this.#options.admission.acquire(signal);
     try {
       if (record.decision.variant === 'canary') await this.#runAtCanary(record, sink, signal);
@@ -154,6 +154,14 @@ export class GenerateService {
     } finally {
       release();
     }
+  }
+
+  /** @throws LOAD_SHED when a controller has this request refused */
+  #shedIfTold({ request }: GenerationRecord): void {
+    const { control, admission } = this.#options;
+    if (!control.sheds(classOf(request.priority))) return;
+    const { retryAfterMs } = admission;
+    throw errors.LOAD_SHED({ seconds: Math.ceil(retryAfterMs / 1_000) }, { retryAfterMs });
   }
 
   /** At the canary; and anew at the baseline when the canary is taken back before the first token. */

@@ -81,7 +81,7 @@ export class WorkerPool {
     const member = new PoolMember({
       worker,
       settings: () => settings().failure,
-      isForcedOpen: (one) => control.isForcedOpen(one),
+      isForcedOpen: (one, outstanding) => control.isForcedOpen(one, outstanding),
       onEvent: (_, event) => {
         logger.warn({ worker: address, variant, event, state: member.state }, 'worker changed its state');
         metrics.workerEvents.inc({ event });
