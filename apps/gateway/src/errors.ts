@@ -15,7 +15,7 @@ export const errors = defineErrors({
   UNKNOWN_URL: { code: 'NOT_FOUND', message: 'Invalid URL ({method} {path})' },
   METHOD_NOT_ALLOWED: { code: 'INVALID_ARGUMENT', message: 'Not allowed to {method} on {path} (HINT: use {allow})' },
   MODEL_NOT_FOUND: { code: 'NOT_FOUND', message: "The model '{model}' does not exist or you do not have access to it." },
-  QUEUE_FULL: { code: 'RESOURCE_EXHAUSTED', message: 'Too many requests wait already. Try again in {seconds} s.' },
+  QUEUE_FULL: { code: 'RESOURCE_EXHAUSTED', message: 'Too many requests wait already ({queued}). Try again in {seconds} s.' },
   REQUEST_TIMEOUT: { code: 'DEADLINE_EXCEEDED', message: 'The request took longer than {timeout} ms and was ended.' },
   WORKER_TIMEOUT: { code: 'DEADLINE_EXCEEDED', message: 'The request took longer than its deadline and was ended.' },
   NO_WORKER: { code: 'UNAVAILABLE', message: 'No worker is ready to serve this request. Try again in a moment.' },

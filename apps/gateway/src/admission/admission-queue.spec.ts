@@ -1,5 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
-import { AdmissionQueue } from './admission-queue.ts';
+import { Priority } from '@mlx-serving/contracts';
+import fc from 'fast-check';
+import { AdmissionQueue, type Seat } from './admission-queue.ts';
+import { CLASSES } from './traffic-control.ts';
 
 function queue(limit: number, maxQueued = 10) {
   const settings = { limit, maxQueued, now: 0 };
@@ -13,9 +16,9 @@ describe('AdmissionQueue', () => {
   it('admits up to the limit and the others in the order in which they came', async () => {
     const { admission } = queue(1);
     const order: number[] = [];
-    const first = await admission.acquire(never());
+    const { release: first } = await admission.acquire(never());
     const waiting = [1, 2, 3].map(async (index) => {
-      const release = await admission.acquire(never());
+      const { release } = await admission.acquire(never());
       order.push(index);
       release();
     });
@@ -48,7 +51,7 @@ describe('AdmissionQueue', () => {
   it('learns from how long places are held when one will be free', async () => {
     const { admission, settings } = queue(1, 0);
     for (let request = 0; request < 100; request++) {
-      const release = await admission.acquire(never());
+      const { release } = await admission.acquire(never());
       settings.now += 20_000;
       release();
     }
@@ -58,7 +61,7 @@ describe('AdmissionQueue', () => {
 
   it('forgets at once who gives up while waiting', async () => {
     const { admission } = queue(1);
-    const release = await admission.acquire(never());
+    const { release } = await admission.acquire(never());
     const abort = new AbortController();
     const waiting = admission.acquire(abort.signal);
     abort.abort(new Error('gone'));
@@ -71,9 +74,97 @@ describe('AdmissionQueue', () => {
 
   it('gives a place back once only', async () => {
     const { admission } = queue(2);
-    const [release] = await Promise.all([admission.acquire(never()), admission.acquire(never())]);
+    const [{ release }] = await Promise.all([admission.acquire(never()), admission.acquire(never())]);
     release();
     release();
     expect(admission.active).toBe(1);
+  });
+});
+
+describe('a request with a deadline', () => {
+  async function measured(holdMs: number) {
+    const made = queue(1);
+    for (let request = 0; request < 100; request++) {
+      const { release } = await made.admission.acquire(never());
+      made.settings.now += holdMs;
+      release();
+    }
+    await made.admission.acquire(never());
+    return made;
+  }
+
+  it('is refused at once when it cannot be served in time, and waits when it can', async () => {
+    const { admission } = await measured(2_000);
+    void admission.acquire(never());
+    await expect(admission.acquire(never(), { deadlineMs: 3_000 })).rejects.toMatchObject({ reason: 'DEADLINE_UNREACHABLE', code: 'UNAVAILABLE', retryAfterMs: expect.closeTo(4_000, -2) });
+    expect(admission.queued).toBe(1);
+    void admission.acquire(never(), { deadlineMs: 5_000 });
+    expect(admission.queued).toBe(2);
+  });
+
+  it('is not refused for a guess: at first nobody knows how long a place is held', async () => {
+    const { admission } = queue(1);
+    await admission.acquire(never());
+    void admission.acquire(never(), { deadlineMs: 1 });
+    expect(admission.queued).toBe(1);
+  });
+});
+
+describe('a full queue', () => {
+  it('gives the seat of the last background request to an urgent one, with QUEUE_FULL to the former', async () => {
+    const { admission } = queue(1, 1);
+    await admission.acquire(never());
+    const background = admission.acquire(never(), { priority: Priority.BACKGROUND });
+    const positions: number[] = [];
+    void admission.acquire(never(), { priority: Priority.INTERACTIVE, onQueued: (position) => positions.push(position) });
+    await expect(background).rejects.toMatchObject({ reason: 'QUEUE_FULL' });
+    expect([admission.queued, positions]).toEqual([1, [0]]);
+  });
+
+  it('tells a request how many were before it and how long it waited', async () => {
+    const { admission, settings } = queue(1);
+    const { release } = await admission.acquire(never());
+    void admission.acquire(never());
+    const waiting = admission.acquire(never());
+    settings.now = 50;
+    release();
+    settings.limit = 2;
+    admission.admitWaiting();
+    expect(await waiting).toMatchObject({ position: 1, queuedMs: 50 });
+  });
+
+  it('never exceeds its bounds, whoever comes, leaves, ends or changes them', async () => {
+    const step = fc.record({ act: fc.constantFrom('come', 'come', 'come', 'abort', 'end', 'limit'), at: fc.nat(20), tenant: fc.constantFrom('a', 'b'), priority: fc.constantFrom(...CLASSES) });
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 80 }), async (steps) => {
+        const { admission, settings } = queue(2, 5);
+        const [aborts, seats]: [AbortController[], Seat[]] = [[], []];
+        for (const { act, at, tenant, priority } of steps) {
+          if (act === 'come') {
+            const abort = new AbortController();
+            aborts.push(abort);
+            admission.acquire(abort.signal, { tenant, priority, cost: at + 1 }).then((seat) => seats.push(seat), () => undefined);
+          } else if (act === 'abort') aborts[at % Math.max(1, aborts.length)]?.abort(new Error('gone'));
+          else if (act === 'end') seats.splice(at % Math.max(1, seats.length), 1)[0]?.release();
+          else {
+            settings.limit = 1 + (at % 4);
+            admission.admitWaiting();
+          }
+          await Promise.resolve();
+          await Promise.resolve();
+          await Promise.resolve();
+          expect(admission.queued).toBeLessThanOrEqual(5);
+          expect(admission.active).toBeLessThanOrEqual(4);
+          // Nobody waits for a place that is free.
+          if (admission.queued > 0) expect(admission.active).toBeGreaterThanOrEqual(settings.limit);
+        }
+        aborts.forEach((abort) => abort.abort(new Error('over')));
+        seats.forEach((seat) => seat.release());
+        await new Promise((resolve) => setImmediate(resolve));
+        seats.forEach((seat) => seat.release());
+        expect([admission.active, admission.queued]).toEqual([0, 0]);
+      }),
+      { numRuns: 60 },
+    );
   });
 });

@@ -1,4 +1,6 @@
+import { Priority } from '@mlx-serving/contracts';
 import { errors } from '../errors.ts';
+import { FairQueue, type Waiting } from './fair-queue.ts';
 
 export interface AdmissionQueueOptions {
   /** Most requests that are admitted at one time, read at each step. */
@@ -10,21 +12,49 @@ export interface AdmissionQueueOptions {
   readonly now?: () => number;
 }
 
-interface Waiting {
+/** What admission needs to know of a request. */
+export interface Arrival {
+  /** One of CLASSES. Default: NORMAL. */
+  readonly priority?: Priority;
+  /** Default: the one of those without a key. */
+  readonly tenant?: string;
+  /** Tokens that it may cost, estimated. Default: 1. */
+  readonly cost?: number;
+  /** Milliseconds that it has. Default: no end. */
+  readonly deadlineMs?: number;
+  /** Called once, when it has to wait, with how many are before it. */
+  readonly onQueued?: (position: number) => void;
+}
+
+/** A place at the workers. */
+export interface Seat {
+  /** How many were before it when it came; 0 also when it did not wait. */
+  readonly position: number;
+  readonly queuedMs: number;
+  /** Gives the place back; calling it again does nothing. */
+  release(): void;
+}
+
+interface Entry extends Waiting {
   readonly admit: () => void;
+  readonly refuse: (error: Error) => void;
 }
 
 /** Share of the newest request in the moving average of how long a place is held. */
 const SMOOTHING = 0.1;
 const LONGEST_RETRY_MS = 60_000;
+const SHORTEST_RETRY_MS = 1_000;
+/** Until so many places were given back, how long one is held is not known well enough to refuse anyone for it. */
+const LEAST_SAMPLES = 5;
 
-/** The bounded queue before the workers: first in, first out. Beyond its bound a request is refused at once. */
+/** The bounded queue before the workers: classes with ageing, fair between tenants. What cannot be served in time is refused at once. */
 export class AdmissionQueue {
   readonly #options: AdmissionQueueOptions;
   readonly #now: () => number;
-  readonly #waiting = new Set<Waiting>();
+  readonly #queue = new FairQueue<Entry>();
   #active = 0;
   #averageHoldMs = 1_000;
+  #samples = 0;
 
   constructor(options: AdmissionQueueOptions) {
     this.#options = options;
@@ -36,71 +66,103 @@ export class AdmissionQueue {
   }
 
   get queued(): number {
-    return this.#waiting.size;
+    return this.#queue.size;
   }
 
   /**
    * Waits for a place. A signal that aborts while it waits frees its seat in the queue at once.
-   * @returns gives the place back; calling it again does nothing
-   * @throws QUEUE_FULL with the time to retry after, or the signal's reason
+   * @throws QUEUE_FULL or DEADLINE_UNREACHABLE with the time to retry after, or the signal's reason
    */
-  async acquire(signal: AbortSignal): Promise<() => void> {
+  async acquire(signal: AbortSignal, arrival: Arrival = {}): Promise<Seat> {
     signal.throwIfAborted();
-    if (this.#active >= this.#options.limit() || this.#waiting.size > 0) await this.#wait(signal);
-    else this.#active++;
+    const arrivedAt = this.#now();
+    let position = 0;
+    if (this.#active >= this.#options.limit() || this.#queue.size > 0) {
+      const onQueued = (before: number): void => {
+        position = before;
+        arrival.onQueued?.(before);
+      };
+      await this.#wait(signal, { ...arrival, onQueued }, arrivedAt);
+    } else this.#active++;
     this.#changed();
     const admittedAt = this.#now();
     let held = true;
-    return () => {
+    const release = (): void => {
       if (!held) return;
       held = false;
       this.#active--;
+      this.#samples++;
       this.#averageHoldMs += SMOOTHING * (this.#now() - admittedAt - this.#averageHoldMs);
       this.admitWaiting();
     };
+    return { position, queuedMs: admittedAt - arrivedAt, release };
   }
 
   /** Admits whoever waits as far as the limit allows. Call it when the limit has changed. */
   admitWaiting(): void {
-    for (const waiting of this.#waiting) {
-      if (this.#active >= this.#options.limit()) break;
-      this.#waiting.delete(waiting);
+    while (this.#active < this.#options.limit()) {
+      const next = this.#queue.take();
+      if (!next) break;
       this.#active++;
-      waiting.admit();
+      next.admit();
     }
     this.#changed();
   }
 
   /** When a place should be free for one more, from how long places were held of late. */
   get retryAfterMs(): number {
-    const expected = ((this.#waiting.size + 1) * this.#averageHoldMs) / this.#options.limit();
-    return Math.min(LONGEST_RETRY_MS, Math.max(1_000, expected));
+    return Math.min(LONGEST_RETRY_MS, Math.max(SHORTEST_RETRY_MS, this.#expectedMs(this.#queue.size)));
   }
 
-  #wait(signal: AbortSignal): Promise<void> {
-    if (this.#waiting.size >= this.#options.maxQueued()) {
-      const retryAfterMs = this.retryAfterMs;
-      throw errors.QUEUE_FULL({ seconds: Math.ceil(retryAfterMs / 1_000) }, { retryAfterMs });
-    }
+  /** How long one waits who has so many before him. */
+  #expectedMs(before: number): number {
+    return ((before + 1) * this.#averageHoldMs) / this.#options.limit();
+  }
+
+  #wait(signal: AbortSignal, { priority = Priority.NORMAL, tenant = '', cost = 1, deadlineMs = Number.POSITIVE_INFINITY, onQueued }: Arrival, arrivedAt: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const leave = (): void => {
-        this.#waiting.delete(waiting);
+        this.#queue.remove(entry);
         this.#changed();
         reject(signal.reason as Error);
       };
-      const waiting: Waiting = {
-        admit: () => {
-          signal.removeEventListener('abort', leave);
-          resolve();
-        },
+      const stay = (act: () => void) => () => {
+        signal.removeEventListener('abort', leave);
+        act();
       };
+      const entry: Entry = { priority, tenant, cost: Math.max(1, cost), arrivedAt, admit: stay(resolve), refuse: (error) => stay(() => reject(error))() };
+      this.#makeRoom(entry);
+      this.#queue.add(entry);
+      const position = this.#queue.position(entry);
+      const expectedMs = this.#expectedMs(position);
+      if (this.#samples >= LEAST_SAMPLES && expectedMs > deadlineMs) {
+        this.#queue.remove(entry);
+        throw unreachable(expectedMs, deadlineMs);
+      }
       signal.addEventListener('abort', leave, { once: true });
-      this.#waiting.add(waiting);
       this.#changed();
+      onQueued?.(position);
     });
   }
 
-  #changed(): void {
-    this.#options.onChange?.(this.#active, this.#waiting.size);
+  /** @throws QUEUE_FULL when the newcomer is the one who has to go */
+  #makeRoom(newcomer: Entry): void {
+    const { maxQueued } = this.#options;
+    if (this.#queue.size < maxQueued()) return;
+    const victim = maxQueued() > 0 ? this.#queue.victimOf(newcomer) : undefined;
+    const retryAfterMs = this.retryAfterMs;
+    const full = errors.QUEUE_FULL({ seconds: Math.ceil(retryAfterMs / 1_000), queued: this.#queue.size }, { retryAfterMs });
+    if (!victim) throw full;
+    this.#queue.remove(victim);
+    victim.refuse(full);
   }
+
+  #changed(): void {
+    this.#options.onChange?.(this.#active, this.#queue.size);
+  }
+}
+
+function unreachable(expectedMs: number, deadlineMs: number): Error {
+  const retryAfterMs = Math.min(LONGEST_RETRY_MS, Math.max(SHORTEST_RETRY_MS, expectedMs));
+  return errors.DEADLINE_UNREACHABLE({ seconds: Math.ceil(expectedMs / 1_000), deadline: Math.round(deadlineMs) }, { retryAfterMs });
 }

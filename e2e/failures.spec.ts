@@ -1,0 +1,212 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { contentOf } from '../tools/start/first-answer.ts';
+import { portsFor } from '../tools/start/ports.ts';
+import { eventually } from './eventually.ts';
+import { freeOffset, Stack, stopAll } from './stack.ts';
+import { WorkerProcess } from './worker-process.ts';
+
+let stack: Stack;
+/** The worker that the tests kill and hold; the stack's own stays. */
+let second: WorkerProcess;
+
+const topics = ['canary', 'kill switch', 'worker', 'gateway', 'flag', 'rollback', 'latency', 'snapshot'];
+/** Half of them greedy, half of them drawn with a seed. */
+const requests = topics.map((topic, at) => ({
+  model: 'tiny',
+  stream: true,
+  max_tokens: 160,
+  messages: [{ role: 'user', content: `Explain the ${topic}.` }],
+  ...(at % 2 === 0 ? { temperature: 0 } : { temperature: 0.8, seed: 100 + at }),
+}));
+
+beforeAll(async () => {
+  const [offset, other] = [await freeOffset(), portsFor(await freeOffset())];
+  second = new WorkerProcess(other.worker, other.workerOperations);
+  const started = second.start();
+  stack = await Stack.start({ offset, env: { MLX_SERVING_MORE_WORKERS: second.address } });
+  await started;
+  configure({ probe_interval_ms: 200, missed_probes: 2 });
+  await Promise.all([reloaded('gateway'), serving(2)]);
+}, 120_000);
+
+afterAll(async () => {
+  await second.kill();
+  await stopAll();
+});
+
+describe('a worker that is killed', () => {
+  it('in the middle of answers has each go on at another one, greedy or seeded, with the text of the undisturbed one', async () => {
+    const undisturbed = await Promise.all(requests.map((body) => textOf(post(body))));
+    const before = await metric('continuations_total');
+    const streams = await Promise.all(requests.map(begin));
+    await second.kill();
+    expect(await Promise.all(streams.map(rest))).toEqual(undisturbed);
+    expect(await metric('continuations_total')).toBeGreaterThan(before);
+    await second.start();
+    await serving(2);
+  });
+
+  it('before the first token has its requests answered by another one', async () => {
+    const before = await metric('worker_retries_total');
+    second.signal('SIGSTOP');
+    const answers = requests.map((body) => textOf(post(body)));
+    await eventually(async () => (await metric('active_streams')) >= 1);
+    await second.kill();
+    expect((await Promise.all(answers)).every((text) => text !== '')).toBe(true);
+    expect(await metric('worker_retries_total')).toBeGreaterThan(before);
+    await serving(1);
+  });
+
+  it('returns by itself when it is there again', async () => {
+    await second.start();
+    await serving(2);
+    await eventually(async () => {
+      await Promise.all(requests.map((body) => textOf(post({ ...body, max_tokens: 4 }))));
+      return (await workerMetric('requests_total{outcome="ok"}')) > 0;
+    });
+  });
+});
+
+describe('a worker that is stuck', () => {
+  it('loses its answers to another one, is left out, and returns', async () => {
+    const undisturbed = await Promise.all(requests.map((body) => textOf(post(body))));
+    const streams = await Promise.all(requests.map(begin));
+    second.signal('SIGSTOP');
+    expect(await Promise.all(streams.map(rest))).toEqual(undisturbed);
+    await serving(1);
+    second.signal('SIGCONT');
+    await serving(2);
+    await eventually(async () => (await workerMetric('running_requests')) === 0);
+  });
+});
+
+describe('a full queue', () => {
+  it('refuses at once with 429 and a time to retry after, and forgets at once who leaves it', async () => {
+    configure({ max_concurrent_streams: 1, max_queued_requests: 2 });
+    await eventually(async () => (await metric('concurrency_limit')) === 1);
+    const running = await begin({ ...requests[0], max_tokens: 400 });
+    const [first, gone] = [new AbortController(), new AbortController()];
+    const queued = [post(requests[1], first.signal), post(requests[2], gone.signal)];
+    await eventually(async () => (await metric('queue_depth')) === 2);
+    const refused = await post(requests[3]);
+    expect([refused.status, Number(refused.headers.get('retry-after')) >= 1]).toEqual([429, true]);
+    gone.abort();
+    await expect(queued[1]).rejects.toThrow();
+    await eventually(async () => (await metric('queue_depth')) === 1);
+    await running.reader.cancel();
+    expect((await queued[0])?.status).toBe(200);
+    configure({ max_concurrent_streams: 64, max_queued_requests: 256 });
+    await eventually(async () => (await metric('concurrency_limit')) === 64);
+  });
+});
+
+describe('a deadline', () => {
+  it('ends a request with 504, and its work at the worker', async () => {
+    const answer = await post({ ...requests[0], stream: false, max_tokens: 400 }, undefined, { 'x-request-timeout-ms': '60' });
+    expect(answer.status).toBe(504);
+    await idle();
+  });
+});
+
+describe('a client that goes away', () => {
+  it.each([
+    ['while the prompt is read', true, 0],
+    ['while the answer streams', true, 1],
+    ['while an answer is made that is not streamed', false, 0],
+  ])('%s frees its place at the worker', async (_, stream, tokens) => {
+    const before = await cancelled();
+    const body = { ...requests[0], stream, max_tokens: 400 };
+    if (tokens > 0) await (await begin(body)).reader.cancel();
+    else {
+      const abort = new AbortController();
+      const answer = post(body, abort.signal);
+      await eventually(async () => (await metric('active_streams')) === 1);
+      abort.abort();
+      await expect(answer).rejects.toThrow();
+    }
+    await idle();
+    await eventually(async () => (await cancelled()) > before);
+  });
+});
+
+describe('SIGTERM', () => {
+  it('cuts no stream, and says while it drains that it is not ready', async () => {
+    const streams = await Promise.all(requests.map(begin));
+    process.kill(stack.child('gateway').pid, 'SIGTERM');
+    const bodies = Promise.all(streams.map(whole));
+    await eventually(async () => (await fetch(`${stack.urls.operations.gateway}/health/ready`)).status === 503);
+    expect((await bodies).filter((body) => !body.trimEnd().endsWith('data: [DONE]'))).toEqual([]);
+    await eventually(() => /"cut":0[^\n]*"drained"/.test(stack.log('gateway')));
+  });
+});
+
+interface Begun {
+  readonly reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly first: string;
+}
+
+function post(body: unknown, signal?: AbortSignal, headers: Record<string, string> = {}): Promise<Response> {
+  return fetch(`${stack.urls.gateway}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+    ...(signal ? { signal } : {}),
+  });
+}
+
+/** A stream that has its first token. */
+async function begin(body: unknown): Promise<Begun> {
+  const reader = (await post(body)).body!.getReader();
+  const { value } = await reader.read();
+  return { reader, first: new TextDecoder().decode(value) };
+}
+
+async function whole({ reader, first }: Begun): Promise<string> {
+  const decoder = new TextDecoder();
+  let body = first;
+  for (let part = await reader.read(); !part.done; part = await reader.read()) body += decoder.decode(part.value, { stream: true });
+  return body;
+}
+
+async function rest(begun: Begun): Promise<string> {
+  const body = await whole(begun);
+  expect(body.trimEnd().endsWith('data: [DONE]')).toBe(true);
+  return contentOf(body);
+}
+
+async function textOf(answer: Promise<Response>): Promise<string> {
+  const response = await answer;
+  const body = await response.text();
+  if (!response.ok) throw new Error(`${response.status}: ${body}`);
+  return contentOf(body);
+}
+
+function configure(settings: Record<string, number>): void {
+  const path = join(stack.config, 'runtime.yaml');
+  let text = readFileSync(path, 'utf8');
+  for (const [name, value] of Object.entries(settings)) text = text.replace(new RegExp(`(  ${name}:) \\w+`), `$1 ${value}`);
+  writeFileSync(path, text);
+}
+
+function reloaded(service: string): Promise<unknown> {
+  return eventually(() => stack.reloadsOf(service) > 0);
+}
+
+async function read(url: string, name: string): Promise<number> {
+  const line = (await (await fetch(`${url}/metrics`)).text()).split('\n').find((one) => one.startsWith(name));
+  return Number(line?.split(' ').at(-1) ?? 0);
+}
+
+const metric = (name: string): Promise<number> => read(stack.urls.operations.gateway, `mlx_serving_gateway_${name}`);
+const workerMetric = (name: string): Promise<number> => read(`http://127.0.0.1:${second.operationsPort}`, `mlx_serving_worker_${name}`);
+const serving = (count: number): Promise<unknown> => eventually(async () => (await metric('serving_workers{variant="baseline"}')) === count);
+
+/** Over both workers. */
+async function sum(name: string): Promise<number> {
+  return (await read(stack.urls.operations['worker'] ?? '', `mlx_serving_worker_${name}`)) + (await workerMetric(name));
+}
+
+const cancelled = (): Promise<number> => sum('requests_total{outcome="cancelled"}');
+const idle = (): Promise<unknown> => eventually(async () => (await sum('running_requests')) + (await sum('queued_requests')) === 0);
