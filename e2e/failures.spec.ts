@@ -12,14 +12,20 @@ let stack: Stack;
 let second: WorkerProcess;
 
 const topics = ['canary', 'kill switch', 'worker', 'gateway', 'flag', 'rollback', 'latency', 'snapshot'];
-/** Half of them greedy, half of them drawn with a seed. */
-const requests = topics.map((topic, at) => ({
-  model: 'tiny',
-  stream: true,
-  max_tokens: 160,
-  messages: [{ role: 'user', content: `Explain the ${topic}.` }],
-  ...(at % 2 === 0 ? { temperature: 0 } : { temperature: 0.8, seed: 100 + at }),
-}));
+const END_OF_ANSWER = 0;
+const LONG = 250;
+
+/** Of a test's own, so that no worker knows them: half of them greedy, half drawn with a seed; none ends before its length. */
+function requestsOf(test: string, maxTokens = LONG): object[] {
+  return topics.map((topic, at) => ({
+    model: 'tiny',
+    stream: true,
+    max_tokens: maxTokens,
+    logit_bias: { [END_OF_ANSWER]: -100 },
+    messages: [{ role: 'user', content: `${test}: explain the ${topic}.` }],
+    ...(at % 2 === 0 ? { temperature: 0 } : { temperature: 0.8, seed: 100 + at }),
+  }));
+}
 
 beforeAll(async () => {
   const [offset, other] = [await freeOffset(), portsFor(await freeOffset())];
@@ -38,6 +44,7 @@ afterAll(async () => {
 
 describe('a worker that is killed', () => {
   it('in the middle of answers has each go on at another one, greedy or seeded, with the text of the undisturbed one', async () => {
+    const requests = requestsOf('Killed');
     const undisturbed = await Promise.all(requests.map((body) => textOf(post(body))));
     const before = await metric('continuations_total');
     const streams = await Promise.all(requests.map(begin));
@@ -48,33 +55,32 @@ describe('a worker that is killed', () => {
     await serving(2);
   });
 
-  it('before the first token has its requests answered by another one', async () => {
+  it('before the first token has its requests answered by another one, and returns when it is there again', async () => {
     const before = await metric('worker_retries_total');
     second.signal('SIGSTOP');
-    const answers = requests.map((body) => textOf(post(body)));
-    await eventually(async () => (await metric('active_streams')) >= 1);
+    const answers = requestsOf('Held', 20).map((body) => textOf(post(body)));
+    // What is left is held by the one that stands still.
+    await Promise.race(answers);
     await second.kill();
     expect((await Promise.all(answers)).every((text) => text !== '')).toBe(true);
     expect(await metric('worker_retries_total')).toBeGreaterThan(before);
     await serving(1);
-  });
-
-  it('returns by itself when it is there again', async () => {
     await second.start();
     await serving(2);
-    await eventually(async () => {
-      await Promise.all(requests.map((body) => textOf(post({ ...body, max_tokens: 4 }))));
-      return (await workerMetric('requests_total{outcome="ok"}')) > 0;
-    });
+    await Promise.all(requestsOf('Back', 4).map((body) => textOf(post(body))));
+    expect(await workerMetric('requests_total{outcome="ok"}')).toBeGreaterThan(0);
   });
 });
 
 describe('a worker that is stuck', () => {
   it('loses its answers to another one, is left out, and returns', async () => {
+    const requests = requestsOf('Stuck');
     const undisturbed = await Promise.all(requests.map((body) => textOf(post(body))));
+    const before = await metric('continuations_total');
     const streams = await Promise.all(requests.map(begin));
     second.signal('SIGSTOP');
     expect(await Promise.all(streams.map(rest))).toEqual(undisturbed);
+    expect(await metric('continuations_total')).toBeGreaterThan(before);
     await serving(1);
     second.signal('SIGCONT');
     await serving(2);
@@ -84,11 +90,12 @@ describe('a worker that is stuck', () => {
 
 describe('a full queue', () => {
   it('refuses at once with 429 and a time to retry after, and forgets at once who leaves it', async () => {
+    const requests = requestsOf('Full', 1_500);
     configure({ max_concurrent_streams: 1, max_queued_requests: 2 });
     await eventually(async () => (await metric('concurrency_limit')) === 1);
-    const running = await begin({ ...requests[0], max_tokens: 400 });
+    const running = await begin(requests[0]);
     const [first, gone] = [new AbortController(), new AbortController()];
-    const queued = [post(requests[1], first.signal), post(requests[2], gone.signal)];
+    const queued = [post(requests[1], first.signal), post(requests[2], gone.signal)] as const;
     await eventually(async () => (await metric('queue_depth')) === 2);
     const refused = await post(requests[3]);
     expect([refused.status, Number(refused.headers.get('retry-after')) >= 1]).toEqual([429, true]);
@@ -96,7 +103,9 @@ describe('a full queue', () => {
     await expect(queued[1]).rejects.toThrow();
     await eventually(async () => (await metric('queue_depth')) === 1);
     await running.reader.cancel();
-    expect((await queued[0])?.status).toBe(200);
+    const admitted = await queued[0];
+    expect([admitted.status, admitted.headers.get('x-mlx-serving-queue-position')]).toEqual([200, expect.stringMatching(/^[01]$/)]);
+    first.abort();
     configure({ max_concurrent_streams: 64, max_queued_requests: 256 });
     await eventually(async () => (await metric('concurrency_limit')) === 64);
   });
@@ -104,39 +113,35 @@ describe('a full queue', () => {
 
 describe('a deadline', () => {
   it('ends a request with 504, and its work at the worker', async () => {
-    const answer = await post({ ...requests[0], stream: false, max_tokens: 400 }, undefined, { 'x-request-timeout-ms': '60' });
+    const answer = await post({ ...requestsOf('Late', 1_500)[0], stream: false }, undefined, { 'x-request-timeout-ms': '60' });
     expect(answer.status).toBe(504);
     await idle();
   });
 });
 
 describe('a client that goes away', () => {
-  it.each([
-    ['while the prompt is read', true, 0],
-    ['while the answer streams', true, 1],
-    ['while an answer is made that is not streamed', false, 0],
-  ])('%s frees its place at the worker', async (_, stream, tokens) => {
-    const before = await cancelled();
-    const body = { ...requests[0], stream, max_tokens: 400 };
-    if (tokens > 0) await (await begin(body)).reader.cancel();
-    else {
-      const abort = new AbortController();
-      const answer = post(body, abort.signal);
-      await eventually(async () => (await metric('active_streams')) === 1);
-      abort.abort();
-      await expect(answer).rejects.toThrow();
+  it('frees its place at the worker, while the prompt is read, while the answer streams, and while it is made unstreamed', async () => {
+    const [body] = requestsOf('Gone', 1_500);
+    const long = { ...body, messages: [{ role: 'user', content: 'A flag is turned on for a share of the users. '.repeat(60) }] };
+    for (const leave of [
+      () => leaveEarly(long),
+      async () => (await begin(body)).reader.cancel(),
+      () => leaveEarly({ ...body, stream: false }),
+    ]) {
+      const before = await cancelled();
+      await leave();
+      await idle();
+      await eventually(async () => (await cancelled()) > before);
     }
-    await idle();
-    await eventually(async () => (await cancelled()) > before);
   });
 });
 
 describe('SIGTERM', () => {
   it('cuts no stream, and says while it drains that it is not ready', async () => {
-    const streams = await Promise.all(requests.map(begin));
+    const streams = await Promise.all(requestsOf('Drained').map(begin));
     process.kill(stack.child('gateway').pid, 'SIGTERM');
     const bodies = Promise.all(streams.map(whole));
-    await eventually(async () => (await fetch(`${stack.urls.operations.gateway}/health/ready`)).status === 503);
+    await eventually(async () => (await fetch(`${String(stack.urls.operations['gateway'])}/health/ready`)).status === 503);
     expect((await bodies).filter((body) => !body.trimEnd().endsWith('data: [DONE]'))).toEqual([]);
     await eventually(() => /"cut":0[^\n]*"drained"/.test(stack.log('gateway')));
   });
@@ -156,10 +161,19 @@ function post(body: unknown, signal?: AbortSignal, headers: Record<string, strin
   });
 }
 
+/** Goes away as soon as the request is at a worker. */
+async function leaveEarly(body: unknown): Promise<void> {
+  const abort = new AbortController();
+  const answer = post(body, abort.signal);
+  await eventually(async () => (await metric('active_streams')) === 1);
+  abort.abort();
+  await answer.catch(() => undefined);
+}
+
 /** A stream that has its first token. */
 async function begin(body: unknown): Promise<Begun> {
   const reader = (await post(body)).body!.getReader();
-  const { value } = await reader.read();
+  const { value } = (await reader.read()) as { value: Uint8Array };
   return { reader, first: new TextDecoder().decode(value) };
 }
 
@@ -199,13 +213,13 @@ async function read(url: string, name: string): Promise<number> {
   return Number(line?.split(' ').at(-1) ?? 0);
 }
 
-const metric = (name: string): Promise<number> => read(stack.urls.operations.gateway, `mlx_serving_gateway_${name}`);
+const metric = (name: string): Promise<number> => read(String(stack.urls.operations['gateway']), `mlx_serving_gateway_${name}`);
 const workerMetric = (name: string): Promise<number> => read(`http://127.0.0.1:${second.operationsPort}`, `mlx_serving_worker_${name}`);
 const serving = (count: number): Promise<unknown> => eventually(async () => (await metric('serving_workers{variant="baseline"}')) === count);
 
 /** Over both workers. */
 async function sum(name: string): Promise<number> {
-  return (await read(stack.urls.operations['worker'] ?? '', `mlx_serving_worker_${name}`)) + (await workerMetric(name));
+  return (await read(String(stack.urls.operations['worker']), `mlx_serving_worker_${name}`)) + (await workerMetric(name));
 }
 
 const cancelled = (): Promise<number> => sum('requests_total{outcome="cancelled"}');

@@ -32,6 +32,7 @@ export const metricsTable = {
   },
   tokens: { type: 'counter', name: 'mlx_serving_gateway_tokens_total', help: 'Tokens of finished generations.', labels: ['kind'] },
   queueDepth: { type: 'gauge', name: 'mlx_serving_gateway_queue_depth', help: 'Requests that wait for admission.' },
+  queueWait: { type: 'histogram', name: 'mlx_serving_gateway_queue_seconds', help: 'Time that admitted requests waited for their place.', labels: ['priority'], buckets: SECONDS },
   activeStreams: { type: 'gauge', name: 'mlx_serving_gateway_active_streams', help: 'Requests that are at a worker.' },
   concurrencyLimit: { type: 'gauge', name: 'mlx_serving_gateway_concurrency_limit', help: 'Most requests at the workers at one time, as it is in force.' },
   shedShare: { type: 'gauge', name: 'mlx_serving_gateway_shed_share', help: 'Share of new requests that a controller has refused at once.', labels: ['priority'] },

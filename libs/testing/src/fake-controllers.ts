@@ -11,6 +11,7 @@ import {
   type FlagsLinkResponse,
   FlagsLinkResponseSchema,
   type FlagSnapshotSchema,
+  type Priority,
   Qos,
   type QosLinkRequest,
   type QosLinkResponse,
@@ -121,6 +122,11 @@ export class FakeQos extends FakeController<QosLinkRequest, QosLinkResponse> {
     this.lease = lease;
     const { id, ttlMs, limit } = lease;
     this.write(create(QosLinkResponseSchema, { message: { case: 'lease', value: { id, ttlMs, directive: { case: 'concurrencyLimit', value: limit } } } }));
+  }
+
+  /** Has the gateway refuse a share of a class. */
+  shed(priority: Priority, share: number, ttlMs = 60_000): void {
+    this.write(create(QosLinkResponseSchema, { message: { case: 'lease', value: { id: `shed-${priority}`, ttlMs, directive: { case: 'shedLoad', value: { priority, share } } } } }));
   }
 
   /** Has the gateway keep work away from a worker. */

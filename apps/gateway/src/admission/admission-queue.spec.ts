@@ -116,7 +116,7 @@ describe('a full queue', () => {
     await admission.acquire(never());
     const background = admission.acquire(never(), { priority: Priority.BACKGROUND });
     const positions: number[] = [];
-    void admission.acquire(never(), { priority: Priority.INTERACTIVE, onQueued: (position) => positions.push(position) });
+    void admission.acquire(never(), { priority: Priority.INTERACTIVE, onQueued: (position) => positions.push(position()) });
     await expect(background).rejects.toMatchObject({ reason: 'QUEUE_FULL' });
     expect([admission.queued, positions]).toEqual([1, [0]]);
   });

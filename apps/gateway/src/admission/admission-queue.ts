@@ -22,8 +22,8 @@ export interface Arrival {
   readonly cost?: number;
   /** Milliseconds that it has. Default: no end. */
   readonly deadlineMs?: number;
-  /** Called once, when it has to wait, with how many are before it. */
-  readonly onQueued?: (position: number) => void;
+  /** Called once, when it has to wait. @param position how many are before it now */
+  readonly onQueued?: (position: () => number) => void;
 }
 
 /** A place at the workers. */
@@ -32,7 +32,7 @@ export interface Seat {
   readonly position: number;
   readonly queuedMs: number;
   /** Gives the place back; calling it again does nothing. */
-  release(): void;
+  readonly release: () => void;
 }
 
 interface Entry extends Waiting {
@@ -78,8 +78,8 @@ export class AdmissionQueue {
     const arrivedAt = this.#now();
     let position = 0;
     if (this.#active >= this.#options.limit() || this.#queue.size > 0) {
-      const onQueued = (before: number): void => {
-        position = before;
+      const onQueued = (before: () => number): void => {
+        position = before();
         arrival.onQueued?.(before);
       };
       await this.#wait(signal, { ...arrival, onQueued }, arrivedAt);
@@ -141,7 +141,7 @@ export class AdmissionQueue {
       }
       signal.addEventListener('abort', leave, { once: true });
       this.#changed();
-      onQueued?.(position);
+      onQueued?.(() => this.#queue.position(entry));
     });
   }
 

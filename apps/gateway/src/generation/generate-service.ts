@@ -3,7 +3,8 @@ import { type Decision, DecisionSchema, type StreamReport } from '@mlx-serving/c
 import type { RuntimeFile, Variant } from '@mlx-serving/policy';
 import { type Logger, ServiceError } from '@mlx-serving/service-kit';
 import type { AdmissionQueue } from '../admission/admission-queue.ts';
-import { classOf, type TrafficControl } from '../admission/traffic-control.ts';
+import { admitRequest } from '../admission/admit-request.ts';
+import type { TrafficControl } from '../admission/traffic-control.ts';
 import { decide } from '../decision/decide.ts';
 import type { DecisionCounter } from '../decision/decision-counts.ts';
 import type { FlagSnapshotStore } from '../decision/flag-snapshot-store.ts';
@@ -14,6 +15,7 @@ import type { RecentContexts } from '../impact/recent-contexts.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import { logFinished, measureFinished, toStreamReport } from '../reports/stream-report.ts';
 import type { WorkerPool } from '../workers/worker-pool.ts';
+import { announce } from './announce.ts';
 import { GenerationRecord } from './generation-record.ts';
 import type { GenerationRequest, GenerationSink } from './generation-types.ts';
 import { runAtWorkers } from './run-at-workers.ts';
@@ -26,7 +28,7 @@ export interface GenerateServiceOptions {
   readonly counts: DecisionCounter;
   readonly contexts: RecentContexts;
   readonly admission: AdmissionQueue;
-  readonly control: TrafficControl;
+  readonly control: Pick<TrafficControl, 'sheds'>;
   readonly pools: Record<Variant, WorkerPool>;
   readonly requestLimits: () => RuntimeFile['requests'];
   readonly failure: () => RuntimeFile['failure'];
@@ -138,30 +140,25 @@ export class GenerateService {
     return new GenerationRecord(model ? { ...request, model } : request, decision);
   }
 
+  #poolOf({ decision }: GenerationRecord): WorkerPool {
+    return this.#options.pools[decision.variant as Variant];
+  }
+
   /** At the workers of its pool, and accounts for retries. */
   #run(record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
-    const { pools, failure, metrics } = this.#options;
-    return runAtWorkers({ pool: pools[record.decision.variant as Variant], budget: this.#budget, settings: failure, metrics }, record, sink, signal);
+    const { failure, metrics } = this.#options;
+    return runAtWorkers({ pool: this.#poolOf(record), budget: this.#budget, settings: failure, metrics }, record, sink, signal);
   }
 
   async #admitAndRun(record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
-    this.#shedIfTold(record);
-    const release = await this.#options.admission.acquire(signal);
+    const seat = await admitRequest({ ...this.#options, whileQueued: (one) => announce(this.#poolOf(one), one) }, record, sink, signal);
     try {
       if (record.decision.variant === 'canary') await this.#runAtCanary(record, sink, signal);
       else await this.#run(record, sink, signal);
       sink.finished(record.result, record.model);
     } finally {
-      release();
+      seat.release();
     }
-  }
-
-  /** @throws LOAD_SHED when a controller has this request refused */
-  #shedIfTold({ request }: GenerationRecord): void {
-    const { control, admission } = this.#options;
-    if (!control.sheds(classOf(request.priority))) return;
-    const { retryAfterMs } = admission;
-    throw errors.LOAD_SHED({ seconds: Math.ceil(retryAfterMs / 1_000) }, { retryAfterMs });
   }
 
   /** At the canary; and anew at the baseline when the canary is taken back before the first token. */

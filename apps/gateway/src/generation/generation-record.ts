@@ -1,4 +1,5 @@
 import { type Decision, FinishReason, type StageEvent, type ToolCall } from '@mlx-serving/contracts';
+import { promptShape, type PromptShape } from '../balancing/prefix-keys.ts';
 import type { GenerationRequest, GenerationResult } from './generation-types.ts';
 import { OutputShape } from './output-shape.ts';
 
@@ -25,10 +26,17 @@ export class GenerationRecord {
   /** `performance.now()` at which it must be over. */
   deadlineAt = Number.POSITIVE_INFINITY;
 
+  #prompt: PromptShape | undefined;
+
   constructor(request: GenerationRequest, decision: Decision) {
     this.request = request;
     this.decision = decision;
     this.model = request.model;
+  }
+
+  /** The prompt as balancing and admission see it. */
+  get prompt(): PromptShape {
+    return (this.#prompt ??= promptShape(this.request));
   }
 
   get durationMs(): number {

@@ -54,6 +54,8 @@ export interface GenerationResult {
 /** Where a generation goes: the answer of one door. Its methods are called in this order and must not wait. */
 export interface GenerationSink {
   decided(decision: Decision): void;
+  /** It has to wait for a place. @param position how many are before it now */
+  queued?(position: () => number): void;
   /** Called at each arrival of tokens, first of all with the model that serves. */
   tokens(tokens: readonly Token[], model: string, flow: Flow): void;
   finished(result: GenerationResult, model: string): void;

@@ -1,7 +1,6 @@
 import type { RuntimeFile } from '@mlx-serving/policy';
 import { ServiceError } from '@mlx-serving/service-kit';
 import type { PoolMember } from '../balancing/pool-member.ts';
-import { promptShape } from '../balancing/prefix-keys.ts';
 import { errors } from '../errors.ts';
 import type { RetryBudget } from '../failure/retry-budget.ts';
 import type { GatewayMetrics } from '../metrics.ts';
@@ -26,7 +25,7 @@ const MOST_CONTINUATIONS = 2;
  * @throws the error of the last attempt
  */
 export async function runAtWorkers(options: RunOptions, record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
-  const shape = promptShape(record.request);
+  const shape = record.prompt;
   const tried = new Set<PoolMember>();
   options.budget.onRequest();
   let failure: ServiceError | undefined;

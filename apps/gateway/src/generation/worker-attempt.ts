@@ -24,7 +24,8 @@ export async function runAttempt(worker: WorkerConnection, record: GenerationRec
   record.stages = finished.stages;
 }
 
-function workerRequest(record: GenerationRecord): WorkerGenerateRequest {
+/** The request as a worker takes it; of an answer that has begun, with what was sent. */
+export function workerRequest(record: GenerationRecord): WorkerGenerateRequest {
   const { request, decision, sentTokenIds } = record;
   const { requestId, choice = 0, model, input, sampling, priority, tenant, ttftHint } = request;
   const message = create(WorkerGenerateRequestSchema, { requestId: choice === 0 ? requestId : `${requestId}/${choice}`, model, input, sampling, enabledFlags: decision.enabledFlags });

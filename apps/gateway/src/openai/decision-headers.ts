@@ -1,5 +1,8 @@
 import type { Decision } from '@mlx-serving/contracts';
 
+/** How many requests were before one that had to wait for its place. */
+export const QUEUE_POSITION_HEADER = 'x-mlx-serving-queue-position';
+
 /** The stamp of a decision, as headers of HTTP and as metadata of gRPC. */
 export function decisionHeaders(decision: Decision): Record<string, string> {
   return {

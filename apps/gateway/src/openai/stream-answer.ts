@@ -5,7 +5,7 @@ import type { Flow, GenerationResult, GenerationSink } from '../generation/gener
 import type { StreamFormat } from './answer-format.ts';
 import type { AnswerPlan } from './answer-plan.ts';
 import { usageOf } from './answer-usage.ts';
-import { decisionHeaders } from './decision-headers.ts';
+import { decisionHeaders, QUEUE_POSITION_HEADER } from './decision-headers.ts';
 
 /** A comment says that the answer is still to come, until its first token. */
 const HEARTBEAT_MS = 15_000;
@@ -25,6 +25,7 @@ export class StreamAnswer {
   #scheduled = false;
   #paused = false;
   #heartbeat: NodeJS.Timeout | undefined;
+  #position: (() => number) | undefined;
 
   constructor(response: ServerResponse, plan: AnswerPlan) {
     this.#response = response;
@@ -34,6 +35,7 @@ export class StreamAnswer {
   sink(choice: number): GenerationSink {
     return {
       decided: (decision) => this.#decided(choice, decision),
+      queued: (position) => this.#queued(choice, position),
       tokens: (tokens, model, flow) => this.#tokens(choice, tokens, model, flow),
       finished: (result, model) => this.#finished(choice, result, model),
     };
@@ -61,6 +63,12 @@ export class StreamAnswer {
     this.#heartbeat ??= setInterval(() => this.#beat(), HEARTBEAT_MS);
   }
 
+  #queued(choice: number, position: () => number): void {
+    if (choice !== 0) return;
+    this.#position = position;
+    if (!this.#response.headersSent) this.#response.setHeader(QUEUE_POSITION_HEADER, position());
+  }
+
   #tokens(choice: number, tokens: readonly Token[], model: string, flow: Flow): void {
     if (this.#flows.get(choice) !== flow) this.#takeFlow(choice, flow);
     const isFirst = this.#format === undefined;
@@ -84,7 +92,7 @@ export class StreamAnswer {
   #beat(): void {
     if (this.#format || this.#response.destroyed || this.#response.writableEnded) return;
     this.#writeHead();
-    this.#response.write(': the answer is still to come\n\n');
+    this.#response.write(`: the answer is still to come${this.#position ? `; requests before it: ${this.#position()}` : ''}\n\n`);
   }
 
   #open(model: string): StreamFormat {

@@ -5,7 +5,7 @@ import type { GenerationResult, GenerationSink } from '../generation/generation-
 import type { WholeChoice } from './answer-format.ts';
 import type { AnswerPlan } from './answer-plan.ts';
 import { usageOf } from './answer-usage.ts';
-import { decisionHeaders } from './decision-headers.ts';
+import { decisionHeaders, QUEUE_POSITION_HEADER } from './decision-headers.ts';
 
 interface Collected {
   readonly parts: string[];
@@ -33,6 +33,9 @@ export class WholeAnswer {
       decided: (decision) => {
         if (choice !== 0) return;
         for (const [name, value] of Object.entries(decisionHeaders(decision))) this.#response.setHeader(name, value);
+      },
+      queued: (position) => {
+        if (choice === 0) this.#response.setHeader(QUEUE_POSITION_HEADER, position());
       },
       tokens: (tokens) => {
         for (const token of tokens) {

@@ -18,8 +18,8 @@ const CLIENT_CODES: ReadonlySet<ErrorCode> = new Set([
   'UNIMPLEMENTED',
 ]);
 
-/** Refused by admission: counted as errors, shedding load would ask for more of it. */
-const ADMISSION_REASONS: ReadonlySet<string> = new Set(['LOAD_SHED', 'DEADLINE_UNREACHABLE']);
+/** Refused by admission, whatever the code: counted as an error, a refusal would ask for more of them. */
+const ADMISSION_REASONS: ReadonlySet<string> = new Set(['DEADLINE_UNREACHABLE']);
 
 export function outcomeOf(failure: ServiceError | undefined): StreamOutcome {
   if (!failure) return StreamOutcome.OK;

@@ -7,6 +7,7 @@ import type { Upstream } from './upstream.ts';
 import { WorkerAccelerator } from './worker-accelerator.ts';
 
 const LIST_MODELS_LIMIT_MS = 1_000;
+const PREPARE_LIMIT_MS = 2_000;
 /** The flag that chooses the transport of a request (SPEC T8). */
 const LEAN_FLAG = 'http2_transport';
 
@@ -48,6 +49,16 @@ export class GrpcUpstream implements Upstream {
   open(request: WorkerGenerateRequest, listener: TokenStreamListener, options?: TokenStreamOptions): TokenStream {
     const transport = request.enabledFlags.includes(LEAN_FLAG) ? this.#lean : this.#grpcJs;
     return transport.open(request, listener, options);
+  }
+
+  async prepare({ requestId, model, input, enabledFlags, tenant, ttftHint }: WorkerGenerateRequest): Promise<number | undefined> {
+    try {
+      const { warming, ttlMs } = await this.#client.prepare({ requestId, model, input, enabledFlags, tenant, ...(ttftHint ? { ttftHint } : {}) }, { deadlineMs: PREPARE_LIMIT_MS });
+      return warming && ttlMs > 0 ? ttlMs : undefined;
+    } catch {
+      // It goes on cold.
+      return undefined;
+    }
   }
 
   async models(): Promise<readonly ModelInfo[]> {

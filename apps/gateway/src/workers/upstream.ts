@@ -10,6 +10,11 @@ export interface Upstream {
   start(): void;
   stop(): void;
   open(request: WorkerGenerateRequest, listener: TokenStreamListener, options?: TokenStreamOptions): TokenStream;
+  /**
+   * Tells it of a request that will come, where it can do something for it meanwhile.
+   * @returns for how many milliseconds it remembers; undefined when it does nothing
+   */
+  prepare?(request: WorkerGenerateRequest): Promise<number | undefined>;
   /** @returns the models it serves now; none when it does not answer in time */
   models(): Promise<readonly ModelInfo[]>;
 }

@@ -48,6 +48,11 @@ export class WorkerConnection {
     return { call: this.#upstream.open(request, listener, options), done: () => void this.#outstanding-- };
   }
 
+  /** Tells it of a request that will come. @returns for how many milliseconds it remembers; undefined when it does nothing */
+  async prepare(request: WorkerGenerateRequest): Promise<number | undefined> {
+    return this.#upstream.prepare?.(request);
+  }
+
   /** @returns the models it serves now; none when it does not answer in time */
   models(): Promise<readonly ModelInfo[]> {
     return this.#upstream.models();
