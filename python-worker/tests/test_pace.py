@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_worker.engine.pace import LEAST_CHUNK, Pace
+from mlx_worker.engine.pace import LEAST_CHUNK, WHOLE_PROMPT, Pace
 
 
 def simulate(
@@ -53,3 +53,10 @@ def test_idle_slices_are_as_long_as_they_may_be():
     for _ in range(40):
         pace.after_step(0, 512, 0.512)
     assert 40 <= pace.tokens_in(0.05) <= 60
+
+
+def test_a_short_rest_is_not_cut_and_a_long_one_is():
+    pace = Pace(0.05, 512)
+    assert pace.portion(20, WHOLE_PROMPT) == WHOLE_PROMPT
+    assert pace.portion(20, WHOLE_PROMPT + 1) == 20
+    assert Pace(0.05, 16).portion(16, 40) == 16

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BenchCase, BenchSuite } from '../suite.ts';
 import { python, root, type Server, startPeer, startWorker } from '../worker/servers.ts';
-import { arrival, cold, midQueue, repeat, SharedTrials, sharedPrefix, type CallSettings, type TrialResult } from '../worker/trials.ts';
+import { arrival, cold, gapWhilePrefilling, midQueue, repeat, SharedTrials, sharedPrefix, type CallSettings, type TrialResult } from '../worker/trials.ts';
 
 const PEER = 'mlx_lm.server';
 const OFF = 'stages off';
@@ -41,6 +41,7 @@ const FASTER = 1 / 1.1;
 
 const againstPeer: BenchCase[] = [
   { name: 'short request while others decode: first token, p50', unit: 'ms', ours: () => arrival(worker, stages), peerName: PEER, peer: () => arrival(peer, off), goal: { of: 'ratio', most: 0.1 } },
+  { name: 'running streams while long prompts come: gap between tokens, p95', unit: 'ms', ours: () => gapWhilePrefilling(worker, stages), peerName: PEER, peer: () => gapWhilePrefilling(peer, off), goal: { of: 'value', most: 50 } },
   {
     name: 'exact repeat: first token',
     unit: 'ms',

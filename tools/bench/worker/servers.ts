@@ -15,6 +15,8 @@ export interface Timing {
   readonly first: number;
   readonly end: number;
   readonly tokens: number;
+  /** Between one message with tokens and the next. */
+  readonly gaps: readonly number[];
 }
 
 export interface Call {
@@ -74,9 +76,14 @@ export async function startWorker(model: string, ...options: string[]): Promise<
   };
 }
 
+/** Of the times of all messages with tokens. */
+function timesOf(at: readonly number[]): Pick<Timing, 'first' | 'gaps'> {
+  return { first: at[0] ?? 0, gaps: at.slice(1).map((time, index) => time - (at[index] ?? 0)) };
+}
+
 async function generateAtWorker(client: ServiceClient<typeof Worker>, { prompt, maxTokens, flags = [], allow = false, onFirst }: Call): Promise<Timing> {
   const began = performance.now();
-  let first = 0;
+  const at: number[] = [];
   let tokens = 0;
   const stream = client.generate({
     requestId: 'bench',
@@ -87,13 +94,11 @@ async function generateAtWorker(client: ServiceClient<typeof Worker>, { prompt, 
   });
   for await (const { event } of stream as AsyncIterable<{ event: { case?: string; value?: { tokens?: readonly unknown[] } } }>) {
     if (event.case !== 'chunk') continue;
-    if (first === 0) {
-      first = performance.now() - began;
-      onFirst?.();
-    }
+    at.push(performance.now() - began);
+    if (at.length === 1) onFirst?.();
     tokens += event.value?.tokens?.length ?? 0;
   }
-  return { first, end: performance.now() - began, tokens };
+  return { ...timesOf(at), end: performance.now() - began, tokens };
 }
 
 export async function startPeer(model: string): Promise<Server> {
@@ -109,15 +114,15 @@ async function generateAtPeer(url: string, model: string, { prompt, maxTokens, o
   const body = JSON.stringify({ model, prompt, stream: true, max_tokens: maxTokens, temperature: 0, stream_options: { include_usage: true } });
   const response = await fetch(`${url}/v1/completions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
   if (!response.ok || response.body === null) throw new Error(`mlx_lm.server answered ${response.status}.`);
-  let first = 0;
+  const at: number[] = [];
   let text = '';
   for await (const bytes of response.body) {
-    text += Buffer.from(bytes as Uint8Array).toString();
-    if (first === 0 && /"text":\s*"/.test(text)) {
-      first = performance.now() - began;
-      onFirst?.();
-    }
+    const piece = Buffer.from(bytes as Uint8Array).toString();
+    text += piece;
+    if (!/"text":\s*"/.test(at.length === 0 ? text : piece)) continue;
+    at.push(performance.now() - began);
+    if (at.length === 1) onFirst?.();
   }
   const tokens = Number(/"completion_tokens":\s*(\d+)/.exec(text)?.[1] ?? Number.NaN);
-  return { first, end: performance.now() - began, tokens };
+  return { ...timesOf(at), end: performance.now() - began, tokens };
 }

@@ -43,30 +43,38 @@ export async function repeat(server: Server, settings: CallSettings): Promise<{ 
   return { cold: first, again: (await server.generate(call)).first };
 }
 
-/** Short requests that arrive while others decode. */
-export async function arrival(server: Server, settings: CallSettings): Promise<number> {
-  const running = Array.from({ length: 2 }, () => {
+/** So many streams, once each of them has its first token, and their ends. */
+async function streams(server: Server, count: number, maxTokens: number, settings: CallSettings): Promise<Promise<Timing>[]> {
+  const running = Array.from({ length: count }, () => {
     let begun: () => void = () => undefined;
     const firstToken = new Promise<void>((resolve) => (begun = resolve));
-    return { firstToken, end: server.generate({ prompt: freshPrompt(50), maxTokens: 160, ...settings, onFirst: begun }) };
+    return { firstToken, end: server.generate({ prompt: freshPrompt(50), maxTokens, ...settings, onFirst: begun }) };
   });
   await Promise.all(running.map(({ firstToken }) => firstToken));
+  return running.map(({ end }) => end);
+}
+
+/** Short requests that arrive while others decode. */
+export async function arrival(server: Server, settings: CallSettings): Promise<number> {
+  const running = await streams(server, 2, 160, settings);
   const firsts: number[] = [];
   for (let index = 0; index < 3; index++) firsts.push((await server.generate({ prompt: freshPrompt(20), maxTokens: 2, ...settings })).first);
-  await Promise.all(running.map(({ end }) => end));
+  await Promise.all(running);
   return quantile(firsts, 0.5);
+}
+
+/** The 95th percentile of two streams' gaps while three prompts of 600 tokens come, one after the other. */
+export async function gapWhilePrefilling(server: Server, settings: CallSettings): Promise<number> {
+  const running = await streams(server, 2, 160, settings);
+  for (let index = 0; index < 3; index++) await server.generate({ prompt: freshPrompt(600), maxTokens: 2, ...settings });
+  return quantile((await Promise.all(running)).flatMap(({ gaps }) => gaps), 0.95);
 }
 
 /** A request that comes while every place is taken. The server has four. */
 export async function midQueue(server: Server, settings: CallSettings): Promise<number> {
-  const busy = Array.from({ length: 4 }, () => {
-    let begun: () => void = () => undefined;
-    const firstToken = new Promise<void>((resolve) => (begun = resolve));
-    return { firstToken, end: server.generate({ prompt: freshPrompt(50), maxTokens: 48, ...settings, onFirst: begun }) };
-  });
-  await Promise.all(busy.map(({ firstToken }) => firstToken));
+  const busy = await streams(server, 4, 48, settings);
   const { first } = await server.generate({ prompt: freshPrompt(100), maxTokens: 4, ...settings });
-  await Promise.all(busy.map(({ end }) => end));
+  await Promise.all(busy);
   return first;
 }
 

@@ -61,6 +61,8 @@ class Draw:
                     logits = processor(tokens, logits)
             if self._constraint is not None:
                 logits = self._constraint.mask(logits)
+            if self._sampler is GREEDY and self._top_logprobs is None:
+                return mx.argmax(logits, axis=-1)
             logprobs = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
             if self._top_logprobs is not None:
                 self._logprobs = logprobs

@@ -10,7 +10,7 @@ LEAST_CHUNK = 16
 # Where a decode step alone takes most of the gap, the target cannot be had. Prefill then gets its share of
 # the time, more of it the more callers wait, since tiny chunks would cost everybody more than they give.
 FULL_GAP_SHARE = 0.5
-# There a short prompt is not cut: a pass over a few tokens takes about as long as one over these.
+# A rest of so few tokens is not cut: a pass over a few takes about as long as one over these.
 WHOLE_PROMPT = 48
 MOST_SHARES = 4
 # The target is for the 95th percentile. So a small share of the gaps may be longer, which lets several
@@ -44,6 +44,10 @@ class Pace:
             return min(max(WHOLE_PROMPT, int(left / self._token_seconds)), self.most_chunk)
         tokens = int(left / self._token_seconds)
         return max(min(LEAST_CHUNK, self.most_chunk), min(tokens, self.most_chunk))
+
+    def portion(self, chunk: int, remaining: int) -> int:
+        """What to compute of a prompt of which so many tokens remain, when this chunk is left of the step."""
+        return remaining if remaining <= min(WHOLE_PROMPT, self.most_chunk) else chunk
 
     def after_step(self, decoding: int, prompt_tokens: int, seconds: float) -> None:
         """A step decoded this many streams and computed this many prompt tokens in this time."""

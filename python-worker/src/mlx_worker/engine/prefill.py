@@ -48,7 +48,7 @@ class Prefill:
             if logits is not None:
                 self._first_token(begun, job, logits)
                 return 0
-        count, logits = job.advance(most)
+        count, logits = job.advance(self._work.pace.portion(most, job.remaining))
         begun.entry.cost = job.remaining
         self._work.inbox.charge(request.tenant, count)
         if logits is not None:
