@@ -217,6 +217,8 @@ describe('F26 observability', () => {
     const text = await system.metrics('flags');
     expect(text).toContain('mlx_serving_feature_flags_rollout_percentage{feature="pushed"} 100');
     expect(text).toContain('mlx_serving_feature_flags_kill_switch{value="false"} 0');
+    expect(await system.metrics('gateway')).toMatch(/^feature_flag_checks_total\{feature="pushed",enabled="true"\} [1-9]/m);
+    expect(await system.metrics('gateway')).toMatch(/^feature_flag_evaluation_duration_ms_count [1-9]/m);
   });
 });
 

@@ -46,7 +46,7 @@ describe('the admin service', () => {
     send({ case: 'hello', value: { replicaId: 'gateway-1', revision: 0n } });
     return new Promise((resolve) => {
       stream.on('data', ({ message }: FlagsLinkResponse) => {
-        send({ case: 'acknowledgement', value: { revision: message.case === 'impactQuestion' ? 0n : (message.value?.revision ?? 0n) } });
+        send({ case: 'acknowledgement', value: { revision: message.case === 'snapshot' || message.case === 'delta' ? message.value.revision : 0n } });
         resolve(() => {
           stream.cancel();
           client.close();

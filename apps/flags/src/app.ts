@@ -8,6 +8,7 @@ import { AuditService } from './audit/audit-service.ts';
 import { HistoryService } from './audit/history-service.ts';
 import { type FlagsConfig, replicaIdOf } from './config.ts';
 import { FlagsFile } from './file/flags-file.ts';
+import { SharedObservability } from './file/shared-observability.ts';
 import { FlagWriter } from './flags/flag-writer.ts';
 import { FlagsService } from './flags/flags-service.ts';
 import { createHealth } from './health.ts';
@@ -46,12 +47,8 @@ export function createApp(config: FlagsConfig, logger: Logger): FlagsApp {
   const features = createFeatures(config, core, logger);
   const { store, live, refresher, replicas, peers, counter, kept } = core;
   const { kills, driver } = features;
-  const file = new FlagsFile({
-    ...{ path: join(config.configDirectory, 'feature-flags.yaml'), store, live, writer: core.writer, segments: features.segments, logger },
-    onTaken: ({ observability }) => names.use(observability),
-    onRefused: () => metrics.refusedFiles.inc(),
-    onWrite: () => metrics.writes.inc({ kind: 'file' }),
-  });
+  const observability = new SharedObservability(names, replicas);
+  const file = createFile(config, core, features, observability, metrics, logger);
   core.follow(async () => {
     kept.save();
     await kills.flush();
@@ -59,7 +56,7 @@ export function createApp(config: FlagsConfig, logger: Logger): FlagsApp {
   });
   const settling = new SettleService({ store, live, refresher, kills, logger, onAccepted: () => file.applyPending(true) });
   const onLinks = (count: number): void => metrics.linkedReplicas.set(count);
-  const server = createServer(logger, { ...core, ...features, settling, environment: config.environment, logger, onLinks });
+  const server = createServer(logger, { ...core, ...features, settling, environment: config.environment, logger, onLinks, observability: () => observability.directive });
   const health = createHealth({ live, refresher, replicas, kills });
   const showState = (): void => {
     metrics.journalledKills.set(kills.journalled.length);
@@ -138,6 +135,15 @@ function createCore(config: FlagsConfig, metrics: FlagsMetrics, logger: Logger) 
   const writer = new FlagWriter({ store, live, refresher, replicas, peers, logger, acknowledgeWithinMs, onWrite: (kind) => metrics.writes.inc({ kind }) });
   const follow = (work: () => Promise<void>): void => void (onLoaded = work);
   return { id, store, replicas, live, kept, counter, peers, refresher, writer, follow };
+}
+
+function createFile(config: FlagsConfig, core: ReturnType<typeof createCore>, features: ReturnType<typeof createFeatures>, observability: SharedObservability, metrics: FlagsMetrics, logger: Logger) {
+  return new FlagsFile({
+    ...{ path: join(config.configDirectory, 'feature-flags.yaml'), store: core.store, live: core.live, writer: core.writer, segments: features.segments, logger },
+    onTaken: (taken) => observability.use(taken.observability),
+    onRefused: () => metrics.refusedFiles.inc(),
+    onWrite: () => metrics.writes.inc({ kind: 'file' }),
+  });
 }
 
 /** What operators can do. */

@@ -21,7 +21,8 @@ export class FakeGateway {
     this.#stream.on('end', () => this.#wake());
     this.#stream.on('data', (message: FlagsLinkResponse) => {
       this.received.push(message);
-      const revision = message.message.case === 'impactQuestion' ? undefined : message.message.value?.revision;
+      const { case: kind, value } = message.message;
+      const revision = kind === 'snapshot' || kind === 'delta' ? value.revision : undefined;
       if (this.acknowledges && revision !== undefined) this.send({ case: 'acknowledgement', value: { revision } });
       this.#wake();
     });

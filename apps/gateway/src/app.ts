@@ -18,6 +18,8 @@ import { ControllerLinks } from './links/controller-links.ts';
 import { createGatewayMetrics, type GatewayMetrics } from './metrics.ts';
 import { ModelService } from './models/model-service.ts';
 import { createGrpcServer, createHttpServer } from './server.ts';
+import { FlagTelemetry } from './telemetry/flag-telemetry.ts';
+import { RequestTraces } from './telemetry/request-traces.ts';
 import { createPools } from './workers/worker-pool.ts';
 
 export interface GatewayApp extends App {
@@ -34,7 +36,7 @@ export async function createApp(config: GatewayConfig, logger: Logger): Promise<
   const metrics = createGatewayMetrics();
   const runtime = createRuntimeFile(config, metrics, logger, (value) => control.configure(value.governor.max_concurrent_streams));
   await runtime.load();
-  const state = createState(config, logger, (flags) => service.abortUnder(flags));
+  const state = { ...createState(config, logger, (flags) => service.abortUnder(flags)), telemetry: new FlagTelemetry(metrics, logger), traces: new RequestTraces() };
   const { admission, control } = createAdmission(() => runtime.value.governor, metrics);
   const pools = createPools(config, { settings: () => runtime.value, control, metrics, logger });
   const links = new ControllerLinks({ ...state, control, clients: createClients(config), metrics, logger });

@@ -58,6 +58,13 @@ export const metricsTable = {
     labels: ['outcome'],
   },
   movedRequests: { type: 'counter', name: 'mlx_serving_gateway_moved_requests_total', help: 'Requests that left a canary that was rolled back before their first token.' },
+  flagChecks: { type: 'counter', name: 'feature_flag_checks_total', help: 'Decisions about flags, by flag and outcome.', labels: ['feature', 'enabled'] },
+  flagEvaluation: {
+    type: 'histogram',
+    name: 'feature_flag_evaluation_duration_ms',
+    help: 'Time of one evaluation of all flags for a request, or of one for a client; one evaluation in 16 is measured.',
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5],
+  },
   refusedConfigurations: { type: 'counter', name: 'mlx_serving_gateway_refused_configurations_total', help: 'Changed configuration files that were refused.' },
 } as const;
 

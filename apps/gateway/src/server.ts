@@ -16,11 +16,15 @@ import { createModelsHandlers } from './models/models-handler.ts';
 import { createOfrepHandlers } from './ofrep/ofrep-handler.ts';
 import { createResponseHandler } from './responses/response-handler.ts';
 import { createReadCaller } from './tenants/caller-service.ts';
+import type { FlagTelemetry } from './telemetry/flag-telemetry.ts';
+import type { RequestTraces } from './telemetry/request-traces.ts';
 
 export interface ServerOptions extends InferenceHandlerOptions {
   readonly flags: FlagSnapshotStore;
   readonly routing: RoutingStore;
   readonly counts: DecisionCounter;
+  readonly telemetry: FlagTelemetry;
+  readonly traces: RequestTraces;
   readonly canaryConfigured: boolean;
   readonly health: Health;
   readonly logger: Logger;
@@ -31,7 +35,7 @@ export function createHttpServer(options: ServerOptions): Server {
   const { service, limits, metrics, logger } = options;
   const readCaller = createReadCaller();
   const models = createModelsHandlers(options.models);
-  const ofrep = createOfrepHandlers(options.flags, options.counts);
+  const ofrep = createOfrepHandlers(options);
   const answerHealth = async ({ path, response }: HttpContext): Promise<void> => {
     await answerOperations(path, response, metrics.registry, options.health);
   };
@@ -41,7 +45,7 @@ export function createHttpServer(options: ServerOptions): Server {
     { method: 'POST', path: '/v1/responses', label: 'responses', handle: createResponseHandler(service, limits, readCaller) },
     { method: 'GET', path: '/v1/models', label: 'models', handle: models.list },
     { method: 'GET', path: '/v1/models/', label: 'models', handle: models.get },
-    { method: 'GET', path: '/api/flags/', label: 'flags', handle: createFlagHandler(options.flags, options.counts) },
+    { method: 'GET', path: '/api/flags/', label: 'flags', handle: createFlagHandler(options) },
     { method: 'POST', path: '/ofrep/v1/evaluate/flags', label: 'ofrep', handle: ofrep.bulk },
     { method: 'POST', path: '/ofrep/v1/evaluate/flags/', label: 'ofrep', handle: ofrep.single },
     { method: 'GET', path: '/health/canary', label: 'health', handle: createCanaryHealthHandler(options) },

@@ -150,6 +150,7 @@ export {
   type Emergency,
   type Flag,
   type FlagDelta,
+  type FlagObservability,
   type FlagSnapshot,
   type FlagsAcknowledgement,
   type FlagsHello,

@@ -67,6 +67,9 @@ export interface AllAnswers {
   readonly reasons: Record<string, FlagReason>;
 }
 
+/** Takes the answer of each flag, in the order of their names. */
+export type AnswerObserver = (name: string, answer: FlagAnswer) => void;
+
 /** One thing that was looked at on the way to an answer. */
 export interface ExplanationStep {
   readonly check: 'emergency' | 'kill' | 'enabled' | 'parent' | 'requires' | 'blacklist' | 'whitelist' | 'whitelistOnly' | 'segments' | 'rule' | 'rollout' | 'variant';
@@ -87,7 +90,7 @@ export interface CompiledFlags {
   readonly emergency: EmergencyState;
   evaluate(name: string, context: EvaluationContext): FlagAnswer;
   /** Every flag at once; a flag that others require, and a draw of strategy `random`, counts once. */
-  evaluateAll(context: EvaluationContext): AllAnswers;
+  evaluateAll(context: EvaluationContext, observe?: AnswerObserver): AllAnswers;
   /** The answer, and each step that led to it. A draw of strategy `random` is a new one. */
   explain(name: string, context: EvaluationContext): Explanation;
 }

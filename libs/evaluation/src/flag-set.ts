@@ -1,5 +1,5 @@
 import type { FlagReason } from '@mlx-serving/policy';
-import type { AllAnswers, CompiledFlags, CompileInput, EmergencyState, EvaluationContext, Explanation, FlagAnswer, FlagCount, FlagInput, FlagSetChange } from './compiled-flags.ts';
+import type { AllAnswers, AnswerObserver, CompiledFlags, CompileInput, EmergencyState, EvaluationContext, Explanation, FlagAnswer, FlagCount, FlagInput, FlagSetChange } from './compiled-flags.ts';
 import { compileSegment } from './compile-segment.ts';
 import { answerOf, answerOnce, type Question, type SharedState } from './evaluate-flag.ts';
 import { Trace } from './explanation.ts';
@@ -46,18 +46,19 @@ export class FlagSet implements CompiledFlags {
     return slot === undefined ? ANSWERS.notFound : answerOf(slot, this.#state, this.#question(context));
   }
 
-  evaluateAll(context: EvaluationContext): AllAnswers {
+  evaluateAll(context: EvaluationContext, observe?: AnswerObserver): AllAnswers {
     const enabled: string[] = [];
     const reasons = Object.create(null) as Record<string, FlagReason>;
     this.answerAll(context, (name, answer) => {
       if (answer.enabled) enabled.push(name);
       reasons[name] = answer.reason;
+      observe?.(name, answer);
     });
     return { enabled, reasons };
   }
 
   /** Hands the answer of every flag over, in the order of their names. */
-  answerAll(context: EvaluationContext, take: (name: string, answer: FlagAnswer) => void): void {
+  answerAll(context: EvaluationContext, take: AnswerObserver): void {
     const question = this.#question(context);
     for (const name of this.#names) take(name, answerOnce(this.#slots.get(name)!, this.#state, question));
   }

@@ -1,5 +1,6 @@
 export type {
   AllAnswers,
+  AnswerObserver,
   CompiledFlags,
   CompileInput,
   EmergencyState,

@@ -54,6 +54,8 @@ export const emergencySwitches = z.strictObject({
 
 export const observabilitySettings = z.strictObject({
   log_feature_decisions: z.boolean().default(false),
+  /** Share of the evaluations whose decisions are logged, while they are. */
+  log_sampling: z.number().min(0).max(1).default(0.01),
   export_metrics: z.boolean().default(true),
   metric_prefix: z.string().regex(/^[a-zA-Z_:][a-zA-Z0-9_:]*$/, 'must be a Prometheus name').default('mlx_serving_feature_flags'),
 });

@@ -18,4 +18,6 @@ export { createLogger, type Logger, silentLogger } from './logger.ts';
 export { createMetrics, type MetricEntry, type Metrics, type MetricsTable } from './metrics.ts';
 export { answerOperations, type Health, OperationsServer, readiness, type ReadinessCheck, sendJson } from './operations-server.ts';
 export { COMMAND_TIMEOUT_MS, createRedis } from './redis.ts';
+export { startTelemetry } from './telemetry/start-telemetry.ts';
+export { CounterSampler, TraceSampler } from './telemetry/trace-sampler.ts';
 export { type App, run, type Service } from './run.ts';

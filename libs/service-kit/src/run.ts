@@ -3,6 +3,7 @@ import { ConfigError } from './config/config-error.ts';
 import { environmentHelp, type EnvironmentTable, type EnvironmentValues, readEnvironment } from './config/environment.ts';
 import { logLevel } from './config/environment-schemas.ts';
 import { StartupError } from './lifecycle-errors.ts';
+import { startTelemetry } from './telemetry/start-telemetry.ts';
 
 /** A composed service. `stop` must end by itself; `reload` re-reads the configuration files. */
 export interface App {
@@ -39,8 +40,10 @@ export async function run<T extends EnvironmentTable>(service: Service<T>): Prom
   let logger = createLogger(service.name);
   try {
     logger = createLogger(service.name, readEnvironment(processEnvironment, process.env).logLevel);
+    // Before the app, which asks for its tracers.
+    const flush = await startTelemetry(service.name, process.env);
     const app = await service.createApp(readEnvironment(service.environment, process.env), logger);
-    superviseProcess(app, logger);
+    superviseProcess(app, flush, logger);
     await app.start();
     logger.info({ pid: process.pid }, 'started');
   } catch (error) {
@@ -50,14 +53,14 @@ export async function run<T extends EnvironmentTable>(service: Service<T>): Prom
   }
 }
 
-function superviseProcess(app: App, logger: Logger): void {
+function superviseProcess(app: App, flush: () => Promise<void>, logger: Logger): void {
   let stopping = false;
   const stop = (cause: string, exitCode: number): void => {
     if (stopping) return;
     stopping = true;
     logger.info({ cause }, 'stopping');
     setTimeout(() => process.exit(exitCode || 1), app.stopLimitMs?.() ?? STOP_LIMIT_MS).unref();
-    app.stop().then(
+    app.stop().finally(flush).then(
       () => process.exit(exitCode),
       (error: unknown) => {
         logger.error({ err: error }, 'stopped with an error');

@@ -19,6 +19,8 @@ export interface LinkHandlerOptions {
   readonly counter: DecisionCounter;
   readonly peers: Pick<FlagPeers, 'announce' | 'acknowledged'>;
   readonly impact: Pick<ImpactService, 'answer'>;
+  /** What the file says about observability; undefined before it was read. */
+  readonly observability: () => FlagsLinkResponse | undefined;
   readonly logger: Logger;
   /** Called with the number of linked gateways whenever it may have changed. */
   readonly onLinks: (count: number) => void;
@@ -28,9 +30,11 @@ export interface LinkHandlerOptions {
  * The server's end of a gateway's link: a hello is answered with everything, each change follows as a delta.
  * A gateway that links before the first read of the store gets everything as soon as there is something.
  */
-export function createLinkHandler({ live, replicas, counter, peers, impact, logger, onLinks }: LinkHandlerOptions): (call: FlagsLink) => Promise<void> {
+export function createLinkHandler({ live, replicas, counter, peers, impact, observability, logger, onLinks }: LinkHandlerOptions): (call: FlagsLink) => Promise<void> {
   const sendAll = (call: FlagsLink): void => {
     if (live.takenAtMs !== undefined) call.write(snapshotDirective(live));
+    const settings = observability();
+    if (settings) call.write(settings);
   };
 
   return (call) =>

@@ -1,5 +1,6 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { type EmergencySchema, type FlagSchema, type FlagsLinkResponse, FlagsLinkResponseSchema, type FlagSnapshotSchema, type SegmentSchema } from '@mlx-serving/contracts';
+import type { FeatureFlagsFile } from '@mlx-serving/policy';
 import type { EmergencyRecord } from '../store/flag-store.ts';
 import type { LiveChange, LiveFlag, LiveFlags } from './live-flags.ts';
 import type { LiveSegment } from './live-segments.ts';
@@ -29,6 +30,12 @@ export function toSnapshotMessage(live: LiveFlags): MessageInitShape<typeof Flag
 
 export function snapshotDirective(live: LiveFlags): FlagsLinkResponse {
   return create(FlagsLinkResponseSchema, { message: { case: 'snapshot', value: toSnapshotMessage(live) } });
+}
+
+/** What `observability` of the file says to gateways. */
+export function observabilityDirective({ log_feature_decisions, log_sampling, export_metrics }: FeatureFlagsFile['observability']): FlagsLinkResponse {
+  const value = { logFeatureDecisions: log_feature_decisions, logSampling: log_sampling, exportMetrics: export_metrics };
+  return create(FlagsLinkResponseSchema, { message: { case: 'observability', value } });
 }
 
 /** The message for every link: what changed, or everything when there is nothing to build upon. */

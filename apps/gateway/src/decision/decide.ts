@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { type Decision, DecisionSchema, type RoutingTable } from '@mlx-serving/contracts';
-import type { CompiledFlags } from '@mlx-serving/evaluation';
+import type { AnswerObserver, CompiledFlags } from '@mlx-serving/evaluation';
 import { FINE_BUCKETS, isInRollout } from '@mlx-serving/hashing';
 import type { Variant, VariantReason } from '@mlx-serving/policy';
 import { placeOf, type RoutingPlace, type RoutingPlaces } from './routing-places.ts';
@@ -44,11 +44,12 @@ export interface DecisionRequest {
 /**
  * Decides everything that is decided about a request, from what is in memory alone.
  * The same snapshot, routing and request always give the same decision (flags with strategy random excepted).
+ * @param observe takes the answer of each flag
  */
-export function decide(snapshot: FlagState, routing: RoutingState, request: DecisionRequest): Decision {
+export function decide(snapshot: FlagState, routing: RoutingState, request: DecisionRequest, observe?: AnswerObserver): Decision {
   const key = request.routingKey ?? request.user ?? request.requestId;
   const attributes = { user_id: request.user, request_id: request.requestId, model: request.model, tenant: request.tenant };
-  const { enabled, reasons } = snapshot.flags.evaluateAll({ key, attributes: withoutAbsent(attributes) });
+  const { enabled, reasons } = snapshot.flags.evaluateAll({ key, attributes: withoutAbsent(attributes) }, observe);
   const unit = unitOf(routing, request, key);
   const { variant, reason } = chooseVariant(snapshot.rollbackToBaseline, routing, unit.place);
   return create(DecisionSchema, {

@@ -54,6 +54,15 @@ export class FlagSnapshotStore {
     return this.#flags;
   }
 
+  get revision(): bigint {
+    return this.#state.revision;
+  }
+
+  /** Whose values hold. */
+  get environment(): string {
+    return this.#options.environment ?? DEFAULT_ENVIRONMENT;
+  }
+
   /** False until the first snapshot came, from the link or from the disk. Until then every flag is off. */
   get seen(): boolean {
     return this.#seen;
@@ -133,7 +142,7 @@ export class FlagSnapshotStore {
 
   #readDefinition(text: string): FlagConfig | undefined {
     const config = readJson(text, flagConfig);
-    return config && flagInEnvironment(config, this.#options.environment ?? DEFAULT_ENVIRONMENT);
+    return config && flagInEnvironment(config, this.environment);
   }
 
   /** Flags that are killed by this change and were not before. */

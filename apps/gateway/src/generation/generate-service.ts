@@ -14,6 +14,8 @@ import { RetryBudget } from '../failure/retry-budget.ts';
 import type { RecentContexts } from '../impact/recent-contexts.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import { logFinished, measureFinished, toStreamReport } from '../reports/stream-report.ts';
+import type { FlagTelemetry } from '../telemetry/flag-telemetry.ts';
+import type { RequestTrace, RequestTraces } from '../telemetry/request-traces.ts';
 import type { WorkerPool } from '../workers/worker-pool.ts';
 import { announce } from './announce.ts';
 import { GenerationRecord } from './generation-record.ts';
@@ -35,12 +37,15 @@ export interface GenerateServiceOptions {
   readonly onReport: (report: StreamReport) => void;
   /** Called with the report of each request that was repeated at the canary. */
   readonly onShadowReport: (report: StreamReport) => void;
+  readonly telemetry: FlagTelemetry;
+  readonly traces: RequestTraces;
   readonly metrics: GatewayMetrics;
   readonly logger: Logger;
 }
 
 /** How often a stop says what still runs. */
 const DRAIN_REPORT_MS = 1_000;
+const NO_HEADER = (): undefined => undefined;
 
 /** The one way of a request, whichever door it came through: decision, admission, worker, report. */
 export class GenerateService {
@@ -72,7 +77,8 @@ export class GenerateService {
    */
   async generate(request: GenerationRequest, sink: GenerationSink, abort: AbortController): Promise<void> {
     if (this.#stopping) throw errors.SHUTTING_DOWN();
-    const record = this.#recordOf(request, request.decision ?? this.#decide(request));
+    const trace = this.#options.traces.begin(request.header ?? NO_HEADER, request.route);
+    const record = this.#recordOf(request, request.decision ?? this.#decide(request, trace), trace);
     this.#running.set(abort, record.decision);
     const timeout = Math.min(this.#options.requestLimits().timeout_ms, request.deadlineMs ?? Number.POSITIVE_INFINITY);
     record.deadlineAt = request.arrivedAt + timeout;
@@ -125,19 +131,21 @@ export class GenerateService {
     }
   }
 
-  #decide(request: GenerationRequest): Decision {
-    const { flags, routing, pools, counts, contexts } = this.#options;
+  #decide(request: GenerationRequest, trace: RequestTrace | undefined): Decision {
+    const { flags, routing, pools, counts, contexts, telemetry } = this.#options;
     const canaryAvailable = pools.canary.serving.length > 0;
-    const decision = decide(flags.state, { table: routing.table, canaryAvailable, leaseEnded: routing.leaseEnded, places: routing.places }, { ...request, draw: Math.random() });
+    const sample = telemetry.begin(trace?.context);
+    const decision = decide(flags.state, { table: routing.table, canaryAvailable, leaseEnded: routing.leaseEnded, places: routing.places }, { ...request, draw: Math.random() }, sample?.observe);
+    sample?.done(request.requestId, flags);
     if (request.user !== undefined) contexts.add(request.user, { user_id: request.user, model: request.model });
     counts.addAll(flags.state.flags.names, decision.enabledFlags);
     return decision;
   }
 
   /** A canary may be another model. */
-  #recordOf(request: GenerationRequest, decision: Decision): GenerationRecord {
+  #recordOf(request: GenerationRequest, decision: Decision, trace: RequestTrace | undefined): GenerationRecord {
     const model = decision.variant === 'canary' ? this.#options.routing.table?.canaryModel : undefined;
-    return new GenerationRecord(model ? { ...request, model } : request, decision);
+    return new GenerationRecord(model ? { ...request, model } : request, decision, trace);
   }
 
   #poolOf({ decision }: GenerationRecord): WorkerPool {
@@ -186,6 +194,7 @@ export class GenerateService {
     const report = toStreamReport(record, failure, this.#options.replicaId);
     measureFinished(report, this.#options.metrics);
     logFinished(record, report, failure, this.#options.logger);
+    record.trace?.finished(report);
     this.#options.onReport(report);
     if (!failure) this.#shadow.consider(record);
     record.request.onUsage?.(record);

@@ -1,5 +1,6 @@
 import { type Decision, FinishReason, type StageEvent, type ToolCall } from '@mlx-serving/contracts';
 import { promptShape, type PromptShape } from '../balancing/prefix-keys.ts';
+import type { RequestTrace } from '../telemetry/request-traces.ts';
 import type { GenerationRequest, GenerationResult } from './generation-types.ts';
 import { OutputShape } from './output-shape.ts';
 
@@ -28,9 +29,13 @@ export class GenerationRecord {
 
   #prompt: PromptShape | undefined;
 
-  constructor(request: GenerationRequest, decision: Decision) {
+  /** Present while the request is traced. */
+  readonly trace: RequestTrace | undefined;
+
+  constructor(request: GenerationRequest, decision: Decision, trace?: RequestTrace) {
     this.request = request;
     this.decision = decision;
+    this.trace = trace;
     this.model = request.model;
   }
 

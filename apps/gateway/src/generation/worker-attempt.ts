@@ -66,7 +66,7 @@ function receive(worker: WorkerConnection, record: GenerationRecord, sink: Gener
       }
     };
     const ended = (error?: unknown): void => settle(() => reject(error === undefined ? errors.WORKER_PROTOCOL() : fromWorker(error)));
-    const { call, done } = worker.generate(workerRequest(record), { response, ended }, { timeoutMs: timeLeft(record) });
+    const { call, done } = worker.generate(workerRequest(record), { response, ended }, { timeoutMs: timeLeft(record), traceparent: record.trace?.traceparent });
     signal.addEventListener('abort', cancel, { once: true });
   });
 }

@@ -6,6 +6,7 @@ import type { FlagSnapshotStore } from '../decision/flag-snapshot-store.ts';
 import type { RoutingStore } from '../decision/routing-store.ts';
 import type { StateFile } from '../decision/state-file.ts';
 import type { GatewayMetrics } from '../metrics.ts';
+import type { FlagTelemetry } from '../telemetry/flag-telemetry.ts';
 import { CanaryLink } from './canary-link.ts';
 import { FlagsLink } from './flags-link.ts';
 import { QosLink } from './qos-link.ts';
@@ -17,6 +18,7 @@ export interface ControllerLinksOptions {
   readonly routing: RoutingStore;
   readonly routingFile: StateFile<typeof RoutingTableSchema>;
   readonly counts: DecisionCounter;
+  readonly telemetry: FlagTelemetry;
   readonly preview: (question: ImpactQuestion) => Promise<Impact>;
   readonly control: TrafficControl;
   readonly clients: { flags: ServiceClient<typeof Flags>; qos: ServiceClient<typeof Qos>; canary: ServiceClient<typeof Canary> };

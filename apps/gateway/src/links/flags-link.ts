@@ -3,6 +3,7 @@ import { type Flags, type FlagsLinkRequest, FlagsLinkRequestSchema, type FlagsLi
 import { Link, type Logger } from '@mlx-serving/service-kit';
 import type { DecisionCounter } from '../decision/decision-counts.ts';
 import type { FlagSnapshotStore } from '../decision/flag-snapshot-store.ts';
+import type { FlagTelemetry } from '../telemetry/flag-telemetry.ts';
 import type { StateFile } from '../decision/state-file.ts';
 
 export interface FlagsLinkOptions {
@@ -11,6 +12,7 @@ export interface FlagsLinkOptions {
   readonly store: FlagSnapshotStore;
   readonly file: StateFile<typeof FlagSnapshotSchema>;
   readonly counts: DecisionCounter;
+  readonly telemetry: Pick<FlagTelemetry, 'use' | 'count'>;
   readonly onApplied: (revision: bigint) => void;
   /** What a draft would change for the contexts seen lately. */
   readonly preview: (question: ImpactQuestion) => Promise<Impact>;
@@ -56,14 +58,15 @@ export class FlagsLink {
   }
 
   #receive({ message }: FlagsLinkResponse): void {
-    const { store } = this.#options;
+    const { store, telemetry } = this.#options;
     if (message.case === 'snapshot') {
       this.#owesResync = false;
       store.apply(message.value);
     } else if (message.case === 'delta') {
       if (this.#owesResync) return;
       if (!store.applyDelta(message.value, Date.now())) return this.#resync();
-    } else if (message.case === 'impactQuestion') return void this.#preview(message.value);
+    } else if (message.case === 'observability') return telemetry.use(message.value);
+    else if (message.case === 'impactQuestion') return void this.#preview(message.value);
     else return;
     this.#options.onApplied(store.state.revision);
     this.#acknowledge();
@@ -82,7 +85,12 @@ export class FlagsLink {
   #tick(): void {
     if (this.#owesResync) this.#resync();
     if (this.#owesAcknowledgement) this.#acknowledge();
-    this.#options.counts.flush((counts) => this.#link.send(up({ case: 'decisionCounts', value: counts })));
+    const { counts: waiting, telemetry } = this.#options;
+    waiting.flush((counts) => {
+      const taken = this.#link.send(up({ case: 'decisionCounts', value: counts }));
+      if (taken) telemetry.count(counts);
+      return taken;
+    });
   }
 
   #acknowledge(): void {

@@ -1,21 +1,20 @@
 import { createHash } from 'node:crypto';
 import { sendJson } from '@mlx-serving/service-kit';
-import type { DecisionCounter } from '../decision/decision-counts.ts';
-import type { FlagSnapshotStore } from '../decision/flag-snapshot-store.ts';
+import { askAll, askOne, type ClientAnswers } from '../flags/client-answers.ts';
 import type { HttpContext } from '../http/http-context.ts';
 import { ofrepAnswer, type OfrepFailure, ofrepStatus, type OfrepSuccess } from './ofrep-answer.ts';
 import { readOfrepQuestion } from './ofrep-context.ts';
 
 /** OpenFeature's Remote Evaluation Protocol: any OpenFeature SDK can ask this gateway (SPEC F20). */
-export function createOfrepHandlers(store: FlagSnapshotStore, counts: DecisionCounter) {
+export function createOfrepHandlers(answers: ClientAnswers) {
+  const { flags: store } = answers;
   return {
     /** POST /ofrep/v1/evaluate/flags/{key} */
     single: async (http: HttpContext): Promise<void> => {
       const question = await readOfrepQuestion(http);
       http.response.setHeader('cache-control', 'no-store');
       if ('failure' in question) return sendJson(http.response, 400, { key: http.name, ...question.failure });
-      const answer = store.flags.evaluate(http.name, question.context);
-      if (answer.reason !== 'FLAG_NOT_FOUND') counts.add(http.name, answer.enabled);
+      const answer = askOne(answers, http.name, question.context, { headers: http.request.headers, requestId: http.requestId });
       const shown = ofrepAnswer(http.name, answer, store.flags.hasPayload(http.name), store.state.revision);
       sendJson(http.response, ofrepStatus(shown), shown);
     },
@@ -33,8 +32,7 @@ export function createOfrepHandlers(store: FlagSnapshotStore, counts: DecisionCo
         return;
       }
       const flags: (OfrepSuccess | OfrepFailure)[] = [];
-      store.flags.answerAll(question.context, (name, answer) => {
-        counts.add(name, answer.enabled);
+      askAll(answers, question.context, { headers: request.headers, requestId: http.requestId }, (name, answer) => {
         flags.push(ofrepAnswer(name, answer, store.flags.hasPayload(name), revision));
       });
       sendJson(response, 200, { flags, metadata: { flagsRevision: String(revision) } });

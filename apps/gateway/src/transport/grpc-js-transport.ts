@@ -14,9 +14,11 @@ export class GrpcJsTransport implements TokenTransport {
     this.#channel = channel;
   }
 
-  open(request: WorkerGenerateRequest, listener: TokenStreamListener, { timeoutMs }: TokenStreamOptions = {}): TokenStream {
+  open(request: WorkerGenerateRequest, listener: TokenStreamListener, { timeoutMs, traceparent }: TokenStreamOptions = {}): TokenStream {
     const options = timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
-    return new GrpcJsStream(this.#channel.makeServerStreamRequest(path, requestSerialize as (value: WorkerGenerateRequest) => Buffer, decodeResponse, request, new Metadata(), options), listener);
+    const metadata = new Metadata();
+    if (traceparent) metadata.set('traceparent', traceparent);
+    return new GrpcJsStream(this.#channel.makeServerStreamRequest(path, requestSerialize as (value: WorkerGenerateRequest) => Buffer, decodeResponse, request, metadata, options), listener);
   }
 
   close(): void {

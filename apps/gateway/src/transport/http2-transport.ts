@@ -30,10 +30,11 @@ export class Http2Transport implements TokenTransport {
     this.#connection.prepare();
   }
 
-  open(request: WorkerGenerateRequest, listener: TokenStreamListener, { timeoutMs }: TokenStreamOptions = {}): TokenStream {
+  open(request: WorkerGenerateRequest, listener: TokenStreamListener, { timeoutMs, traceparent }: TokenStreamOptions = {}): TokenStream {
     const session = this.#connection.session();
     if (!session) return refused(listener);
-    const headers = timeoutMs === undefined ? HEADERS : { ...HEADERS, 'grpc-timeout': `${Math.max(1, Math.round(timeoutMs))}m` };
+    const timeout = timeoutMs === undefined ? {} : { 'grpc-timeout': `${Math.max(1, Math.round(timeoutMs))}m` };
+    const headers = timeoutMs === undefined && !traceparent ? HEADERS : { ...HEADERS, ...timeout, ...(traceparent ? { traceparent } : {}) };
     const stream = session.request(headers, { endStream: false });
     stream.end(frame(toBinary(WorkerGenerateRequestSchema, request)));
     return new Http2TokenStream(stream, listener, timeoutMs);

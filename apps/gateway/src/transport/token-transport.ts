@@ -19,6 +19,8 @@ export interface TokenStream {
 export interface TokenStreamOptions {
   /** Deadline from now, told to the worker, which ends the stream with DEADLINE_EXCEEDED. Default: none. */
   readonly timeoutMs?: number;
+  /** Of the span that the stream belongs to, as W3C Trace Context writes it. */
+  readonly traceparent?: string | undefined;
 }
 
 /** One way of carrying token streams. All ways behave the same (SPEC T8). */

@@ -407,6 +407,12 @@ export declare type FlagsLinkResponse = Message<"mlx_serving.v1.FlagsLinkRespons
      */
     value: ImpactQuestion;
     case: "impactQuestion";
+  } | {
+    /**
+     * @generated from field: mlx_serving.v1.FlagObservability observability = 4;
+     */
+    value: FlagObservability;
+    case: "observability";
   } | { case: undefined; value?: undefined };
 };
 
@@ -415,6 +421,36 @@ export declare type FlagsLinkResponse = Message<"mlx_serving.v1.FlagsLinkRespons
  * Use `create(FlagsLinkResponseSchema)` to create a new message.
  */
 export declare const FlagsLinkResponseSchema: GenMessage<FlagsLinkResponse>;
+
+/**
+ * `observability` of the configuration file, which holds for every gateway.
+ *
+ * @generated from message mlx_serving.v1.FlagObservability
+ */
+export declare type FlagObservability = Message<"mlx_serving.v1.FlagObservability"> & {
+  /**
+   * @generated from field: bool log_feature_decisions = 1;
+   */
+  logFeatureDecisions: boolean;
+
+  /**
+   * Share of the evaluations whose decisions are logged, 0 to 1.
+   *
+   * @generated from field: double log_sampling = 2;
+   */
+  logSampling: number;
+
+  /**
+   * @generated from field: bool export_metrics = 3;
+   */
+  exportMetrics: boolean;
+};
+
+/**
+ * Describes the message mlx_serving.v1.FlagObservability.
+ * Use `create(FlagObservabilitySchema)` to create a new message.
+ */
+export declare const FlagObservabilitySchema: GenMessage<FlagObservability>;
 
 /**
  * Asks a gateway what a draft would change for its recent contexts, which never leave it.
