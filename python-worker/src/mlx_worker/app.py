@@ -13,6 +13,7 @@ from mlx_worker.config import WorkerConfig
 from mlx_worker.control_service import ControlService
 from mlx_worker.engine.engine import Engine
 from mlx_worker.engine.limits import Limits
+from mlx_worker.fault import faults_of
 from mlx_worker.generation.generation_service import GenerationService
 from mlx_worker.generation.prepare_service import PrepareService
 from mlx_worker.health import Health, OperationsServer
@@ -84,7 +85,11 @@ class App:
             config.host, config.metrics_port, self.health, self.metrics.registry
         )
         self.server = GrpcServer(
-            WorkerServicer(self.generation, self.prepare, status, control), config.host, config.port
+            WorkerServicer(
+                self.generation, self.prepare, status, control, faults_of(config.worker_id, logger)
+            ),
+            config.host,
+            config.port,
         )
 
     async def start(self) -> None:

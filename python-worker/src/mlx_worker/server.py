@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection
 
 from mlx_worker.control_service import ControlService
 from mlx_worker.errors import ServiceError
+from mlx_worker.fault import Faults
 from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
 from mlx_worker.gen.mlx_serving.v1 import worker_pb2_grpc as wgrpc
 from mlx_worker.generation.generation_service import GenerationService
@@ -44,7 +45,9 @@ class WorkerServicer(wgrpc.WorkerServicer):
         prepare: PrepareService,
         status: StatusService,
         control: ControlService,
+        faults: Faults | None = None,
     ) -> None:
+        self._faults = faults
         self._generation = generation
         self._prepare = prepare
         self._status = status
@@ -54,6 +57,8 @@ class WorkerServicer(wgrpc.WorkerServicer):
         self, request: wpb.WorkerGenerateRequest, context: Context
     ) -> None:
         answers = self._generation.generate(request)
+        if self._faults is not None:
+            answers = self._faults.applied(answers)
         try:
             async for answer in answers:
                 await context.write(answer)

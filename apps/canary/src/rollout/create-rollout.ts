@@ -50,7 +50,7 @@ export function createRolloutFeature({ store, holder, addresses, routing, compar
       else gateways.close();
     },
   });
-  const workers: CanaryWorkers = new CanaryWorkers({ addresses, now, logger, onExit: (address) => service.workerExited(address), onChange: () => judge() });
+  const workers: CanaryWorkers = new CanaryWorkers({ addresses, now, sampleEveryMs: () => 2 * service.file.monitoring.intervalMs, logger, onExit: (address) => service.workerExited(address), onChange: () => judge() });
   const compare = (): CanaryComparison => comparison.compare();
   const service: RolloutService = new RolloutService({ keeper, routing, gate, linkedGateways: () => gateways.ids.length, workers: () => workers.facts, compare, metrics, wallClock, logger });
   const judge = (): void => void service.judge().catch((error: unknown) => logger.error({ err: error }, 'a verdict failed'));

@@ -11,12 +11,14 @@ export interface CanaryWorkersOptions {
   readonly onChange: () => void;
   /** The clock in milliseconds. */
   readonly now: () => number;
+  /** How far samples of the memory are apart at first, in milliseconds. Default: 10000. */
+  readonly sampleEveryMs?: () => number;
   readonly logger: Logger;
 }
 
 const MEGABYTE = 2 ** 20;
 const SAMPLE_EVERY_MS = 10_000;
-/** Fewest samples of which a leak is read: five minutes. */
+/** Fewest samples of which a leak is read: five minutes, when a look is 5 s apart. */
 const LEAST_SAMPLES = 30;
 const MOST_SAMPLES = 120;
 /** A connection may break; a worker that is not back after so long is gone. */
@@ -63,7 +65,7 @@ export class CanaryWorkers {
       if (known) this.#lost(known);
       return;
     }
-    const watched = known ?? { pid: undefined, lostAtMs: undefined, samples: [], everyMs: SAMPLE_EVERY_MS };
+    const watched = known ?? { pid: undefined, lostAtMs: undefined, samples: [], everyMs: this.#options.sampleEveryMs?.() ?? SAMPLE_EVERY_MS };
     this.#watched.set(address, watched);
     watched.lostAtMs = undefined;
     if (watched.pid !== undefined && watched.pid !== stats.pid) {

@@ -40,7 +40,7 @@ export interface KeptEvidence {
   readonly margin: number;
   readonly events: readonly (readonly [canary: number, baseline: number])[];
   readonly carried: readonly (readonly number[])[];
-  readonly steadiness: KeptScales;
+  readonly steadiness: KeptScales | undefined;
   readonly floors: readonly number[];
   readonly thresholds: readonly (readonly number[] | null)[];
   readonly requests: EventCounts;
@@ -84,23 +84,23 @@ export class Evidence {
    * @param kept what `keep` gave, to go on from there; one that an older version kept is left out
    */
   constructor(share: number, baseline: BaselineSample, kept?: KeptEvidence, options: EvidenceOptions = {}) {
-    const known = kept?.events.length === KINDS ? kept : undefined;
-    this.share = known?.share ?? share;
-    this.#margin = known?.margin ?? options.margin ?? DEFAULT_MARGIN;
-    this.#floors = known?.floors ?? options.floors ?? [];
+    const from = kept?.events.length === KINDS ? kept : nothingSeen(share, options);
+    this.share = from.share;
+    this.#margin = from.margin;
+    this.#floors = from.floors;
     this.#blockMs = options.blockMs;
     this.#baseline = baseline;
-    this.requests = { ...(known?.requests ?? none()) };
-    this.units = { ...(known?.units ?? none()) };
-    this.failed = { ...(known?.failed ?? none()) };
-    this.bad = { ...(known?.bad ?? none()) };
-    this.first = { ...(known?.first ?? { count: 0, failed: 0 }) };
-    this.#events = countsOf(known?.events);
-    this.#steadiness = new Steadiness(STEADY_SERIES, this.share, options.blockMs, known?.steadiness);
-    this.#carried = known?.carried ?? Array.from({ length: KINDS }, () => RATIOS.map(() => 0));
-    this.#thresholds = TAIL_METRICS.map((_, metric) => known?.thresholds[metric] ?? baseline.thresholds(metric) ?? null);
-    this.#filter = new UnitFilter(known?.filter);
-    this.#filterUsed = Boolean(known?.filter);
+    this.requests = { ...from.requests };
+    this.units = { ...from.units };
+    this.failed = { ...from.failed };
+    this.bad = { ...from.bad };
+    this.first = { ...from.first };
+    this.#events = from.events.map(([canaryEvents, baselineEvents]) => ({ canary: canaryEvents, baseline: baselineEvents }));
+    this.#steadiness = new Steadiness(STEADY_SERIES, from.share, options.blockMs, from.steadiness);
+    this.#carried = from.carried;
+    this.#thresholds = TAIL_METRICS.map((_, metric) => from.thresholds[metric] ?? baseline.thresholds(metric) ?? null);
+    this.#filter = new UnitFilter(from.filter);
+    this.#filterUsed = from.filter !== '';
   }
 
   /** Takes in one finished request. */
@@ -213,11 +213,19 @@ export class Evidence {
       const thresholds = (this.#thresholds[metric] ??= this.#baseline.thresholds(metric) ?? null);
       if (!thresholds) continue;
       this.#countBeyond(metric, value, thresholds, side, unit);
-      if (side === 'canary') this.#countBeyond(AT_FLOOR + metric, value / (this.#floors[metric] ?? DEFAULT_FLOOR), thresholds, side, unit);
+      if (side === 'canary') this.#countBeyond(AT_FLOOR + metric, value / this.#floorOf(metric), thresholds, side, unit);
       if (metric === 0) this.#countBeyond(AT_MARGIN, side === 'canary' ? value / this.#margin : value, thresholds, side, unit);
     }
-    const latency = (values[0] ?? Number.NaN) / (side === 'canary' ? (this.#floors[0] ?? DEFAULT_FLOOR) : 1);
-    return latency > (this.#thresholds[0]?.[TAIL_QUANTILES.length - 1] ?? Number.NaN);
+    return this.#isBeyondLast(values, side);
+  }
+
+  #isBeyondLast([latency = Number.NaN]: readonly number[], side: keyof EventCounts): boolean {
+    const last = this.#thresholds[0]?.[TAIL_QUANTILES.length - 1];
+    return last !== undefined && latency > last * (side === 'canary' ? this.#floorOf(0) : 1);
+  }
+
+  #floorOf(metric: number): number {
+    return this.#floors[metric] ?? DEFAULT_FLOOR;
   }
 
   #countBeyond(metric: number, value: number, thresholds: readonly number[], side: keyof EventCounts, unit: string | undefined): void {
@@ -246,8 +254,22 @@ function kindOf(index: number, quantile: number | undefined): number {
   return quantile === undefined ? index : PLAIN_EVENTS.length + index * TAIL_QUANTILES.length + quantile;
 }
 
-function countsOf(kept: KeptEvidence['events'] | undefined): EventCounts[] {
-  return Array.from({ length: KINDS }, (_, kind) => ({ canary: kept?.[kind]?.[0] ?? 0, baseline: kept?.[kind]?.[1] ?? 0 }));
+function nothingSeen(share: number, { margin = DEFAULT_MARGIN, floors = [] }: EvidenceOptions): KeptEvidence {
+  return {
+    share,
+    margin,
+    floors,
+    events: Array.from({ length: KINDS }, () => [0, 0] as const),
+    carried: Array.from({ length: KINDS }, () => RATIOS.map(() => 0)),
+    steadiness: undefined,
+    thresholds: [],
+    requests: none(),
+    units: none(),
+    failed: none(),
+    bad: none(),
+    first: { count: 0, failed: 0 },
+    filter: '',
+  };
 }
 
 function pairOf({ canary, baseline }: EventCounts): readonly [canary: number, baseline: number] {
