@@ -8,7 +8,7 @@ import { freeOffset, Stack, stopAll } from './stack.ts';
 import { WorkerProcess } from './worker-process.ts';
 
 let stack: Stack;
-/** The worker that the tests kill and hold; the stack's own stays. */
+/** The worker that the tests kill and hold, which joins by itself; the stack's own stays. */
 let second: WorkerProcess;
 
 const topics = ['canary', 'kill switch', 'worker', 'gateway', 'flag', 'rollback', 'latency', 'snapshot'];
@@ -29,9 +29,9 @@ function requestsOf(test: string, maxTokens = LONG): object[] {
 
 beforeAll(async () => {
   const [offset, other] = [await freeOffset(), portsFor(await freeOffset())];
-  second = new WorkerProcess(other.worker, other.workerOperations);
+  second = new WorkerProcess(other.worker, other.workerOperations, `127.0.0.1:${portsFor(offset).gatewayGrpc}`);
   const started = second.start();
-  stack = await Stack.start({ offset, env: { MLX_SERVING_MORE_WORKERS: second.address } });
+  stack = await Stack.start({ offset });
   await started;
   configure({ probe_interval_ms: 200, missed_probes: 2 });
   await Promise.all([reloaded('gateway'), serving(2)]);

@@ -12,21 +12,20 @@ const READY_LIMIT_MS = 100_000;
 export class WorkerProcess {
   readonly port: number;
   readonly operationsPort: number;
+  readonly #gateway: string;
   #process: ChildProcess | undefined;
 
-  constructor(port: number, operationsPort: number) {
+  /** @param gateway the gRPC door of the gateway that it joins */
+  constructor(port: number, operationsPort: number, gateway: string) {
     this.port = port;
     this.operationsPort = operationsPort;
-  }
-
-  get address(): string {
-    return `127.0.0.1:${this.port}`;
+    this.#gateway = gateway;
   }
 
   /** Resolves when it serves. */
   async start(): Promise<void> {
     const python = process.env['MLX_SERVING_PYTHON'] ?? join(root, 'python-worker', '.venv', 'bin', 'python');
-    const settings = ['--port', String(this.port), '--metrics-port', String(this.operationsPort), '--worker-id', 'second', '--model', 'tiny'];
+    const settings = ['--port', String(this.port), '--metrics-port', String(this.operationsPort), '--worker-id', 'second', '--model', 'tiny', '--join', this.#gateway];
     this.#process = spawn(python, ['-m', 'mlx_worker', ...settings], { stdio: 'ignore', env: { ...process.env, MLX_SERVING_CONFIG_DIR: join(root, 'config') } });
     await eventually(() => isReady({ kind: 'http', port: this.operationsPort }), READY_LIMIT_MS);
   }

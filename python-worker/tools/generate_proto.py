@@ -14,7 +14,11 @@ from pathlib import Path
 WORKER_ROOT = Path(__file__).resolve().parents[1]
 PROTO_ROOT = WORKER_ROOT.parent / "proto"
 TARGET = WORKER_ROOT / "src" / "mlx_worker" / "gen"
-SOURCES = ["mlx_serving/v1/generation.proto", "mlx_serving/v1/worker.proto"]
+SOURCES = [
+    "mlx_serving/v1/generation.proto",
+    "mlx_serving/v1/worker.proto",
+    "mlx_serving/v1/membership.proto",
+]
 # protoc imports from the root of the proto tree; the generated code lives inside the package.
 ABSOLUTE_IMPORT = re.compile(r"^(from|import) mlx_serving\b", re.MULTILINE)
 

@@ -25,7 +25,6 @@ Environment:
   MODEL             the model: 'tiny' (default, in the repository), a folder, or a Hugging Face name
   REDIS_URL         a Redis that runs already; without it one is started
   PYTHON            the Python from which the environment is made
-  MLX_SERVING_MORE_WORKERS   workers that run already, host:port, comma-separated, beside the one that is started
   MLX_SERVING_CONFIG_DIR   where the configuration files are (default: config)
 
 Signals: SIGHUP reloads the configuration of every service. SIGINT and SIGTERM drain and stop; a second one kills.

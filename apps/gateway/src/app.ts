@@ -47,7 +47,7 @@ export async function createApp(config: GatewayConfig, logger: Logger): Promise<
   const limits = (): RuntimeFile['requests'] => runtime.value.requests;
   const service = new GenerateService({ ...state, admission, control, pools, requestLimits: limits, failure: () => runtime.value.failure, onReport, onShadowReport: (report) => links.reportShadow(report), metrics, logger });
   const health = createHealth({ ...state, pools, stopping: () => service.stopping, links: () => links.up });
-  const doors = { ...state, service, models: new ModelService(pools), accelerator: new AcceleratorService(pools), limits, canaryConfigured: pools.canary.size > 0, health, metrics, logger };
+  const doors = { ...state, pools, joinToken: config.joinToken, service, models: new ModelService(pools), accelerator: new AcceleratorService(pools), limits, canaryConfigured: pools.canary.size > 0, health, metrics, logger };
   const http = createHttpServer(doors);
   const grpc = createGrpcServer(doors);
   const operations = new OperationsServer({ host: config.host, port: config.operationsPort, registry: metrics.registry, health });

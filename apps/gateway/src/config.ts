@@ -6,6 +6,8 @@ import { z } from 'zod';
 /** Becomes part of a file name, and is how controllers know this process. */
 const replicaId = z.string().regex(/^[\w.-]{1,128}$/, 'must be 1 to 128 letters, digits, dots, _ and -').optional();
 
+const joinToken = z.string().max(512);
+
 /** Every environment variable of this service. */
 export const environment = {
   ...commonEnvironment({ name: 'MLX_SERVING_GATEWAY_OPERATIONS_PORT', default: '9101' }),
@@ -18,6 +20,7 @@ export const environment = {
   environment: { name: 'MLX_SERVING_ENV', default: DEFAULT_ENVIRONMENT, schema: environmentName, help: 'Whose values of the flags hold, such as production.' },
   workers: { name: 'MLX_SERVING_WORKERS', default: '127.0.0.1:50061', schema: addresses, help: 'Workers of the baseline, host:port, comma-separated.' },
   canaryWorkers: { name: 'MLX_SERVING_CANARY_WORKERS', schema: addresses, help: 'Workers of the canary, host:port, comma-separated.' },
+  joinToken: { name: 'MLX_SERVING_JOIN_TOKEN', default: '', schema: joinToken, help: 'What workers show to join by themselves (mlx-worker --join). Without it only those of this machine may.' },
 } as const;
 
 export type GatewayConfig = EnvironmentValues<typeof environment>;

@@ -1,6 +1,7 @@
-import { Inference } from '@mlx-serving/contracts';
+import { Inference, Membership } from '@mlx-serving/contracts';
 import { answerOperations, GrpcServer, type Health, type Logger } from '@mlx-serving/service-kit';
 import type { Server } from 'node:http';
+import { createMembershipHandlers, type MembershipOptions } from './balancing/membership-handler.ts';
 import { createCanaryHealthHandler } from './canary/canary-health-handler.ts';
 import { createChatHandler } from './chat/chat-handler.ts';
 import { createCompletionHandler } from './completions/completion-handler.ts';
@@ -19,7 +20,7 @@ import { createReadCaller } from './tenants/caller-service.ts';
 import type { FlagTelemetry } from './telemetry/flag-telemetry.ts';
 import type { RequestTraces } from './telemetry/request-traces.ts';
 
-export interface ServerOptions extends InferenceHandlerOptions {
+export interface ServerOptions extends InferenceHandlerOptions, MembershipOptions {
   readonly flags: FlagSnapshotStore;
   readonly routing: RoutingStore;
   readonly counts: DecisionCounter;
@@ -57,5 +58,5 @@ export function createHttpServer(options: ServerOptions): Server {
 
 /** The gRPC door. */
 export function createGrpcServer(options: ServerOptions): GrpcServer {
-  return new GrpcServer(options.logger).add(Inference, createInferenceHandlers(options));
+  return new GrpcServer(options.logger).add(Inference, createInferenceHandlers(options)).add(Membership, createMembershipHandlers(options));
 }

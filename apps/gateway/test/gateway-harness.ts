@@ -16,6 +16,7 @@ export interface Setup {
   canaryWorkers?: FakeWorker[];
   /** Settings of runtime.yaml by name. */
   runtime?: Record<string, number | boolean>;
+  joinToken?: string;
   logger?: typeof silentLogger;
 }
 
@@ -64,6 +65,7 @@ export class Harness {
         stateDirectory: this.directory,
         configDirectory: this.directory,
         replicaId: 'gateway-test',
+        joinToken: this.setup.joinToken ?? '',
         environment: 'development',
         flagsAddress: this.flags.address,
         qosAddress: this.qos.address,

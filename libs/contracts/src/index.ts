@@ -391,3 +391,4 @@ export {
   type StageEvent,
   type TtftHint,
 } from './gen/mlx_serving/v1/worker_pb.js';
+export { JoinRequestSchema, JoinResponseSchema, Membership, type JoinRequest, type JoinResponse } from './gen/mlx_serving/v1/membership_pb.js';

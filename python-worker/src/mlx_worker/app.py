@@ -17,6 +17,7 @@ from mlx_worker.fault import faults_of
 from mlx_worker.generation.generation_service import GenerationService
 from mlx_worker.generation.prepare_service import PrepareService
 from mlx_worker.health import Health, OperationsServer
+from mlx_worker.join import GatewayJoin, advertised
 from mlx_worker.lifecycle import Lifecycle
 from mlx_worker.logs import Logger
 from mlx_worker.metrics import WorkerMetrics
@@ -91,6 +92,14 @@ class App:
             config.host,
             config.port,
         )
+        self._join = GatewayJoin(
+            [gateway for gateway in config.join.split(",") if gateway],
+            config.advertise or advertised(config.host, self.server.port),
+            config.join_variant,
+            config.join_token,
+            lambda: self.lifecycle.serving,
+            logger,
+        )
 
     async def start(self) -> None:
         """Opens the ports, loads the model, then serves. Raises what kept the model from loading."""
@@ -101,6 +110,7 @@ class App:
         self._following = asyncio.ensure_future(self._settings.follow(self._configure))
         self.watchdog.start()
         await self.server.set_serving(True)
+        self._join.start()
         self.logger.info(
             "serving",
             model=self.lifecycle.model.id,
@@ -114,6 +124,7 @@ class App:
         self.watchdog.stop()
         self.lifecycle.draining = True
         await self._not_serving()
+        await self._join.leave()
         remaining = await self.lifecycle.drain(drain_seconds)
         self.lifecycle.stopping.set()
         await self.engine.stop()

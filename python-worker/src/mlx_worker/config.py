@@ -6,7 +6,7 @@ import argparse
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 LOG_LEVELS = ("debug", "info", "warn", "error")
 ENVIRONMENT_PREFIX = "MLX_SERVING_WORKER_"
@@ -36,6 +36,11 @@ class WorkerConfig:
     supervise: bool = False
     max_pending_tokens: int = 4096
     drain_timeout_ms: int = 10_000
+    # Gateways that the worker joins by itself, where they reach it, and what it shows them.
+    join: str = ""
+    advertise: str = ""
+    join_variant: str = "baseline"
+    join_token: str = field(default="", repr=False)
     log_level: str = "info"
 
 
@@ -101,6 +106,9 @@ def parser_for(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("runtime-config", str, "file with the settings of the TTFT accelerator, such as config/runtime.yaml")
     add("max-pending-tokens", whole_number(16, 1_000_000), "tokens that a slow reader may leave unread")
     add("drain-timeout-ms", whole_number(0, 3_600_000), "how long a stop waits for running requests")
+    add("join", str, "gateways to join, host:port of their gRPC doors, comma-separated")
+    add("advertise", str, "host:port at which gateways reach the worker; empty for its own address")
+    add("join-variant", str, "the variant that the worker serves", ("baseline", "canary"))
     parser.add_argument(
         "--supervise", action="store_true", help="stay in front and start the worker again when it fails"
     )
@@ -116,4 +124,5 @@ def read_config(
     values = vars(parser.parse_args(arguments))
     if values["log_level"] not in LOG_LEVELS:
         parser.error(f"{ENVIRONMENT_PREFIX}LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}")
-    return WorkerConfig(**values)
+    # Not an option: a command line can be read by others.
+    return WorkerConfig(**values, join_token=environment.get("MLX_SERVING_JOIN_TOKEN", ""))

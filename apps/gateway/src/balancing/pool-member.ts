@@ -36,6 +36,7 @@ export class PoolMember {
   readonly #breaker: CircuitBreaker;
   readonly #running = new Set<AbortController>();
   #load = 0;
+  #retired = false;
   #missed = 0;
   #probe: NodeJS.Timeout | undefined;
 
@@ -81,6 +82,12 @@ export class PoolMember {
     this.worker.stop();
   }
 
+  /** Stops when what runs is over. */
+  retire(): void {
+    this.#retired = true;
+    if (this.#running.size === 0) this.stop();
+  }
+
   /** Takes a place for a request of so many tokens. */
   begin(cost: number, parent: AbortSignal): Attempt {
     const own = new AbortController();
@@ -97,6 +104,7 @@ export class PoolMember {
         if (!this.#running.delete(own)) return;
         parent.removeEventListener('abort', cut);
         this.#load -= cost;
+        if (this.#retired && this.#running.size === 0) this.stop();
         this.#judge(failure);
       },
     };

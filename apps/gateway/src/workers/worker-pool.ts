@@ -18,10 +18,15 @@ export interface WorkerPoolOptions {
   readonly logger: Logger;
 }
 
+/** So many workers may come to one pool by themselves. */
+const MOST_JOINED = 256;
+
 /** The workers of one variant, and which of them gets a request: shared prefix first, then the least outstanding tokens. */
 export class WorkerPool {
   readonly #options: WorkerPoolOptions;
-  readonly #members: PoolMember[];
+  #members: PoolMember[];
+  /** By address: how many leases a worker has that is not configured. */
+  readonly #leases = new Map<string, number>();
   readonly #owners: PrefixOwners<PoolMember>;
   #panic = false;
 
@@ -57,6 +62,32 @@ export class WorkerPool {
     this.#options.metrics.balanced.inc({ by: stays ? 'prefix' : owner ? 'overload' : 'load' });
     if (chosen) this.#owners.claim(keys, chosen, isUsable);
     return chosen;
+  }
+
+  /** A worker has come by itself. @returns false when there are too many already */
+  join(address: string): boolean {
+    if (this.#options.addresses.includes(address)) return true;
+    const leases = this.#leases.get(address) ?? 0;
+    if (leases === 0) {
+      if (this.#leases.size >= MOST_JOINED) return false;
+      const member = this.#member(address);
+      this.#members = [...this.#members, member];
+      member.start();
+    }
+    this.#leases.set(address, leases + 1);
+    return true;
+  }
+
+  /** A worker that came by itself is gone: it gets nothing new, and its connection ends with what runs there. */
+  leave(address: string): void {
+    const leases = this.#leases.get(address) ?? 0;
+    if (leases > 1) return void this.#leases.set(address, leases - 1);
+    if (!this.#leases.delete(address)) return;
+    const gone = this.#members.find((member) => member.worker.address === address);
+    this.#members = this.#members.filter((member) => member !== gone);
+    if (gone) this.#owners.forget(gone);
+    gone?.retire();
+    this.#show();
   }
 
   start(): void {
