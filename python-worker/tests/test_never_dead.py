@@ -8,11 +8,13 @@ import json
 import os
 import random
 import signal
+import socket
 from contextlib import suppress
 from pathlib import Path
 
 import grpc
 import mlx.core as mx
+import psutil
 import pytest
 from conftest import GATED, StepGate, collect, running_worker
 from mlx.utils import tree_flatten
@@ -82,6 +84,37 @@ def test_the_supervisor_starts_a_killed_worker_again_and_stops_with_it():
             assert list(wgrpc.WorkerStub(channel).Generate(wpb.WorkerGenerateRequest(prompt="A flag")))
         running.send_signal(signal.SIGTERM)
         assert running.wait(TIMEOUT) == 0
+
+
+def worker_behind(running) -> tuple[wpb.StatsResponse, int]:
+    """Statistics of the worker that a supervisor has started, and its port."""
+    port = serving_port(running)
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        return next(iter(wgrpc.WorkerStub(channel).Stats(wpb.StatsRequest()))), port
+
+
+SUPERVISED = ["--supervise", "--port", "0", "--metrics-port", "0", "--stuck-after-ms", "3000"]
+
+
+def test_the_supervisor_kills_a_worker_that_hangs_as_a_whole_and_starts_it_again():
+    with process(MODULE, *SUPERVISED) as running:
+        before, _ = worker_behind(running)
+        os.kill(before.pid, signal.SIGSTOP)
+        after, _ = worker_behind(running)
+        assert (after.restarts, after.pid == before.pid) == (1, False)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(TIMEOUT) == 0
+
+
+def test_a_worker_ends_with_its_supervisor_so_that_its_ports_are_free():
+    with process(MODULE, *SUPERVISED) as running:
+        stats, port = worker_behind(running)
+        running.kill()
+        gone = psutil.Process(stats.pid)
+        psutil.wait_procs([gone], TIMEOUT)
+        with socket.socket() as free:
+            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            free.bind(("127.0.0.1", port))
 
 
 def test_the_supervisor_passes_a_bad_option_on():

@@ -63,7 +63,7 @@ def read_section(kind: type[Section], content: Any) -> Section:
     if not isinstance(content, dict):
         raise ValueError(f"{kind.__name__}: not a mapping")
     values = {}
-    for part in fields(kind):  # type: ignore[arg-type]
+    for part in fields(kind):  # type: ignore[arg-type]  # only ever a dataclass
         if part.name not in content:
             continue
         value, default = content[part.name], getattr(kind(), part.name)

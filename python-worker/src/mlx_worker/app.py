@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from mlx_worker.sampling import Sampler, SamplingOptions, sampler_for
 from mlx_worker.server import GrpcServer, WorkerServicer
 from mlx_worker.status_service import StatusService
 from mlx_worker.tokenization import Tokenization
-from mlx_worker.watchdog import Watchdog
+from mlx_worker.watchdog import Watchdog, heartbeat_of
 
 STOP_GRACE_SECONDS = 1.0
 
@@ -81,7 +82,12 @@ class App:
         )
         control = ControlService(self.engine, self._tokenization, self.lifecycle, logger)
         self.health = Health(self.engine, self.lifecycle, config.stuck_after_ms / 1000)
-        self.watchdog = Watchdog(self.engine.seconds_in_step, config.stuck_after_ms / 1000, logger)
+        self.watchdog = Watchdog(
+            self.engine.seconds_in_step,
+            config.stuck_after_ms / 1000,
+            logger,
+            heartbeat=heartbeat_of(os.environ),
+        )
         self.operations = OperationsServer(
             config.host, config.metrics_port, self.health, self.metrics.registry
         )

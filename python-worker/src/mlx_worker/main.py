@@ -15,7 +15,8 @@ def main() -> None:
     """Reads the configuration, serves until told to stop, and exits: 0 after a stop, 1 after a fault."""
     config = read_config()
     if config.supervise:
-        sys.exit(supervise(sys.argv[1:], Logger(config.log_level, worker_id=config.worker_id)))
+        logger = Logger(config.log_level, worker_id=config.worker_id)
+        sys.exit(supervise(sys.argv[1:], logger, config.stuck_after_ms / 1000))
     warning = ensure_blas()
     # Else gRPC's core and transformers write lines of their own between the JSON lines.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")

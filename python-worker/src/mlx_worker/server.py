@@ -53,7 +53,7 @@ class WorkerServicer(wgrpc.WorkerServicer):
         self._status = status
         self._control = control
 
-    async def Generate(  # type: ignore[override]
+    async def Generate(  # type: ignore[override]  # the stub knows no way to write
         self, request: wpb.WorkerGenerateRequest, context: Context
     ) -> None:
         answers = self._generation.generate(request)
@@ -98,7 +98,9 @@ class WorkerServicer(wgrpc.WorkerServicer):
     async def SetLimits(self, request: wpb.SetLimitsRequest, context: Context) -> wpb.SetLimitsResponse:
         return await answered(self._control.set_limits(request), context)
 
-    async def Stats(self, request: wpb.StatsRequest, context: Context) -> None:  # type: ignore[override]
+    async def Stats(  # type: ignore[override]  # as Generate
+        self, request: wpb.StatsRequest, context: Context
+    ) -> None:
         async for stats in self._status.watch(request.interval_ms):
             await context.write(stats)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from collections.abc import Sequence
 
 from mlx_worker.logs import Logger
+from mlx_worker.watchdog import HEARTBEAT_VARIABLE
 
 RESTARTS_VARIABLE = "MLX_SERVING_WORKER_RESTARTS"
 FIRST_PAUSE_SECONDS = 0.2
@@ -24,8 +26,10 @@ MOST_EARLY_ENDS = 5
 class Supervisor:
     """Starts the worker again whenever it ends by itself with another code than 0 or 2."""
 
-    def __init__(self, command: Sequence[str], logger: Logger) -> None:
+    def __init__(self, command: Sequence[str], logger: Logger, stuck_after_seconds: float) -> None:
+        """A worker that has served, and then is silent for `stuck_after_seconds`, is killed."""
         self._command = list(command)
+        self._stuck_after_seconds = stuck_after_seconds
         self._logger = logger
         self._stopping = False
         self._worker: subprocess.Popen[bytes] | None = None
@@ -55,9 +59,36 @@ class Supervisor:
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _run_once(self) -> int:
-        environment = {**os.environ, RESTARTS_VARIABLE: str(self.restarts)}
-        self._worker = subprocess.Popen(self._command, env=environment)
-        return self._worker.wait()
+        heard, beats = os.pipe()
+        environment = {
+            **os.environ,
+            RESTARTS_VARIABLE: str(self.restarts),
+            HEARTBEAT_VARIABLE: str(beats),
+        }
+        self._worker = subprocess.Popen(self._command, env=environment, pass_fds=(beats,))
+        os.close(beats)
+        try:
+            self._listen(heard, self._worker)
+            return self._worker.wait()
+        finally:
+            os.close(heard)
+
+    def _listen(self, heard: int, worker: subprocess.Popen[bytes]) -> None:
+        """Until the worker has ended. It beats once it serves: loading takes as long as it takes."""
+        patience: float | None = None
+        while True:
+            ready, _, _ = select.select([heard], [], [], patience)
+            if not ready:
+                if self._stopping:
+                    # It drains, and whoever told it to stop has a limit of his own.
+                    patience = None
+                    continue
+                self._logger.error("the worker shows no sign of life and is killed")
+                worker.kill()
+                return
+            if not os.read(heard, 4096):
+                return
+            patience = self._stuck_after_seconds
 
     def _pass_on(self, number: int, frame: object) -> None:
         self._stopping = True
@@ -65,7 +96,7 @@ class Supervisor:
             self._worker.send_signal(number)
 
 
-def supervise(arguments: Sequence[str], logger: Logger) -> int:
+def supervise(arguments: Sequence[str], logger: Logger, stuck_after_seconds: float) -> int:
     """Runs the worker with these arguments under supervision. Returns the exit code."""
     kept = [argument for argument in arguments if argument != "--supervise"]
-    return Supervisor([sys.executable, "-m", "mlx_worker", *kept], logger).run()
+    return Supervisor([sys.executable, "-m", "mlx_worker", *kept], logger, stuck_after_seconds).run()

@@ -145,7 +145,7 @@ class DecodeBatch:
 
 def start(arrays: list[mx.array]) -> None:
     """Has the device compute arrays, and does not wait for them."""
-    mx.async_eval(arrays)  # type: ignore[no-untyped-call]
+    mx.async_eval(arrays)  # type: ignore[no-untyped-call]  # MLX has no types here
 
 
 def read_while(tokens: mx.array, arrays: list[mx.array]) -> list[int]:

@@ -36,4 +36,4 @@ class Limits:
             least, most = RANGES[name]
             if not least <= value <= most:
                 raise ServiceError("LIMIT_INVALID", name=name, value=value, least=least, most=most)
-        return replace(self, **values)  # type: ignore[arg-type]
+        return replace(self, **values)  # type: ignore[arg-type]  # checked above, by name
