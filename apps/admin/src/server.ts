@@ -14,6 +14,7 @@ import { addFlagRoutes } from './flags/flags-handler.ts';
 import { createErrorHandler } from './http/error-answer.ts';
 import { acceptJson, MAX_BODY_BYTES } from './http/json-body.ts';
 import type { AdminMetrics } from './metrics.ts';
+import { addQosRoutes } from './qos/qos-handler.ts';
 import { addRolloutRoutes } from './rollouts/rollout-handler.ts';
 import { addSegmentRoutes } from './segments/segment-handler.ts';
 import { addStoreRoutes } from './store-loss/store-handler.ts';
@@ -64,6 +65,7 @@ export function createServer({ services, health, metrics, logger, token }: Serve
   addTokenRoutes(server, services.flags);
   addEmergencyRoutes(server, services.flags);
   addStateRoutes(server, services.qos, services.canary);
+  addQosRoutes(server, services.qos);
   addCanaryRoutes(server, services.canary);
   addEngineRoutes(server, services.canary);
   return server;

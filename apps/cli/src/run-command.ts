@@ -6,13 +6,14 @@ import type { Command } from './command.ts';
 import type { CliConfig } from './config.ts';
 import { errors } from './errors.ts';
 import { flagCommands } from './flags/commands.ts';
+import { qosCommands } from './qos/commands.ts';
 
 interface Output {
   write(text: string): unknown;
 }
 
 /** Every group of commands. */
-const groups: Readonly<Record<string, Readonly<Record<string, Command>>>> = { canary: canaryCommands, flags: flagCommands };
+const groups: Readonly<Record<string, Readonly<Record<string, Command>>>> = { canary: canaryCommands, flags: flagCommands, qos: qosCommands };
 
 const help = (): string =>
   `mlx-serving GROUP COMMAND [options]\n\n${Object.entries(groups)

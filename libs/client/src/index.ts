@@ -5,3 +5,5 @@ export { type Chunk, Generation, type GenerationDecision, type GenerationEnd } f
 export { InferenceError, type InferenceErrorCode } from './inference-error.ts';
 export { type QueueStats, type SpeculationStats, type StageMetrics, type TtftEvents, type TtftHint, TtftPipeline } from './ttft-pipeline.ts';
 export { type FeatureConfig, FeatureFlagLoader, type FeatureFlagLoaderOptions, type FeatureFlagStats } from './feature-flag-loader.ts';
+export { PolicyEngine, type PolicyEngineEvents } from './policy-engine.ts';
+export { type CollectedMetric, type QosLogger, QosMonitor, type QosMonitorEvents, type QosMonitorOptions, type QosMonitorSurroundings, type QosTelemetry, type RemediationResult, type SloEvaluation } from './qos-monitor.ts';

@@ -47,6 +47,7 @@ export { needsPercentile, sloPercentile } from './slo/slo-percentile.ts';
 export {
   evaluatorSettings,
   executorSettings,
+  type QosMonitorInput,
   type QosMonitorSettings,
   qosMonitor,
   type Remediation,

@@ -102,6 +102,8 @@ export type SloMetric = Slo['metric'];
 export type SloPolicy = z.output<typeof sloPolicy>;
 export type Remediation = z.output<typeof remediation>;
 export type QosMonitorSettings = z.output<typeof qosMonitor>;
+/** As it is written: what has a default may be left out. */
+export type QosMonitorInput = z.input<typeof qosMonitor>;
 export type EvaluatorSettings = z.output<typeof evaluatorSettings>;
 export type ExecutorSettings = z.output<typeof executorSettings>;
 export type BurnRate = z.output<typeof burnRate>;
