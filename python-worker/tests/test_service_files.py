@@ -5,7 +5,12 @@ from __future__ import annotations
 import plistlib
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from mlx_worker.config import WorkerConfig, read_config
 
@@ -30,3 +35,15 @@ def test_systemd_starts_the_worker_and_lets_it_drain():
     assert_starts(shlex.split(unit["ExecStart"]))
     assert int(unit["TimeoutStopSec"]) * 1000 > WorkerConfig.drain_timeout_ms
     assert (unit["Restart"], unit["RestartPreventExitStatus"]) == ("on-failure", "2")
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
+def test_systemd_finds_no_fault_in_its_file(tmp_path):
+    unit = tmp_path / "mlx-worker.service"
+    text = (SERVICE / "mlx-worker.service").read_text()
+    # The check wants a program that is there.
+    unit.write_text(text.replace("/usr/local/bin/mlx-worker", sys.executable))
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
+    )
+    assert (verified.returncode, verified.stderr) == (0, "")

@@ -194,7 +194,7 @@ export class GenerateService {
     const report = toStreamReport(record, failure, this.#options.replicaId);
     measureFinished(report, this.#options.metrics);
     logFinished(record, report, failure, this.#options.logger);
-    record.trace?.finished(report);
+    record.trace?.finished(report, record.stages);
     this.#options.onReport(report);
     if (!failure) this.#shadow.consider(record);
     record.request.onUsage?.(record);

@@ -1,5 +1,5 @@
 import { type Attributes, type Context, context, propagation, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
-import { type Decision, StreamOutcome, type StreamReport } from '@mlx-serving/contracts';
+import { type Decision, type StageEvent, StreamOutcome, type StreamReport } from '@mlx-serving/contracts';
 import { TraceSampler } from '@mlx-serving/service-kit';
 
 type ReadHeader = (name: string) => string | undefined;
@@ -10,7 +10,8 @@ export interface RequestTrace {
   readonly context: Context;
   /** For the next service, as W3C Trace Context writes it. */
   readonly traceparent: string;
-  finished(report: StreamReport): void;
+  /** @param stages what happened at the worker on the way to the first token (SPEC T5) */
+  finished(report: StreamReport, stages?: readonly StageEvent[]): void;
 }
 
 /** The spans of requests: of those whose callers trace them, and of a share of the others. */
@@ -33,12 +34,13 @@ export class RequestTraces {
     const own = trace.setSpan(caller, span);
     const carrier: Record<string, string> = {};
     propagation.inject(own, carrier);
-    return { context: own, traceparent: carrier['traceparent'] ?? '', finished: (report) => finish(span, report) };
+    return { context: own, traceparent: carrier['traceparent'] ?? '', finished: (report, stages = []) => finish(span, report, stages) };
   }
 }
 
 /** What a request was, without its words: as the log line of it. */
-function finish(span: Span, { decision, model, workerId, outcome, errorReason, ttftMs, usage }: StreamReport): void {
+function finish(span: Span, { decision, model, workerId, outcome, errorReason, ttftMs, usage }: StreamReport, stages: readonly StageEvent[]): void {
+  for (const { name, atMs, promptHash } of stages) span.addEvent(name, { 'mlx_serving.at_ms': atMs, ...(promptHash ? { 'mlx_serving.prompt_hash': promptHash } : {}) });
   span.setAttributes({ 'gen_ai.operation.name': 'chat', 'gen_ai.request.model': model, 'mlx_serving.worker': workerId });
   if (usage) span.setAttributes({ 'gen_ai.usage.input_tokens': usage.promptTokens, 'gen_ai.usage.output_tokens': usage.completionTokens });
   if (decision) span.setAttributes(decisionAttributes(decision));
