@@ -11,6 +11,7 @@ import { addHistoryRoutes } from './audit/history-handler.ts';
 import { addEmergencyRoutes } from './emergency/emergency-handler.ts';
 import { errors } from './errors.ts';
 import { addFlagRoutes } from './flags/flags-handler.ts';
+import { addKeyRoutes } from './keys/key-handler.ts';
 import { createErrorHandler } from './http/error-answer.ts';
 import { acceptJson, MAX_BODY_BYTES } from './http/json-body.ts';
 import type { AdminMetrics } from './metrics.ts';
@@ -63,6 +64,7 @@ export function createServer({ services, health, metrics, logger, token }: Serve
   addApprovalRoutes(server, services.flags);
   addStoreRoutes(server, services.flags);
   addTokenRoutes(server, services.flags);
+  addKeyRoutes(server, services.flags);
   addEmergencyRoutes(server, services.flags);
   addStateRoutes(server, services.qos, services.canary);
   addQosRoutes(server, services.qos);

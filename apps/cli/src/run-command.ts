@@ -6,6 +6,7 @@ import type { Command } from './command.ts';
 import type { CliConfig } from './config.ts';
 import { errors } from './errors.ts';
 import { flagCommands } from './flags/commands.ts';
+import { keyCommands } from './keys/commands.ts';
 import { qosCommands } from './qos/commands.ts';
 
 interface Output {
@@ -13,7 +14,7 @@ interface Output {
 }
 
 /** Every group of commands. */
-const groups: Readonly<Record<string, Readonly<Record<string, Command>>>> = { canary: canaryCommands, flags: flagCommands, qos: qosCommands };
+const groups: Readonly<Record<string, Readonly<Record<string, Command>>>> = { canary: canaryCommands, flags: flagCommands, keys: keyCommands, qos: qosCommands };
 
 const help = (): string =>
   `mlx-serving GROUP COMMAND [options]\n\n${Object.entries(groups)

@@ -13,6 +13,9 @@ import { FlagWriter } from './flags/flag-writer.ts';
 import { FlagsService } from './flags/flags-service.ts';
 import { createHealth } from './health.ts';
 import { ImpactService } from './impact/impact-service.ts';
+import { KeyService } from './keys/key-service.ts';
+import { RedisSpending } from './keys/redis-spending.ts';
+import { SpendingService } from './keys/spending-service.ts';
 import { KillJournal } from './kill/kill-journal.ts';
 import { KillService } from './kill/kill-service.ts';
 import { createFlagsMetrics, type FlagsMetrics, MetricNames, showLiveFlags } from './metrics.ts';
@@ -97,8 +100,9 @@ export function createApp(config: FlagsConfig, logger: Logger): FlagsApp {
 /** What holds the flags, here and in the store, and how they get out to the gateways. */
 function createCore(config: FlagsConfig, metrics: FlagsMetrics, logger: Logger) {
   const id = replicaIdOf(config);
+  const redis = createRedis(config.redisUrl, logger, 'flags');
   const store = new RedisFlagStore({
-    redis: createRedis(config.redisUrl, logger, 'flags'),
+    redis,
     // One connection for commands and one that listens.
     subscriber: createRedis(config.redisUrl, logger, 'flags-changes'),
     prefix: config.redisPrefix,
@@ -108,6 +112,7 @@ function createCore(config: FlagsConfig, metrics: FlagsMetrics, logger: Logger) 
   const live = new LiveFlags({
     onChange: (change) => {
       replicas.broadcast(changeDirective(live, change));
+      keys.announce();
       showLiveFlags(metrics, live);
       kept.save();
     },
@@ -133,8 +138,10 @@ function createCore(config: FlagsConfig, metrics: FlagsMetrics, logger: Logger) 
   });
   const { acknowledgeWithinMs } = config;
   const writer = new FlagWriter({ store, live, refresher, replicas, peers, logger, acknowledgeWithinMs, onWrite: (kind) => metrics.writes.inc({ kind }) });
+  const keys = new KeyService({ live, writer, replicas });
+  const spending = new SpendingService({ store: new RedisSpending(redis, config.redisPrefix), keys, replicas, peers, logger });
   const follow = (work: () => Promise<void>): void => void (onLoaded = work);
-  return { id, store, replicas, live, kept, counter, peers, refresher, writer, follow };
+  return { id, store, replicas, live, kept, counter, peers, refresher, writer, keys, spending, follow };
 }
 
 function createFile(config: FlagsConfig, core: ReturnType<typeof createCore>, features: ReturnType<typeof createFeatures>, observability: SharedObservability, metrics: FlagsMetrics, logger: Logger) {

@@ -17,6 +17,8 @@ export const errors = defineErrors({
   SEGMENT_INVALID: { code: 'INVALID_ARGUMENT', message: '{problem}' },
   SEGMENT_IN_USE: { code: 'FAILED_PRECONDITION', message: 'The segment {name} is used by {flags}.' },
   FLAG_IN_USE: { code: 'FAILED_PRECONDITION', message: 'The flag {name} is required by {flags}.' },
+  API_KEY_INVALID: { code: 'INVALID_ARGUMENT', message: 'The API key cannot be made: {problem}' },
+  API_KEY_UNKNOWN: { code: 'NOT_FOUND', message: 'There is no such API key.' },
   TOKEN_UNKNOWN: { code: 'NOT_FOUND', message: 'There is no such token.' },
   TOKEN_INVALID: { code: 'INVALID_ARGUMENT', message: '{problem}' },
   PENDING_NOT_FOUND: { code: 'NOT_FOUND', message: 'No change {id} waits for approval.' },

@@ -7,6 +7,9 @@ import { createAuditHandlers } from './audit/audit-handler.ts';
 import type { AuditService } from './audit/audit-service.ts';
 import { createFlagsHandlers, type FlagsHandlerOptions } from './flags/flags-handler.ts';
 import type { ImpactService } from './impact/impact-service.ts';
+import { createKeyHandlers } from './keys/key-handler.ts';
+import type { KeyService } from './keys/key-service.ts';
+import type { SpendingService } from './keys/spending-service.ts';
 import { createLinkHandler, type LinkHandlerOptions } from './link/link-handler.ts';
 import { createRolloutHandlers } from './rollout/rollout-handler.ts';
 import type { ImportService } from './segments/import-service.ts';
@@ -22,6 +25,8 @@ export interface ServerOptions extends FlagsHandlerOptions, StoreHandlerOptions,
   readonly audit: AuditService;
   readonly environment: string;
   readonly tokens: TokenService;
+  readonly keys: KeyService;
+  readonly spending: SpendingService;
   readonly impact: ImpactService;
   readonly stale: StaleService;
 }
@@ -34,6 +39,7 @@ export function createServer(logger: Logger, options: ServerOptions): GrpcServer
     ...createAuditHandlers(options.audit, options.live, options.environment),
     ...createStoreHandlers(options),
     ...createTokenHandlers(options.tokens),
+    ...createKeyHandlers(options.keys, options.spending),
     ...createApprovalHandlers(options),
     ...createRolloutHandlers(options.rollouts),
     ...createInsightHandlers(options.impact, options.stale),

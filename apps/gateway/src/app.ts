@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { Canary, createServiceClient, Flags, FlagSnapshotSchema, type ImpactQuestion, Qos, RoutingTableSchema, type StreamReport } from '@mlx-serving/contracts';
+import { ApiKeySetSchema, Canary, createServiceClient, Flags, FlagSnapshotSchema, type ImpactQuestion, Qos, RoutingTableSchema, type StreamReport } from '@mlx-serving/contracts';
 import { type RuntimeFile, runtimeFile } from '@mlx-serving/policy';
-import { type App, assertBindable, closeHttpServer, ConfigFile, listen, type Logger, OperationsServer } from '@mlx-serving/service-kit';
+import { type App, assertBindable, closeHttpServer, ConfigFile, isLoopback, listen, type Logger, OperationsServer } from '@mlx-serving/service-kit';
 import { AcceleratorService } from './accelerator/accelerator-service.ts';
 import { createAdmission } from './admission/create-admission.ts';
 import { type GatewayConfig, replicaIdOf } from './config.ts';
@@ -16,6 +16,7 @@ import { previewImpact } from './impact/preview-impact.ts';
 import { RecentContexts } from './impact/recent-contexts.ts';
 import { ControllerLinks } from './links/controller-links.ts';
 import { createGatewayMetrics, type GatewayMetrics } from './metrics.ts';
+import { Tenants } from './tenants/tenants.ts';
 import { ModelService } from './models/model-service.ts';
 import { createGrpcServer, createHttpServer } from './server.ts';
 import { FlagTelemetry } from './telemetry/flag-telemetry.ts';
@@ -39,7 +40,10 @@ export async function createApp(config: GatewayConfig, logger: Logger): Promise<
   const state = { ...createState(config, logger, (flags) => service.abortUnder(flags)), telemetry: new FlagTelemetry(metrics, logger), traces: new RequestTraces() };
   const { admission, control } = createAdmission(() => runtime.value.governor, metrics);
   const pools = createPools(config, { settings: () => runtime.value, control, metrics, logger });
-  const links = new ControllerLinks({ ...state, control, clients: createClients(config), metrics, logger });
+  const required = config.keys === 'required' || (config.keys === 'auto' && !isLoopback(config.host));
+  const keys = new Tenants({ replicaId: state.replicaId, required, file: state.keysFile, routing: () => runtime.value.routing });
+  const clients = createClients(config);
+  const links = new ControllerLinks({ ...state, control, keys, clients, metrics, logger });
   const onReport = (report: StreamReport): void => {
     control.onSample(report);
     links.report(report);
@@ -47,7 +51,7 @@ export async function createApp(config: GatewayConfig, logger: Logger): Promise<
   const limits = (): RuntimeFile['requests'] => runtime.value.requests;
   const service = new GenerateService({ ...state, admission, control, pools, requestLimits: limits, failure: () => runtime.value.failure, onReport, onShadowReport: (report) => links.reportShadow(report), metrics, logger });
   const health = createHealth({ ...state, pools, stopping: () => service.stopping, links: () => links.up });
-  const doors = { ...state, pools, joinToken: config.joinToken, service, models: new ModelService(pools), accelerator: new AcceleratorService(pools), limits, canaryConfigured: pools.canary.size > 0, health, metrics, logger };
+  const doors = { ...state, pools, joinToken: config.joinToken, service, models: new ModelService(pools), accelerator: new AcceleratorService(pools), limits, readCaller: keys.readCaller, cors: () => runtime.value.cors, canaryConfigured: pools.canary.size > 0, health, metrics, logger };
   const http = createHttpServer(doors);
   const grpc = createGrpcServer(doors);
   const operations = new OperationsServer({ host: config.host, port: config.operationsPort, registry: metrics.registry, health });
@@ -104,6 +108,7 @@ function createState(config: GatewayConfig, logger: Logger, onAbort: (flags: Rea
     contexts,
     preview: (question: ImpactQuestion) => previewImpact(question, flags, contexts, config.environment),
     flagsFile: new StateFile(FlagSnapshotSchema, path('flags'), logger, encodeSnapshot),
+    keysFile: new StateFile(ApiKeySetSchema, path('api-keys'), logger),
     routing: new RoutingStore(),
     routingFile: new StateFile(RoutingTableSchema, path('routing'), logger),
     counts: new DecisionCounter(),

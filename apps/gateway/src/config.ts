@@ -18,6 +18,12 @@ export const environment = {
   qosAddress: { name: 'MLX_SERVING_QOS_ADDRESS', default: '127.0.0.1:50053', schema: address, help: 'The QoS service, host:port.' },
   canaryAddress: { name: 'MLX_SERVING_CANARY_ADDRESS', default: '127.0.0.1:50054', schema: address, help: 'The canary service, host:port.' },
   environment: { name: 'MLX_SERVING_ENV', default: DEFAULT_ENVIRONMENT, schema: environmentName, help: 'Whose values of the flags hold, such as production.' },
+  keys: {
+    name: 'MLX_SERVING_GATEWAY_KEYS',
+    default: 'auto',
+    schema: z.enum(['auto', 'required', 'open']),
+    help: 'Whether clients need an API key: required, open, or auto: on every address but loopback.',
+  },
   workers: { name: 'MLX_SERVING_WORKERS', default: '127.0.0.1:50061', schema: addresses, help: 'Workers of the baseline, host:port, comma-separated.' },
   canaryWorkers: { name: 'MLX_SERVING_CANARY_WORKERS', schema: addresses, help: 'Workers of the canary, host:port, comma-separated.' },
   joinToken: { name: 'MLX_SERVING_JOIN_TOKEN', default: '', schema: joinToken, help: 'What workers show to join by themselves (mlx-worker --join). Without it only those of this machine may.' },

@@ -1,4 +1,5 @@
 import { Inference, Membership } from '@mlx-serving/contracts';
+import type { RuntimeFile } from '@mlx-serving/policy';
 import { answerOperations, GrpcServer, type Health, type Logger } from '@mlx-serving/service-kit';
 import type { Server } from 'node:http';
 import { createMembershipHandlers, type MembershipOptions } from './balancing/membership-handler.ts';
@@ -16,7 +17,6 @@ import { createInferenceHandlers, type InferenceHandlerOptions } from './inferen
 import { createModelsHandlers } from './models/models-handler.ts';
 import { createOfrepHandlers } from './ofrep/ofrep-handler.ts';
 import { createResponseHandler } from './responses/response-handler.ts';
-import { createReadCaller } from './tenants/caller-service.ts';
 import type { FlagTelemetry } from './telemetry/flag-telemetry.ts';
 import type { RequestTraces } from './telemetry/request-traces.ts';
 
@@ -28,14 +28,14 @@ export interface ServerOptions extends InferenceHandlerOptions, MembershipOption
   readonly traces: RequestTraces;
   readonly canaryConfigured: boolean;
   readonly health: Health;
+  readonly cors: () => RuntimeFile['cors'];
   readonly logger: Logger;
 }
 
 /** The HTTP door. */
 export function createHttpServer(options: ServerOptions): Server {
-  const { service, limits, metrics, logger } = options;
-  const readCaller = createReadCaller();
-  const models = createModelsHandlers(options.models);
+  const { service, limits, metrics, readCaller, logger } = options;
+  const models = createModelsHandlers(options.models, readCaller);
   const ofrep = createOfrepHandlers(options);
   const answerHealth = async ({ path, response }: HttpContext): Promise<void> => {
     await answerOperations(path, response, metrics.registry, options.health);
@@ -53,7 +53,7 @@ export function createHttpServer(options: ServerOptions): Server {
     { method: 'GET', path: '/health/live', label: 'health', handle: answerHealth },
     { method: 'GET', path: '/health/ready', label: 'health', handle: answerHealth },
   ];
-  return createHttpDoor({ routes, stopping: () => service.stopping, metrics, logger });
+  return createHttpDoor({ routes, cors: options.cors, stopping: () => service.stopping, metrics, logger });
 }
 
 /** The gRPC door. */

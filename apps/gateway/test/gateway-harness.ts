@@ -18,6 +18,8 @@ export interface Setup {
   runtime?: Record<string, number | boolean>;
   joinToken?: string;
   logger?: typeof silentLogger;
+  /** Whether clients need a key. Default: auto. */
+  keys?: 'auto' | 'required' | 'open';
 }
 
 /** A whole gateway on loopback between fake controllers and fake workers. */
@@ -67,6 +69,7 @@ export class Harness {
         replicaId: 'gateway-test',
         joinToken: this.setup.joinToken ?? '',
         environment: 'development',
+        keys: this.setup.keys ?? 'auto',
         flagsAddress: this.flags.address,
         qosAddress: this.qos.address,
         canaryAddress: this.canary.address,

@@ -43,6 +43,18 @@ export {
   type StreamReport,
 } from './gen/mlx_serving/v1/decision_pb.js';
 export {
+  type ApiKey,
+  type ApiKeyBalance,
+  type ApiKeyBalances,
+  ApiKeyBalanceSchema,
+  ApiKeyBalancesSchema,
+  ApiKeySchema,
+  type ApiKeySet,
+  ApiKeySetSchema,
+  type ApiKeyState,
+  ApiKeyStateSchema,
+  type ApiKeyUsage,
+  ApiKeyUsageSchema,
   AccessTokenSchema,
   AuditEntrySchema,
   AuthenticateTokenRequestSchema,

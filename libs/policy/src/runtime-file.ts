@@ -75,6 +75,20 @@ export const failure = z.strictObject({
   drain_grace_ms: z.number().int().min(0).default(10_000),
 });
 
+/** What a request's decision hangs on: the first of the sources that it has, else its id. */
+export const routing = z.strictObject({
+  key: z.array(z.enum(['user', 'header', 'api_key'])).default(['user', 'header']),
+  /** The header of the source `header`. */
+  header: z.string().regex(/^[a-z0-9-]{1,64}$/, 'must be a name in lower case').default('x-user-id'),
+});
+
+/** Which web pages of other origins may call the gateway. */
+export const cors = z.strictObject({
+  /** Such as `https://app.example`, or `*`. */
+  origins: z.array(z.union([z.literal('*'), z.url()])).max(100).default([]),
+  max_age_s: z.number().int().min(0).max(86_400).default(600),
+});
+
 /** `config/runtime.yaml`. */
 export const runtimeFile = z.strictObject({
   ttft_accelerator: ttftAccelerator,
@@ -83,6 +97,8 @@ export const runtimeFile = z.strictObject({
   requests: requestLimits,
   balancing: balancing.prefault({}),
   failure: failure.prefault({}),
+  routing: routing.prefault({}),
+  cors: cors.prefault({}),
 });
 
 export type RuntimeFile = z.infer<typeof runtimeFile>;

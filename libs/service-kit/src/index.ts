@@ -1,5 +1,5 @@
 export { readFileIfPresent, writeFileAtomically } from './atomic-file.ts';
-export { assertBindable } from './bind-address.ts';
+export { assertBindable, isLoopback } from './bind-address.ts';
 export { commonEnvironment } from './config/common-environment.ts';
 export { ConfigError, type ConfigIssue } from './config/config-error.ts';
 export { ConfigFile, type ConfigFileOptions } from './config/config-file.ts';

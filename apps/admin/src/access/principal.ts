@@ -21,13 +21,13 @@ export function principalOf(request: FastifyRequest): Principal | undefined {
 }
 
 /** Paths that only an admin may write to, besides deletions. */
-const ADMIN_ONLY = /^\/admin\/(tokens|store|import)(\/|$)/;
+const ADMIN_ONLY = /^\/admin\/(tokens|keys|store|import)(\/|$)/;
 /** Paths that change nothing although they are posted to. */
 const ONLY_ASKS = /^\/admin\/flags\/:name\/(preview|explain)$/;
 
 /** What a request needs: reading is for everybody, deletions, tokens, imports and the store are for admins (SPEC F23). */
 export function roleFor(method: string, route: string): Role {
-  if (route.startsWith('/admin/tokens')) return 'admin';
+  if (/^\/admin\/(tokens|keys)(\/|$)/.test(route)) return 'admin';
   if (method === 'GET' || method === 'HEAD' || ONLY_ASKS.test(route)) return 'viewer';
   return method === 'DELETE' || ADMIN_ONLY.test(route) ? 'admin' : 'operator';
 }

@@ -5,6 +5,8 @@ import { errors } from '../errors.ts';
 import { snapshotDirective } from '../snapshot/flag-messages.ts';
 import type { ImpactService } from '../impact/impact-service.ts';
 import type { FlagPeers } from '../peers/flag-peers.ts';
+import type { KeyService } from '../keys/key-service.ts';
+import type { SpendingService } from '../keys/spending-service.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
 import type { DecisionCounter } from '../usage/decision-counter.ts';
 
@@ -21,6 +23,8 @@ export interface LinkHandlerOptions {
   readonly impact: Pick<ImpactService, 'answer'>;
   /** What the file says about observability; undefined before it was read. */
   readonly observability: () => FlagsLinkResponse | undefined;
+  readonly keys: Pick<KeyService, 'directive'>;
+  readonly spending: Pick<SpendingService, 'take'>;
   readonly logger: Logger;
   /** Called with the number of linked gateways whenever it may have changed. */
   readonly onLinks: (count: number) => void;
@@ -30,9 +34,12 @@ export interface LinkHandlerOptions {
  * The server's end of a gateway's link: a hello is answered with everything, each change follows as a delta.
  * A gateway that links before the first read of the store gets everything as soon as there is something.
  */
-export function createLinkHandler({ live, replicas, counter, peers, impact, observability, logger, onLinks }: LinkHandlerOptions): (call: FlagsLink) => Promise<void> {
+export function createLinkHandler({ live, replicas, counter, peers, impact, keys, spending, observability, logger, onLinks }: LinkHandlerOptions): (call: FlagsLink) => Promise<void> {
   const sendAll = (call: FlagsLink): void => {
-    if (live.takenAtMs !== undefined) call.write(snapshotDirective(live));
+    if (live.takenAtMs !== undefined) {
+      call.write(snapshotDirective(live));
+      call.write(keys.directive());
+    }
     const settings = observability();
     if (settings) call.write(settings);
   };
@@ -57,6 +64,7 @@ export function createLinkHandler({ live, replicas, counter, peers, impact, obse
           replicas.acknowledge(replicaId, message.value.revision);
           peers.acknowledged(replicaId, message.value.revision);
         } else if (message.case === 'impactAnswer') impact.answer(replicaId, message.value);
+        else if (message.case === 'apiKeyUsage') spending.take(replicaId, message.value);
         else if (message.case === 'resync') sendAll(call);
         else if (message.case === 'decisionCounts') message.value.counts.forEach(({ flag, enabled, disabled }) => counter.add(flag, { enabled, disabled }));
       });

@@ -15,7 +15,7 @@ const kept = z.object({
   flags: z.record(z.string(), z.object({ text: z.string(), revision: z.string().transform(BigInt) })),
   kills: z.record(z.string(), kill),
   emergency: kill.extend({ killSwitch: z.boolean(), rollbackToBaseline: z.boolean() }),
-  records: z.object({ segments: texts, tokens: texts, pending: texts, rollouts: texts }),
+  records: z.object({ segments: texts, tokens: texts, pending: texts, rollouts: texts, 'api-keys': texts.default({}) }),
 });
 
 /** The flags in force, on disk: what a start without the store serves (SPEC F14). Readable by its owner only. */
@@ -81,6 +81,6 @@ function toState(file: z.output<typeof kept>): StoredState & { takenAtMs: number
     lost: false,
     kills,
     flags: new Map(Object.entries(file.flags).map(([name, flag]) => [name, { ...flag, kill: kills.get(name) }])),
-    records: { segments: recordsOf('segments'), tokens: recordsOf('tokens'), pending: recordsOf('pending'), rollouts: recordsOf('rollouts') },
+    records: { segments: recordsOf('segments'), tokens: recordsOf('tokens'), pending: recordsOf('pending'), rollouts: recordsOf('rollouts'), 'api-keys': recordsOf('api-keys') },
   };
 }

@@ -31,7 +31,7 @@ export interface LiveFlagsOptions {
   readonly now?: () => number;
 }
 
-const NO_RECORDS: Records = { segments: new Map(), tokens: new Map(), pending: new Map(), rollouts: new Map() };
+const NO_RECORDS: Records = { segments: new Map(), tokens: new Map(), pending: new Map(), rollouts: new Map(), 'api-keys': new Map() };
 
 /**
  * The flags in force in this process: every read is answered from here, never from the store.

@@ -25,7 +25,7 @@ export interface StoredFlag {
 }
 
 /** Kinds of what the store holds beside the flags, each by an id. */
-export type RecordKind = 'segments' | 'tokens' | 'pending' | 'rollouts';
+export type RecordKind = 'segments' | 'tokens' | 'pending' | 'rollouts' | 'api-keys';
 export type Records = Readonly<Record<RecordKind, ReadonlyMap<string, string>>>;
 
 /** Where the audit trail ends: how many entries, and the hash of the last. */

@@ -100,7 +100,7 @@ export class RedisFlagStore implements FlagStore {
       ...{ lost: lost === '1', revision: BigInt(revision), epoch, flags, kills },
       emergency: readEmergency(toFields(emergency)),
       auditHead: readAuditHead(head),
-      records: { segments: recordsOf('segments'), tokens: recordsOf('tokens'), pending: recordsOf('pending'), rollouts: recordsOf('rollouts') },
+      records: { segments: recordsOf('segments'), tokens: recordsOf('tokens'), pending: recordsOf('pending'), rollouts: recordsOf('rollouts'), 'api-keys': recordsOf('api-keys') },
     };
   }
 

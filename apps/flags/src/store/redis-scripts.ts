@@ -4,7 +4,7 @@ import { sha256Lua } from './sha256-lua.ts';
 export const KEY_PARTS = ['kills', 'emergency', 'revision', 'revisions', 'texts', 'digests', 'file', 'shown', 'audit', 'audit-head', 'epoch', 'former-epochs'] as const;
 
 /** Hashes of records beside the flags, `<flags>:<kind>`. */
-export const RECORD_KINDS = ['segments', 'tokens', 'pending', 'rollouts'] as const;
+export const RECORD_KINDS = ['segments', 'tokens', 'pending', 'rollouts', 'api-keys'] as const;
 
 /**
  * The Lua scripts, one for each write; they need Redis 6.2. Each compares, writes, raises the revision, appends to the

@@ -3,7 +3,7 @@ import { ConversationSchema } from '@mlx-serving/contracts';
 import type { RuntimeFile } from '@mlx-serving/policy';
 import { errors } from '../errors.ts';
 import type { GenerateService } from '../generation/generate-service.ts';
-import type { HttpContext } from '../http/http-context.ts';
+import { callerHeaders, type HttpContext } from '../http/http-context.ts';
 import { readJsonBody } from '../http/read-json-body.ts';
 import type { AnswerPlan } from '../openai/answer-plan.ts';
 import { answerRequest, assertChoices, assertStreamOptions } from '../openai/answer-request.ts';
@@ -21,7 +21,7 @@ type RequestLimits = RuntimeFile['requests'];
 /** POST /v1/chat/completions. */
 export function createChatHandler(service: GenerateService, limits: () => RequestLimits, readCaller: ReadCaller) {
   return async (context: HttpContext): Promise<void> => {
-    const caller = readCaller(context);
+    const caller = readCaller(callerHeaders(context));
     const parameters = parseRequest(chatParameters, await readJsonBody(context, limits()));
     const plan = planChat(parameters, limits());
     await answerRequest(service, context, plan, caller(plan.stream));

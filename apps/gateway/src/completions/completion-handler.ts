@@ -1,7 +1,7 @@
 import type { RuntimeFile } from '@mlx-serving/policy';
 import { errors } from '../errors.ts';
 import type { GenerateService } from '../generation/generate-service.ts';
-import type { HttpContext } from '../http/http-context.ts';
+import { callerHeaders, type HttpContext } from '../http/http-context.ts';
 import { readJsonBody } from '../http/read-json-body.ts';
 import type { AnswerPlan } from '../openai/answer-plan.ts';
 import { answerRequest, assertChoices, assertStreamOptions } from '../openai/answer-request.ts';
@@ -17,7 +17,7 @@ const DEFAULT_MAX_TOKENS = 16;
 /** POST /v1/completions. */
 export function createCompletionHandler(service: GenerateService, limits: () => RuntimeFile['requests'], readCaller: ReadCaller) {
   return async (context: HttpContext): Promise<void> => {
-    const caller = readCaller(context);
+    const caller = readCaller(callerHeaders(context));
     const parameters = parseRequest(completionParameters, await readJsonBody(context, limits()));
     const plan = planCompletion(parameters, limits().max_choices);
     await answerRequest(service, context, plan, caller(plan.stream));

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { randomUUID } from 'node:crypto';
 import { errors } from '../errors.ts';
+import type { CallerHeaders } from '../tenants/caller-service.ts';
 
 /** One HTTP request on its way. */
 export interface HttpContext {
@@ -39,4 +40,14 @@ export function readRequestId(given: string | string[] | undefined): string {
 export function readUserHeader(headers: IncomingHttpHeaders): string | undefined {
   const user = headers['x-user-id'];
   return typeof user === 'string' && user !== '' && user.length <= MAX_USER_LENGTH ? user : undefined;
+}
+
+/** What a request says of its caller; what is left of the key's limits goes into the answer's head. */
+export function callerHeaders({ request: { headers }, response }: Pick<HttpContext, 'request' | 'response'>): CallerHeaders {
+  return {
+    headers,
+    onLimits: (limits) => {
+      for (const [name, value] of Object.entries(limits)) response.setHeader(name, value);
+    },
+  };
 }

@@ -3,6 +3,7 @@ import { type Logger, ServiceError } from '@mlx-serving/service-kit';
 import { errors } from '../errors.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import { sendOpenAiError, statusOf } from '../openai/openai-error.ts';
+import { allowOrigin, type CorsRules } from './cross-origin.ts';
 import { createContext, type HttpContext } from './http-context.ts';
 import { allowedMethods, findRoute, type HttpRoute } from './http-router.ts';
 
@@ -10,6 +11,8 @@ export interface HttpDoorOptions {
   readonly routes: readonly HttpRoute[];
   /** True once the gateway drains: connections are then closed behind their answers. */
   readonly stopping: () => boolean;
+  /** Which pages of other origins may call. */
+  readonly cors: () => CorsRules;
   readonly metrics: GatewayMetrics;
   readonly logger: Logger;
 }
@@ -39,6 +42,7 @@ async function serve(request: IncomingMessage, response: ServerResponse, options
     // Its head went out before the stop began, so it did not say that the connection ends here.
     if (options.stopping()) request.socket.destroySoon();
   });
+  if (allowOrigin(request, response, options.cors())) return;
   try {
     const { route, name } = findRoute(options.routes, method, context.path);
     label = route.label;

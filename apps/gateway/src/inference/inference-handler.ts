@@ -1,15 +1,19 @@
-import { create } from '@bufbuild/protobuf';
-import { type Handlers, type Inference, SamplingOptionsSchema } from '@mlx-serving/contracts';
+import type { IncomingHttpHeaders } from 'node:http';
+import { type Handlers, type Inference, Priority } from '@mlx-serving/contracts';
 import { ServiceError } from '@mlx-serving/service-kit';
 import type { RuntimeFile } from '@mlx-serving/policy';
 import { createAcceleratorHandlers } from '../accelerator/accelerator-handler.ts';
 import type { AcceleratorService } from '../accelerator/accelerator-service.ts';
 import { errors } from '../errors.ts';
 import type { GenerateService } from '../generation/generate-service.ts';
-import type { GenerationRequest } from '../generation/generation-types.ts';
-import { readRequestId, readUserHeader } from '../http/http-context.ts';
+import type { GenerationRequest, GenerationResult } from '../generation/generation-types.ts';
+import { readRequestId } from '../http/http-context.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import type { ModelService } from '../models/model-service.ts';
+import { runChoices } from '../openai/answer-request.ts';
+import type { Caller } from '../tenants/caller.ts';
+import type { ReadCaller } from '../tenants/caller-service.ts';
+import { type InferenceRequest, planInference } from './inference-plan.ts';
 import { type GenerateCall, InferenceSink } from './inference-sink.ts';
 
 export interface InferenceHandlerOptions {
@@ -17,11 +21,12 @@ export interface InferenceHandlerOptions {
   readonly models: ModelService;
   readonly accelerator: AcceleratorService;
   readonly limits: () => RuntimeFile['requests'];
+  readonly readCaller: ReadCaller;
   readonly metrics: GatewayMetrics;
 }
 
 /** The gRPC door: the same way as the HTTP door's, other defaults. */
-export function createInferenceHandlers({ service, models, accelerator, limits, metrics }: InferenceHandlerOptions): Handlers<typeof Inference> {
+export function createInferenceHandlers({ service, models, accelerator, limits, readCaller, metrics }: InferenceHandlerOptions): Handlers<typeof Inference> {
   return {
     generate: async (call) => {
       const abort = new AbortController();
@@ -29,7 +34,12 @@ export function createInferenceHandlers({ service, models, accelerator, limits, 
       if (call.cancelled) abort.abort(errors.CLIENT_GONE());
       let answered = 'OK';
       try {
-        await service.generate(toGeneration(call, limits()), new InferenceSink(call), abort);
+        const headers = headersOf(call);
+        const caller = readCaller({ headers })(true);
+        const { requests, forced } = planInference(call.request, limits());
+        caller.admit();
+        const sink = new InferenceSink(call, requests.length, forced);
+        await runChoices(service, inNameOf(caller, call, headers, requests), (choice) => sink.choice(choice), abort);
       } catch (thrown) {
         answered = ServiceError.from(thrown).code;
         throw thrown;
@@ -38,28 +48,43 @@ export function createInferenceHandlers({ service, models, accelerator, limits, 
       }
     },
     ...createAcceleratorHandlers(accelerator),
-    listModels: async () => ({ models: await models.list() }),
+    listModels: async (_request, call) => {
+      readCaller({ headers: headersOf(call) });
+      return { models: await models.list() };
+    },
   };
 }
 
-/** @throws INVALID_REQUEST when there is no input or too much of it */
-function toGeneration(call: GenerateCall, { max_messages }: RuntimeFile['requests']): GenerationRequest {
-  const { model, input, sampling = create(SamplingOptionsSchema), user, ttftHint } = call.request;
-  if (input.case === undefined) throw errors.INVALID_REQUEST({ message: 'Send a prompt or a conversation.' }, { param: 'input' });
-  if (input.case === 'conversation' && input.value.messages.length > max_messages) {
-    throw errors.INVALID_REQUEST({ message: `The conversation has more than ${max_messages} messages.` }, { param: 'conversation' });
-  }
-  sampling.temperature ??= 0;
-  const header = (name: string): string | undefined => call.metadata.get(name)[0]?.toString();
-  return {
-    requestId: readRequestId(header('x-request-id')),
-    route: 'grpc',
-    model,
-    input,
-    sampling,
-    user: user || readUserHeader({ 'x-user-id': header('x-user-id') }),
-    header,
+/** The generations of a call, in the name of its caller. */
+function inNameOf(caller: Caller, call: GenerateCall, headers: IncomingHttpHeaders, requests: readonly InferenceRequest[]): GenerationRequest[] {
+  const { user, ttftHint, priority } = call.request;
+  const asked = [priority, ttftHint?.priority ?? Priority.UNSPECIFIED, caller.priority];
+  const name = caller.user(user || undefined);
+  const common = {
+    requestId: readRequestId(headers['x-request-id']),
+    route: 'grpc' as const,
+    user: name,
+    routingKey: caller.routingKey(user || undefined),
+    tenant: caller.tenant,
+    // A greater number is a lower class.
+    priority: Math.max(...asked),
+    deadlineMs: caller.deadlineMs ?? timeLeft(call),
+    header: (header: string) => [headers[header]].flat()[0],
+    onUsage: ({ promptTokens, completionTokens }: Pick<GenerationResult, 'promptTokens' | 'completionTokens'>) => caller.used(promptTokens + completionTokens),
     arrivedAt: performance.now(),
     ...(ttftHint ? { ttftHint } : {}),
   };
+  return requests.map((request, choice) => ({ ...common, ...request, choice }));
+}
+
+/** The metadata that is read, as headers. */
+function headersOf(call: Pick<GenerateCall, 'metadata'>): IncomingHttpHeaders {
+  return Object.fromEntries(Object.entries(call.metadata.getMap()).map(([name, value]) => [name, value.toString()]));
+}
+
+/** Milliseconds until the call's deadline, if it has one. */
+function timeLeft(call: Pick<GenerateCall, 'getDeadline'>): number | undefined {
+  const deadline = call.getDeadline();
+  const at = deadline instanceof Date ? deadline.getTime() : deadline;
+  return Number.isFinite(at) ? Math.max(1, at - Date.now()) : undefined;
 }

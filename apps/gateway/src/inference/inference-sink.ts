@@ -1,39 +1,82 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { type Decision, type GenerateRequest, type GenerateResponse, GenerateResponseSchema, type Token } from '@mlx-serving/contracts';
+import { type Decision, FinishReason, type GenerateRequest, type GenerateResponse, GenerateResponseSchema, type Token, type ToolCallSchema } from '@mlx-serving/contracts';
 import { Metadata, type ServerWritableStream } from '@grpc/grpc-js';
 import type { Flow, GenerationResult, GenerationSink } from '../generation/generation-types.ts';
 import { decisionHeaders } from '../openai/decision-headers.ts';
+import { type ForcedCall, ForcedCallReader } from '../openai/forced-call.ts';
 
 export type GenerateCall = ServerWritableStream<GenerateRequest, GenerateResponse>;
 
-/** Writes a generation to a gRPC call: the decision, the tokens as they come, and how it ended. */
-export class InferenceSink implements GenerationSink {
+/** Writes the answers to one request to a gRPC call: the decision, the tokens as they come, and how each answer ended. */
+export class InferenceSink {
   readonly #call: GenerateCall;
+  readonly #forced: ForcedCall | undefined;
+  readonly #flows = new Map<number, Flow>();
+  #left: number;
+  #paused = false;
+  #stamped = false;
 
-  constructor(call: GenerateCall) {
+  constructor(call: GenerateCall, choices: number, forced: ForcedCall | undefined) {
     this.#call = call;
+    this.#left = choices;
+    this.#forced = forced;
   }
 
-  decided(decision: Decision): void {
+  choice(index: number): GenerationSink {
+    // A forced call is read out of the text, and given whole at the end.
+    const forced = this.#forced && { reader: new ForcedCallReader(this.#forced), parts: [] as string[] };
+    return {
+      decided: (decision) => this.#decided(index, decision),
+      tokens: (tokens, _model, flow) => {
+        const text = tokens.map((token) => token.text).join('');
+        if (forced) forced.parts.push(forced.reader.add(text));
+        this.#tokens(index, forced ? '' : text, tokens, flow);
+      },
+      finished: (result) => {
+        const calls = forced ? callOf(forced.reader, forced.parts, result) : [...result.toolCalls];
+        this.#finished(index, result, calls);
+      },
+    };
+  }
+
+  #decided(index: number, decision: Decision): void {
+    // A request that moves to another variant is decided anew; its metadata is out by then.
+    if (index !== 0 || this.#stamped) return;
+    this.#stamped = true;
     const metadata = new Metadata();
     for (const [name, value] of Object.entries(decisionHeaders(decision))) metadata.set(name, value);
     this.#call.sendMetadata(metadata);
     this.#write({ case: 'decision', value: decision });
   }
 
-  tokens(tokens: readonly Token[], _model: string, flow: Flow): void {
-    const value = { text: tokens.map((token) => token.text).join(''), tokenIds: tokens.map((token) => token.id) };
-    if (this.#write({ case: 'generated', value })) return;
-    flow.pause();
-    this.#call.once('drain', () => flow.resume());
+  #tokens(index: number, text: string, tokens: readonly Token[], flow: Flow): void {
+    this.#flows.set(index, flow);
+    if (this.#paused) flow.pause();
+    const likely = tokens.some(({ logprob }) => logprob !== undefined) ? [...tokens] : [];
+    if (this.#write({ case: 'generated', value: { text, tokenIds: tokens.map(({ id }) => id), index, tokens: likely } }) || this.#paused) return;
+    this.#paused = true;
+    for (const one of this.#flows.values()) one.pause();
+    this.#call.once('drain', () => {
+      this.#paused = false;
+      for (const one of this.#flows.values()) one.resume();
+    });
   }
 
-  finished({ finishReason, promptTokens, completionTokens, ttftMs, stages }: GenerationResult): void {
-    this.#write({ case: 'finished', value: { finishReason, usage: { promptTokens, completionTokens }, ttftMs: ttftMs ?? 0, stages: [...stages] } });
-    this.#call.end();
+  #finished(index: number, { finishReason, promptTokens, completionTokens, cachedPromptTokens, ttftMs, stages }: GenerationResult, toolCalls: ToolCallInit[]): void {
+    this.#flows.delete(index);
+    const usage = { promptTokens, completionTokens, cachedPromptTokens };
+    this.#write({ case: 'finished', value: { finishReason, usage, ttftMs: ttftMs ?? 0, stages: [...stages], index, toolCalls } });
+    if (--this.#left === 0) this.#call.end();
   }
 
   #write(event: NonNullable<MessageInitShape<typeof GenerateResponseSchema>['event']>): boolean {
     return this.#call.write(create(GenerateResponseSchema, { event }));
   }
+}
+
+type ToolCallInit = MessageInitShape<typeof ToolCallSchema>;
+
+function callOf(reader: ForcedCallReader, parts: readonly string[], { finishReason }: GenerationResult): ToolCallInit[] {
+  const rest = reader.finish(finishReason !== FinishReason.LENGTH);
+  return reader.name === undefined ? [] : [{ id: reader.id, name: reader.name, argumentsJson: parts.join('') + rest }];
 }

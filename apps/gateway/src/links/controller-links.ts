@@ -5,6 +5,7 @@ import type { DecisionCounter } from '../decision/decision-counts.ts';
 import type { FlagSnapshotStore } from '../decision/flag-snapshot-store.ts';
 import type { RoutingStore } from '../decision/routing-store.ts';
 import type { StateFile } from '../decision/state-file.ts';
+import type { Tenants } from '../tenants/tenants.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import type { FlagTelemetry } from '../telemetry/flag-telemetry.ts';
 import { CanaryLink } from './canary-link.ts';
@@ -19,6 +20,7 @@ export interface ControllerLinksOptions {
   readonly routingFile: StateFile<typeof RoutingTableSchema>;
   readonly counts: DecisionCounter;
   readonly telemetry: FlagTelemetry;
+  readonly keys: Tenants;
   readonly preview: (question: ImpactQuestion) => Promise<Impact>;
   readonly control: TrafficControl;
   readonly clients: { flags: ServiceClient<typeof Flags>; qos: ServiceClient<typeof Qos>; canary: ServiceClient<typeof Canary> };
@@ -62,20 +64,23 @@ export class ControllerLinks {
       this.#appliedFlags(snapshot.revision);
       logger.info({ revision: String(snapshot.revision), ageMs: flags.ageMs(Date.now()) }, 'flags taken from the kept snapshot');
     }
+    await this.#options.keys.loadKept();
     routing.table = await routingFile.load();
     this.#appliedRouting(routing.table?.revision ?? 0n);
   }
 
   start(): void {
     for (const link of Object.values(this.#links)) link.start();
+    this.#options.keys.start((usage) => this.#links.flags.sendUsage(usage));
     this.#gauges = setInterval(() => this.#showLinks(), 1_000);
     this.#showLinks();
   }
 
   async stop(): Promise<void> {
     clearInterval(this.#gauges);
+    this.#options.keys.stop();
     await Promise.all(Object.values(this.#links).map((link) => link.stop()));
-    await Promise.all([this.#options.flagsFile.settled(), this.#options.routingFile.settled()]);
+    await Promise.all([this.#options.flagsFile.settled(), this.#options.routingFile.settled(), this.#options.keys.settled()]);
     for (const client of Object.values(this.#options.clients)) client.close();
   }
 

@@ -1,9 +1,10 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { type Flags, type FlagsLinkRequest, FlagsLinkRequestSchema, type FlagsLinkResponse, type FlagSnapshotSchema, type Impact, type ImpactQuestion, type ServiceClient } from '@mlx-serving/contracts';
+import { type ApiKeyUsage, type Flags, type FlagsLinkRequest, FlagsLinkRequestSchema, type FlagsLinkResponse, type FlagSnapshotSchema, type Impact, type ImpactQuestion, type ServiceClient } from '@mlx-serving/contracts';
 import { Link, type Logger } from '@mlx-serving/service-kit';
 import type { DecisionCounter } from '../decision/decision-counts.ts';
 import type { FlagSnapshotStore } from '../decision/flag-snapshot-store.ts';
 import type { FlagTelemetry } from '../telemetry/flag-telemetry.ts';
+import type { Tenants } from '../tenants/tenants.ts';
 import type { StateFile } from '../decision/state-file.ts';
 
 export interface FlagsLinkOptions {
@@ -13,6 +14,7 @@ export interface FlagsLinkOptions {
   readonly file: StateFile<typeof FlagSnapshotSchema>;
   readonly counts: DecisionCounter;
   readonly telemetry: Pick<FlagTelemetry, 'use' | 'count'>;
+  readonly keys: Pick<Tenants, 'applyKeys' | 'settle'>;
   readonly onApplied: (revision: bigint) => void;
   /** What a draft would change for the contexts seen lately. */
   readonly preview: (question: ImpactQuestion) => Promise<Impact>;
@@ -66,11 +68,18 @@ export class FlagsLink {
       if (this.#owesResync) return;
       if (!store.applyDelta(message.value, Date.now())) return this.#resync();
     } else if (message.case === 'observability') return telemetry.use(message.value);
+    else if (message.case === 'apiKeys') return this.#options.keys.applyKeys(message.value);
+    else if (message.case === 'apiKeyBalances') return this.#options.keys.settle(message.value);
     else if (message.case === 'impactQuestion') return void this.#preview(message.value);
     else return;
     this.#options.onApplied(store.state.revision);
     this.#acknowledge();
     this.#options.file.save(store.toSnapshot());
+  }
+
+  /** What keys have spent. @returns false when the link did not take it */
+  sendUsage(usage: ApiKeyUsage): boolean {
+    return this.#link.send(up({ case: 'apiKeyUsage', value: usage }));
   }
 
   async #preview(question: ImpactQuestion): Promise<void> {

@@ -31,6 +31,10 @@ const BY_REASON: Record<string, { status?: number; code?: string | null; param?:
   TOOLS_INVALID: { param: 'tools' },
   CHAT_NOT_SUPPORTED: { param: 'messages' },
   CHAT_NOT_RENDERED: { param: 'messages' },
+  API_KEY_MISSING: { code: null },
+  API_KEY_WRONG: { code: 'invalid_api_key' },
+  RATE_LIMITED: { code: 'rate_limit_exceeded' },
+  BUDGET_SPENT: { code: 'insufficient_quota' },
   QUEUE_FULL: { code: 'rate_limit_exceeded' },
 };
 
@@ -51,7 +55,6 @@ export function sendOpenAiError(response: ServerResponse, error: ServiceError): 
 }
 
 function typeOf(status: number): string {
-  if (status === 401) return 'authentication_error';
   if (status === 403) return 'permission_error';
   if (status === 429) return 'rate_limit_error';
   return status < 500 ? 'invalid_request_error' : 'server_error';

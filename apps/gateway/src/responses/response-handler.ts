@@ -4,7 +4,7 @@ import type { RuntimeFile } from '@mlx-serving/policy';
 import { planTools, type ToolPlan } from '../chat/chat-tools.ts';
 import { errors } from '../errors.ts';
 import type { GenerateService } from '../generation/generate-service.ts';
-import type { HttpContext } from '../http/http-context.ts';
+import { callerHeaders, type HttpContext } from '../http/http-context.ts';
 import { readJsonBody } from '../http/read-json-body.ts';
 import type { AnswerPlan } from '../openai/answer-plan.ts';
 import { answerRequest } from '../openai/answer-request.ts';
@@ -18,7 +18,7 @@ import { type ResponseParameters, responseParameters } from './response-paramete
 /** POST /v1/responses. */
 export function createResponseHandler(service: GenerateService, limits: () => RuntimeFile['requests'], readCaller: ReadCaller) {
   return async (context: HttpContext): Promise<void> => {
-    const caller = readCaller(context);
+    const caller = readCaller(callerHeaders(context));
     const parameters = parseRequest(responseParameters, await readJsonBody(context, limits()));
     const plan = planResponse(parameters, limits().max_messages);
     await answerRequest(service, context, plan, caller(plan.stream));

@@ -9,6 +9,8 @@ export interface Caller {
   readonly priority: Priority;
   /** Longest time from the arrival to the last token that the caller grants, in milliseconds. */
   readonly deadlineMs: number | undefined;
+  /** The user of the body, or the one that a header names. */
+  user(given: string | undefined): string | undefined;
   /** What the decision hangs on, of the sources that the configuration names. */
   routingKey(user: string | undefined): string | undefined;
   /** Takes one request off the key's limits. @throws RATE_LIMITED or BUDGET_SPENT */

@@ -4,6 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { Priority } from "./worker_pb.js";
 
 /**
  * Describes the file mlx_serving/v1/flags.proto.
@@ -278,6 +279,12 @@ export declare type FlagsLinkRequest = Message<"mlx_serving.v1.FlagsLinkRequest"
      */
     value: ImpactAnswer;
     case: "impactAnswer";
+  } | {
+    /**
+     * @generated from field: mlx_serving.v1.ApiKeyUsage api_key_usage = 6;
+     */
+    value: ApiKeyUsage;
+    case: "apiKeyUsage";
   } | { case: undefined; value?: undefined };
 };
 
@@ -413,6 +420,20 @@ export declare type FlagsLinkResponse = Message<"mlx_serving.v1.FlagsLinkRespons
      */
     value: FlagObservability;
     case: "observability";
+  } | {
+    /**
+     * Every key, with each link and after each change.
+     *
+     * @generated from field: mlx_serving.v1.ApiKeySet api_keys = 5;
+     */
+    value: ApiKeySet;
+    case: "apiKeys";
+  } | {
+    /**
+     * @generated from field: mlx_serving.v1.ApiKeyBalances api_key_balances = 6;
+     */
+    value: ApiKeyBalances;
+    case: "apiKeyBalances";
   } | { case: undefined; value?: undefined };
 };
 
@@ -421,6 +442,354 @@ export declare type FlagsLinkResponse = Message<"mlx_serving.v1.FlagsLinkRespons
  * Use `create(FlagsLinkResponseSchema)` to create a new message.
  */
 export declare const FlagsLinkResponseSchema: GenMessage<FlagsLinkResponse>;
+
+/**
+ * A key with which a client calls the gateways.
+ *
+ * @generated from message mlx_serving.v1.ApiKey
+ */
+export declare type ApiKey = Message<"mlx_serving.v1.ApiKey"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * Keys of one tenant share its cached prompts and its turn in the queue.
+   *
+   * @generated from field: string tenant = 3;
+   */
+  tenant: string;
+
+  /**
+   * The class of its requests; a request can only ask for a lower one.
+   *
+   * @generated from field: mlx_serving.v1.Priority priority = 4;
+   */
+  priority: Priority;
+
+  /**
+   * 0: no limit.
+   *
+   * @generated from field: uint32 requests_per_minute = 5;
+   */
+  requestsPerMinute: number;
+
+  /**
+   * @generated from field: uint64 tokens_per_minute = 6;
+   */
+  tokensPerMinute: bigint;
+
+  /**
+   * Budgets of a UTC day and a UTC month; 0: no limit.
+   *
+   * @generated from field: uint64 tokens_per_day = 7;
+   */
+  tokensPerDay: bigint;
+
+  /**
+   * @generated from field: uint64 tokens_per_month = 8;
+   */
+  tokensPerMonth: bigint;
+
+  /**
+   * @generated from field: int64 created_at_ms = 9;
+   */
+  createdAtMs: bigint;
+
+  /**
+   * @generated from field: string created_by = 10;
+   */
+  createdBy: string;
+
+  /**
+   * SHA-256 of the secret in hexadecimal; only towards gateways.
+   *
+   * @generated from field: string secret_hash = 11;
+   */
+  secretHash: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.ApiKey.
+ * Use `create(ApiKeySchema)` to create a new message.
+ */
+export declare const ApiKeySchema: GenMessage<ApiKey>;
+
+/**
+ * @generated from message mlx_serving.v1.ApiKeySet
+ */
+export declare type ApiKeySet = Message<"mlx_serving.v1.ApiKeySet"> & {
+  /**
+   * @generated from field: repeated mlx_serving.v1.ApiKey keys = 1;
+   */
+  keys: ApiKey[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.ApiKeySet.
+ * Use `create(ApiKeySetSchema)` to create a new message.
+ */
+export declare const ApiKeySetSchema: GenMessage<ApiKeySet>;
+
+/**
+ * What a gateway has spent since its last message of this kind.
+ *
+ * @generated from message mlx_serving.v1.ApiKeyUsage
+ */
+export declare type ApiKeyUsage = Message<"mlx_serving.v1.ApiKeyUsage"> & {
+  /**
+   * Rises by one; a batch that was not answered is sent again under its number.
+   *
+   * @generated from field: uint64 batch = 1;
+   */
+  batch: bigint;
+
+  /**
+   * @generated from field: repeated mlx_serving.v1.ApiKeySpending spending = 2;
+   */
+  spending: ApiKeySpending[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.ApiKeyUsage.
+ * Use `create(ApiKeyUsageSchema)` to create a new message.
+ */
+export declare const ApiKeyUsageSchema: GenMessage<ApiKeyUsage>;
+
+/**
+ * @generated from message mlx_serving.v1.ApiKeySpending
+ */
+export declare type ApiKeySpending = Message<"mlx_serving.v1.ApiKeySpending"> & {
+  /**
+   * @generated from field: string key_id = 1;
+   */
+  keyId: string;
+
+  /**
+   * @generated from field: uint64 requests = 2;
+   */
+  requests: bigint;
+
+  /**
+   * @generated from field: uint64 tokens = 3;
+   */
+  tokens: bigint;
+};
+
+/**
+ * Describes the message mlx_serving.v1.ApiKeySpending.
+ * Use `create(ApiKeySpendingSchema)` to create a new message.
+ */
+export declare const ApiKeySpendingSchema: GenMessage<ApiKeySpending>;
+
+/**
+ * What is left of some keys' limits after a gateway's spending, for every gateway.
+ *
+ * @generated from message mlx_serving.v1.ApiKeyBalances
+ */
+export declare type ApiKeyBalances = Message<"mlx_serving.v1.ApiKeyBalances"> & {
+  /**
+   * @generated from field: string replica_id = 1;
+   */
+  replicaId: string;
+
+  /**
+   * @generated from field: uint64 batch = 2;
+   */
+  batch: bigint;
+
+  /**
+   * @generated from field: repeated mlx_serving.v1.ApiKeyBalance balances = 3;
+   */
+  balances: ApiKeyBalance[];
+
+  /**
+   * Gateways that share the limits.
+   *
+   * @generated from field: uint32 gateways = 4;
+   */
+  gateways: number;
+};
+
+/**
+ * Describes the message mlx_serving.v1.ApiKeyBalances.
+ * Use `create(ApiKeyBalancesSchema)` to create a new message.
+ */
+export declare const ApiKeyBalancesSchema: GenMessage<ApiKeyBalances>;
+
+/**
+ * @generated from message mlx_serving.v1.ApiKeyBalance
+ */
+export declare type ApiKeyBalance = Message<"mlx_serving.v1.ApiKeyBalance"> & {
+  /**
+   * @generated from field: string key_id = 1;
+   */
+  keyId: string;
+
+  /**
+   * Below 0 while more was spent than the limit allows.
+   *
+   * @generated from field: double requests_left = 2;
+   */
+  requestsLeft: number;
+
+  /**
+   * @generated from field: double tokens_left = 3;
+   */
+  tokensLeft: number;
+
+  /**
+   * @generated from field: uint64 tokens_today = 4;
+   */
+  tokensToday: bigint;
+
+  /**
+   * @generated from field: uint64 tokens_this_month = 5;
+   */
+  tokensThisMonth: bigint;
+};
+
+/**
+ * Describes the message mlx_serving.v1.ApiKeyBalance.
+ * Use `create(ApiKeyBalanceSchema)` to create a new message.
+ */
+export declare const ApiKeyBalanceSchema: GenMessage<ApiKeyBalance>;
+
+/**
+ * @generated from message mlx_serving.v1.CreateApiKeyRequest
+ */
+export declare type CreateApiKeyRequest = Message<"mlx_serving.v1.CreateApiKeyRequest"> & {
+  /**
+   * Its id, times and hash are not read.
+   *
+   * @generated from field: mlx_serving.v1.ApiKey key = 1;
+   */
+  key?: ApiKey | undefined;
+
+  /**
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.CreateApiKeyRequest.
+ * Use `create(CreateApiKeyRequestSchema)` to create a new message.
+ */
+export declare const CreateApiKeyRequestSchema: GenMessage<CreateApiKeyRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.CreateApiKeyResponse
+ */
+export declare type CreateApiKeyResponse = Message<"mlx_serving.v1.CreateApiKeyResponse"> & {
+  /**
+   * @generated from field: mlx_serving.v1.ApiKey key = 1;
+   */
+  key?: ApiKey | undefined;
+
+  /**
+   * Nobody can be told it again.
+   *
+   * @generated from field: string secret = 2;
+   */
+  secret: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.CreateApiKeyResponse.
+ * Use `create(CreateApiKeyResponseSchema)` to create a new message.
+ */
+export declare const CreateApiKeyResponseSchema: GenMessage<CreateApiKeyResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.ListApiKeysRequest
+ */
+export declare type ListApiKeysRequest = Message<"mlx_serving.v1.ListApiKeysRequest"> & {
+};
+
+/**
+ * Describes the message mlx_serving.v1.ListApiKeysRequest.
+ * Use `create(ListApiKeysRequestSchema)` to create a new message.
+ */
+export declare const ListApiKeysRequestSchema: GenMessage<ListApiKeysRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.ListApiKeysResponse
+ */
+export declare type ListApiKeysResponse = Message<"mlx_serving.v1.ListApiKeysResponse"> & {
+  /**
+   * @generated from field: repeated mlx_serving.v1.ApiKeyState keys = 1;
+   */
+  keys: ApiKeyState[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.ListApiKeysResponse.
+ * Use `create(ListApiKeysResponseSchema)` to create a new message.
+ */
+export declare const ListApiKeysResponseSchema: GenMessage<ListApiKeysResponse>;
+
+/**
+ * @generated from message mlx_serving.v1.ApiKeyState
+ */
+export declare type ApiKeyState = Message<"mlx_serving.v1.ApiKeyState"> & {
+  /**
+   * @generated from field: mlx_serving.v1.ApiKey key = 1;
+   */
+  key?: ApiKey | undefined;
+
+  /**
+   * Absent while the store is away.
+   *
+   * @generated from field: mlx_serving.v1.ApiKeyBalance balance = 2;
+   */
+  balance?: ApiKeyBalance | undefined;
+};
+
+/**
+ * Describes the message mlx_serving.v1.ApiKeyState.
+ * Use `create(ApiKeyStateSchema)` to create a new message.
+ */
+export declare const ApiKeyStateSchema: GenMessage<ApiKeyState>;
+
+/**
+ * @generated from message mlx_serving.v1.RevokeApiKeyRequest
+ */
+export declare type RevokeApiKeyRequest = Message<"mlx_serving.v1.RevokeApiKeyRequest"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.RevokeApiKeyRequest.
+ * Use `create(RevokeApiKeyRequestSchema)` to create a new message.
+ */
+export declare const RevokeApiKeyRequestSchema: GenMessage<RevokeApiKeyRequest>;
+
+/**
+ * @generated from message mlx_serving.v1.RevokeApiKeyResponse
+ */
+export declare type RevokeApiKeyResponse = Message<"mlx_serving.v1.RevokeApiKeyResponse"> & {
+};
+
+/**
+ * Describes the message mlx_serving.v1.RevokeApiKeyResponse.
+ * Use `create(RevokeApiKeyResponseSchema)` to create a new message.
+ */
+export declare const RevokeApiKeyResponseSchema: GenMessage<RevokeApiKeyResponse>;
 
 /**
  * `observability` of the configuration file, which holds for every gateway.
@@ -2608,6 +2977,34 @@ export declare const Flags: GenService<{
     methodKind: "unary";
     input: typeof AuthenticateTokenRequestSchema;
     output: typeof AuthenticateTokenResponseSchema;
+  },
+  /**
+   * Who may call the gateways, and how much. The secret is in the answer, and nowhere else.
+   *
+   * @generated from rpc mlx_serving.v1.Flags.CreateApiKey
+   */
+  createApiKey: {
+    methodKind: "unary";
+    input: typeof CreateApiKeyRequestSchema;
+    output: typeof CreateApiKeyResponseSchema;
+  },
+  /**
+   * @generated from rpc mlx_serving.v1.Flags.ListApiKeys
+   */
+  listApiKeys: {
+    methodKind: "unary";
+    input: typeof ListApiKeysRequestSchema;
+    output: typeof ListApiKeysResponseSchema;
+  },
+  /**
+   * Every linked gateway refuses the key at once. NOT_FOUND: no such key.
+   *
+   * @generated from rpc mlx_serving.v1.Flags.RevokeApiKey
+   */
+  revokeApiKey: {
+    methodKind: "unary";
+    input: typeof RevokeApiKeyRequestSchema;
+    output: typeof RevokeApiKeyResponseSchema;
   },
   /**
    * Changes that wait for a second person.
