@@ -64,7 +64,7 @@ export function createLinkHandler({ live, replicas, counter, peers, impact, keys
           replicas.acknowledge(replicaId, message.value.revision);
           peers.acknowledged(replicaId, message.value.revision);
         } else if (message.case === 'impactAnswer') impact.answer(replicaId, message.value);
-        else if (message.case === 'apiKeyUsage') spending.take(replicaId, message.value);
+        else if (message.case === 'apiKeyUsage') void spending.take(replicaId, message.value);
         else if (message.case === 'resync') sendAll(call);
         else if (message.case === 'decisionCounts') message.value.counts.forEach(({ flag, enabled, disabled }) => counter.add(flag, { enabled, disabled }));
       });
