@@ -25,7 +25,12 @@ export function createHealth({ flags, routing, pools, stopping, links }: HealthO
       flagsRevision: Number(flags.state.revision),
       flagsAgeMs: flags.ageMs(Date.now()),
       routingRevision: Number(routing.table?.revision ?? 0n),
-      workers: Object.fromEntries(Object.entries(pools).map(([variant, pool]) => [variant, { serving: pool.serving.length, configured: pool.size }])),
+      workers: Object.fromEntries(Object.entries(pools).map(([variant, pool]) => [variant, { serving: pool.serving.length, configured: pool.size, states: statesOf(pool) }])),
     }),
   };
+}
+
+/** `closed` is well; else why a worker gets nothing, or less. */
+function statesOf(pool: WorkerPool): Record<string, string> {
+  return Object.fromEntries(pool.members.map(({ worker, state }) => [worker.address, state]));
 }

@@ -130,6 +130,8 @@ describe('a circuit', () => {
     gateway.qos.open(gateway.workers[0]!.address);
     await until(async () => (await gateway.metric(`mlx_serving_gateway_forced_circuits{worker="${gateway.workers[0]!.address}"}`)) === '1');
     for (let request = 0; request < 8; request++) expect((await gateway.chat()).status).toBe(200);
+    const { workers } = (await (await gateway.get('/health/ready')).json()) as { workers: { baseline: { states: Record<string, string> } } };
+    expect(workers.baseline.states).toEqual({ [gateway.workers[0]!.address]: 'forced-open', [gateway.workers[1]!.address]: 'closed' });
     expect(gateway.workers.map(({ generations }) => generations.length)).toEqual([0, 8]);
     gateway.qos.open(gateway.workers[1]!.address);
     await until(async () => (await gateway.metric(`mlx_serving_gateway_forced_circuits{worker="${gateway.workers[1]!.address}"}`)) === '1');
