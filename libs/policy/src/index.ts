@@ -37,6 +37,10 @@ export { type ActionRecord, type Actuator, EMPTY_STATE, type ExecutorState, type
 export { isLoop } from './remediation/loop-detection.ts';
 export { type ExecutorInput, RemediationExecutor, workerOf } from './remediation/remediation-executor.ts';
 export { type Evaluation, SloController, type Surroundings } from './remediation/slo-controller.ts';
+export { FixedLimit } from './governor/fixed-limit.ts';
+export { GradientLimit } from './governor/gradient-limit.ts';
+export { type LimitAlgorithm, type LimitBounds, type LimitSample } from './governor/limit-algorithm.ts';
+export { PidLimit, type PidSettings } from './governor/pid-limit.ts';
 export { MemoryCeiling, type MemoryReading } from './governor/memory-ceiling.ts';
 export { checkPolicies, type PolicyProblem, problemsOf } from './slo/check-policies.ts';
 export { type Burn, BURN_RATES, ErrorBudget } from './slo/error-budget.ts';

@@ -14,7 +14,7 @@ export async function readPolicies(path: string | undefined): Promise<readonly S
   try {
     return parsePolicies(path, text);
   } catch (error) {
-    if (error instanceof ConfigError) throw errors.CHECK_FAILED({ problem: error.message });
+    if (error instanceof ConfigError) throw errors.REFUSED({ message: error.message });
     throw error;
   }
 }
