@@ -38,7 +38,7 @@ export async function createApp(config: GatewayConfig, logger: Logger): Promise<
   const runtime = createRuntimeFile(config, metrics, logger, (value) => control.configure(value.governor.max_concurrent_streams));
   await runtime.load();
   const state = { ...createState(config, logger, (flags) => service.abortUnder(flags)), telemetry: new FlagTelemetry(metrics, logger), traces: new RequestTraces() };
-  const { admission, control } = createAdmission(() => runtime.value.governor, metrics);
+  const { admission, control } = createAdmission(() => runtime.value.governor, metrics, () => state.flags.flags.evaluate('adaptive_governor', { key: state.replicaId }).enabled);
   const pools = createPools(config, { settings: () => runtime.value, control, metrics, logger });
   const required = config.keys === 'required' || (config.keys === 'auto' && !isLoopback(config.host));
   const keys = new Tenants({ replicaId: state.replicaId, required, file: state.keysFile, routing: () => runtime.value.routing });

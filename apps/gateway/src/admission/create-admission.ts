@@ -1,22 +1,27 @@
 import type { RuntimeFile } from '@mlx-serving/policy';
 import type { GatewayMetrics } from '../metrics.ts';
 import { AdmissionQueue } from './admission-queue.ts';
-import { ConcurrencyLimit } from './concurrency-limit.ts';
+import { SwitchedGovernor } from '../governor/switched-governor.ts';
 import { TrafficControl } from './traffic-control.ts';
 
 /** The queue before the workers, and what controllers may turn of it. Whoever changes the limit has the queue look again. */
-export function createAdmission(governor: () => RuntimeFile['governor'], metrics: GatewayMetrics): { admission: AdmissionQueue; control: TrafficControl } {
+export function createAdmission(governor: () => RuntimeFile['governor'], metrics: GatewayMetrics, adaptive: () => boolean): { admission: AdmissionQueue; control: TrafficControl } {
   const admission = new AdmissionQueue({
-    limit: () => control.limit(),
+    limit: (): number => control.limit(),
     maxQueued: () => governor().max_queued_requests,
     onChange: (active, queued) => {
       metrics.activeStreams.set(active);
       metrics.queueDepth.set(queued);
     },
   });
-  const limit = new ConcurrencyLimit(governor().max_concurrent_streams, (value) => {
-    metrics.concurrencyLimit.set(value);
-    admission.admitWaiting();
+  const limit = new SwitchedGovernor({
+    settings: governor,
+    adaptive,
+    inflight: (): number => admission.active,
+    onChange: (value) => {
+      metrics.concurrencyLimit.set(value);
+      admission.admitWaiting();
+    },
   });
   const control = new TrafficControl(limit, metrics);
   return { admission, control };

@@ -160,6 +160,7 @@ export class GenerateService {
 
   async #admitAndRun(record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
     const seat = await admitRequest({ ...this.#options, whileQueued: (one) => announce(this.#poolOf(one), one) }, record, sink, signal);
+    record.queuedMs = seat.queuedMs;
     try {
       if (record.decision.variant === 'canary') await this.#runAtCanary(record, sink, signal);
       else await this.#run(record, sink, signal);

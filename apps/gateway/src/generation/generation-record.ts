@@ -19,6 +19,8 @@ export class GenerationRecord {
   cachedPromptTokens = 0;
   toolCalls: readonly ToolCall[] = [];
   stages: readonly StageEvent[] = [];
+  /** How long it waited for admission; undefined while it does. */
+  queuedMs: number | undefined;
   /** Milliseconds from the arrival to the first token. */
   ttftMs: number | undefined;
   finishReason = FinishReason.UNSPECIFIED;

@@ -42,6 +42,7 @@ export function toStreamReport(record: GenerationRecord, failure: ServiceError |
     usage: { promptTokens: record.promptTokens, completionTokens: record.completionTokens },
     finishReason: record.finishReason,
     ...(record.ttftMs === undefined ? {} : { ttftMs: record.ttftMs }),
+    ...(record.queuedMs === undefined ? {} : { queuedMs: record.queuedMs }),
     ...(tokenGapP95Ms === undefined ? {} : { tokenGapP95Ms }),
     repeatedOutput: record.shape.repeats,
     choice: record.request.choice ?? 0,

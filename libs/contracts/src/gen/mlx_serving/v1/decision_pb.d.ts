@@ -168,6 +168,13 @@ export declare type StreamReport = Message<"mlx_serving.v1.StreamReport"> & {
    * @generated from field: uint32 choice = 15;
    */
   choice: number;
+
+  /**
+   * How long it waited for admission. Absent when it was not admitted.
+   *
+   * @generated from field: optional double queued_ms = 16;
+   */
+  queuedMs?: number | undefined;
 };
 
 /**
