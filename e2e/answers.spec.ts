@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import OpenAI from 'openai';
 import { contentOf } from '../tools/start/first-answer.ts';
 import { chat, MAX_TOKENS, output, python, question } from './clients.ts';
+import { eventually } from './eventually.ts';
 import { Stack, stopAll } from './stack.ts';
 
 let stack: Stack;
@@ -71,5 +74,28 @@ describe('an answer of the running system', () => {
     const { error } = (await response.json()) as { error: Record<string, unknown> };
     expect(error).toMatchObject({ type: 'invalid_request_error', message: expect.any(String) });
     expect(JSON.stringify(error)).not.toContain('node:');
+  });
+
+  it('is the same over the lean transport, for whom its flag is on', async () => {
+    const path = join(stack.config, 'feature-flags.yaml');
+    writeFileSync(path, readFileSync(path, 'utf8').replace(/http2_transport:\n {2}enabled: false\n/, 'http2_transport:\n  enabled: true\n  whitelist: [lean]\n'));
+    await eventually(async () => expect((await chat(stack, { user: 'lean', maxTokens: 1 })).flags).toContain('http2_transport'));
+    const answers = await Promise.all(['lean', 'someone', 'lean', 'someone'].map((user) => chat(stack, { user })));
+    expect(answers.map(({ flags }) => flags.includes('http2_transport'))).toEqual([true, false, true, false]);
+    expect(answers.map(({ text }) => text)).toEqual(answers.map(() => reference));
+  });
+
+  it('that is cancelled over the lean transport is cancelled at the worker', async () => {
+    const cancelled = async (): Promise<number> => Number(/^mlx_serving_worker_requests_total\{.*cancelled.*\} (\d+)/m.exec(await (await fetch(`http://127.0.0.1:${9111 + stack.offset}/metrics`)).text())?.[1] ?? 0);
+    const before = await cancelled();
+    const body = JSON.stringify({ model: 'tiny', stream: true, user: 'lean', temperature: 1, max_tokens: 400, prompt: 'Once upon a time' });
+    await eventually(async () => {
+      // A short answer may have ended before it is left.
+      const leave = new AbortController();
+      const response = await fetch(`${stack.urls.gateway}/v1/completions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body, signal: leave.signal });
+      await response.body?.getReader().read();
+      leave.abort();
+      expect(await cancelled()).toBeGreaterThan(before);
+    });
   });
 });

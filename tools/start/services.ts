@@ -91,8 +91,8 @@ export function serviceEnvironment({ root, stateDirectory, ports, canary, redisU
     MLX_SERVING_QOS_ADDRESS: local(ports.qos),
     MLX_SERVING_CANARY_ADDRESS: local(ports.canary),
     MLX_SERVING_GATEWAY_URL: `http://${local(ports.gatewayHttp)}`,
-    MLX_SERVING_WORKERS: local(ports.worker),
-    MLX_SERVING_CANARY_WORKERS: canary ? local(ports.canaryWorker) : '',
+    MLX_SERVING_WORKERS: environment['MLX_SERVING_WORKERS'] ?? local(ports.worker),
+    MLX_SERVING_CANARY_WORKERS: environment['MLX_SERVING_CANARY_WORKERS'] ?? (canary ? local(ports.canaryWorker) : ''),
   };
 }
 

@@ -1,4 +1,4 @@
-import { addresses, commonEnvironment, type EnvironmentValues, port, text } from '@mlx-serving/service-kit';
+import { commonEnvironment, type EnvironmentValues, port, text, watchedWorkers } from '@mlx-serving/service-kit';
 import { z } from 'zod';
 
 /** Every environment variable of this service. */
@@ -7,7 +7,7 @@ export const environment = {
   grpcPort: { name: 'MLX_SERVING_CANARY_GRPC_PORT', default: '50054', schema: port, help: 'Port of the gRPC service Canary.' },
   canaryWorkers: {
     name: 'MLX_SERVING_CANARY_WORKERS',
-    schema: addresses,
+    schema: watchedWorkers,
     help: 'Workers of the canary, host:port, comma-separated. Without one the canary gets no traffic.',
   },
   replicaId: {

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import { DEFAULT_ENVIRONMENT, environmentName } from '@mlx-serving/policy';
-import { address, addresses, commonEnvironment, type EnvironmentValues, port } from '@mlx-serving/service-kit';
+import { address, commonEnvironment, type EnvironmentValues, port, workerAddresses } from '@mlx-serving/service-kit';
 import { z } from 'zod';
 
 /** Becomes part of a file name, and is how controllers know this process. */
@@ -24,8 +24,8 @@ export const environment = {
     schema: z.enum(['auto', 'required', 'open']),
     help: 'Whether clients need an API key: required, open, or auto: on every address but loopback.',
   },
-  workers: { name: 'MLX_SERVING_WORKERS', default: '127.0.0.1:50061', schema: addresses, help: 'Workers of the baseline, host:port, comma-separated.' },
-  canaryWorkers: { name: 'MLX_SERVING_CANARY_WORKERS', schema: addresses, help: 'Workers of the canary, host:port, comma-separated.' },
+  workers: { name: 'MLX_SERVING_WORKERS', default: '127.0.0.1:50061', schema: workerAddresses, help: 'Workers of the baseline, comma-separated: host:port, or http://[KEY@]host:port[/v1][#MODEL] for an OpenAI-compatible server.' },
+  canaryWorkers: { name: 'MLX_SERVING_CANARY_WORKERS', schema: workerAddresses, help: 'Workers of the canary, in the same way.' },
   joinToken: { name: 'MLX_SERVING_JOIN_TOKEN', default: '', schema: joinToken, help: 'What workers show to join by themselves (mlx-worker --join). Without it only those of this machine may.' },
 } as const;
 

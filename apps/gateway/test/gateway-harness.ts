@@ -14,6 +14,8 @@ export interface Setup {
   worker?: FakeWorker;
   moreWorkers?: FakeWorker[];
   canaryWorkers?: FakeWorker[];
+  /** In place of the fake workers. */
+  workerAddresses?: string[];
   /** Settings of runtime.yaml by name. */
   runtime?: Record<string, number | boolean>;
   joinToken?: string;
@@ -73,7 +75,7 @@ export class Harness {
         flagsAddress: this.flags.address,
         qosAddress: this.qos.address,
         canaryAddress: this.canary.address,
-        workers: this.workers.map((worker) => worker.address),
+        workers: this.setup.workerAddresses ?? this.workers.map((worker) => worker.address),
         canaryWorkers: (this.setup.canaryWorkers ?? []).map((worker) => worker.address),
       },
       this.setup.logger ?? silentLogger,

@@ -1,5 +1,5 @@
 import { DEFAULT_ENVIRONMENT, environmentName } from '@mlx-serving/policy';
-import { address, addresses, commonEnvironment, type EnvironmentValues, port, text } from '@mlx-serving/service-kit';
+import { address, commonEnvironment, type EnvironmentValues, port, text, watchedWorkers } from '@mlx-serving/service-kit';
 import { z } from 'zod';
 
 const optional = z.string().default('');
@@ -10,8 +10,8 @@ const httpUrl = z.union([z.literal(''), z.url({ protocol: /^https?$/, error: 'mu
 export const environment = {
   ...commonEnvironment({ name: 'MLX_SERVING_QOS_OPERATIONS_PORT', default: '9103' }),
   grpcPort: { name: 'MLX_SERVING_QOS_GRPC_PORT', default: '50053', schema: port, help: 'Port of the gRPC service Qos.' },
-  workers: { name: 'MLX_SERVING_WORKERS', default: '127.0.0.1:50061', schema: addresses, help: 'Workers of the baseline to watch, host:port, comma-separated.' },
-  canaryWorkers: { name: 'MLX_SERVING_CANARY_WORKERS', schema: addresses, help: 'Workers of the canary to watch, host:port, comma-separated.' },
+  workers: { name: 'MLX_SERVING_WORKERS', default: '127.0.0.1:50061', schema: watchedWorkers, help: 'Workers of the baseline to watch, host:port, comma-separated.' },
+  canaryWorkers: { name: 'MLX_SERVING_CANARY_WORKERS', schema: watchedWorkers, help: 'Workers of the canary to watch, host:port, comma-separated.' },
   canaryAddress: { name: 'MLX_SERVING_CANARY_ADDRESS', default: '127.0.0.1:50054', schema: optionalAddress, help: 'The canary service, which says whether a variant is being judged; none: there is none.' },
   flagsAddress: { name: 'MLX_SERVING_FLAGS_ADDRESS', default: '127.0.0.1:50052', schema: optionalAddress, help: 'The flag service: qos_monitor and its parts must be on for this replica; none: they are.' },
   replicaId: {

@@ -4,7 +4,7 @@ export { commonEnvironment } from './config/common-environment.ts';
 export { ConfigError, type ConfigIssue } from './config/config-error.ts';
 export { ConfigFile, type ConfigFileOptions } from './config/config-file.ts';
 export { environmentHelp, type EnvironmentEntry, type EnvironmentTable, type EnvironmentValues, readEnvironment } from './config/environment.ts';
-export { address, addresses, flag, port, positiveInteger, text } from './config/environment-schemas.ts';
+export { address, addresses, flag, port, positiveInteger, text, watchedWorkers, workerAddresses } from './config/environment-schemas.ts';
 export { type CrossCheck, parseYaml } from './config/parse-yaml.ts';
 export { defineErrors, type ErrorCode, type ErrorDetails, type ErrorEntry, httpStatus, ServiceError, toGrpcError } from './errors.ts';
 export { GrpcServer } from './grpc-server.ts';

@@ -1,4 +1,5 @@
 import { type DestinationStream, pino } from 'pino';
+import { standardError } from './standard-error.ts';
 
 /** What services log with: JSON lines on standard error. */
 export type Logger = Pick<import('pino').Logger, 'debug' | 'info' | 'warn' | 'error' | 'child'>;
@@ -7,7 +8,7 @@ export type Logger = Pick<import('pino').Logger, 'debug' | 'info' | 'warn' | 'er
  * Creates the logger of a service. Levels carry their meaning for whoever is on call: a healthy service logs no `error`.
  * @param level one of debug, info, warn, error. Default: info.
  */
-export function createLogger(service: string, level = 'info', destination: DestinationStream = pino.destination(2)): Logger {
+export function createLogger(service: string, level = 'info', destination: DestinationStream = standardError()): Logger {
   return pino(
     {
       level,

@@ -26,7 +26,9 @@ export function createContext(request: IncomingMessage, response: ServerResponse
   const [path = '/', query = ''] = (request.url ?? '/').split('?', 2);
   const requestId = readRequestId(request.headers['x-request-id']);
   const abort = new AbortController();
-  response.once('close', () => abort.abort(errors.CLIENT_GONE()));
+  response.once('close', () => {
+    if (!response.writableFinished) abort.abort(errors.CLIENT_GONE());
+  });
   response.setHeader('x-request-id', requestId);
   return { request, response, path, query: new URLSearchParams(query), name: '', requestId, arrivedAt: performance.now(), abort };
 }

@@ -1,24 +1,28 @@
-import { type Client, type ClientReadableStream, Metadata } from '@grpc/grpc-js';
+import { type ChannelInterface, type Client, Metadata, status, type StatusObject } from '@grpc/grpc-js';
 import { methodDefinition, Worker, type WorkerGenerateRequest, type WorkerGenerateResponse } from '@mlx-serving/contracts';
 import { decodeResponse } from './decode-response.ts';
+import { GrpcStatusError } from './grpc-status-error.ts';
 import type { TokenStream, TokenStreamListener, TokenStreamOptions, TokenTransport } from './token-transport.ts';
 
 const { path, requestSerialize } = methodDefinition(Worker.method.generate);
 
-/** Token streams over a channel of grpc-js. */
+/**
+ * Token streams over a channel of grpc-js. Its calls are used without the readable streams that its clients put on top of
+ * them, which cost a third of a stream's processor time.
+ */
 export class GrpcJsTransport implements TokenTransport {
-  readonly #channel: Client;
+  readonly #channel: ChannelInterface;
 
-  /** @param channel stays its owner's, who closes it */
-  constructor(channel: Client) {
-    this.#channel = channel;
+  /** @param client stays its owner's, who closes it */
+  constructor(client: Client) {
+    this.#channel = client.getChannel();
   }
 
   open(request: WorkerGenerateRequest, listener: TokenStreamListener, { timeoutMs, traceparent }: TokenStreamOptions = {}): TokenStream {
-    const options = timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
+    const deadline = timeoutMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + timeoutMs;
     const metadata = new Metadata();
     if (traceparent) metadata.set('traceparent', traceparent);
-    return new GrpcJsStream(this.#channel.makeServerStreamRequest(path, requestSerialize as (value: WorkerGenerateRequest) => Buffer, decodeResponse, request, metadata, options), listener);
+    return new GrpcJsStream(this.#channel.createCall(path, deadline, null, null, null), metadata, requestSerialize(request), listener);
   }
 
   close(): void {
@@ -27,35 +31,61 @@ export class GrpcJsTransport implements TokenTransport {
 }
 
 class GrpcJsStream implements TokenStream {
-  readonly #call: ClientReadableStream<WorkerGenerateResponse>;
+  readonly #call: ReturnType<ChannelInterface['createCall']>;
+  readonly #listener: TokenStreamListener;
+  #paused = false;
+  /** A message has come while paused, and the next is not asked for before the reader goes on. */
+  #readOwed = false;
   #over = false;
 
-  constructor(call: ClientReadableStream<WorkerGenerateResponse>, listener: TokenStreamListener) {
+  constructor(call: ReturnType<ChannelInterface['createCall']>, metadata: Metadata, request: Buffer, listener: TokenStreamListener) {
     this.#call = call;
-    call.on('data', (response: WorkerGenerateResponse) => {
-      if (!this.#over) listener.response(response);
+    this.#listener = listener;
+    call.start(metadata, {
+      onReceiveMetadata: () => undefined,
+      onReceiveMessage: (message: Buffer) => this.#onMessage(message),
+      onReceiveStatus: (ended) => this.#onStatus(ended),
     });
-    call.on('error', (error) => this.#end(listener, error));
-    call.on('end', () => this.#end(listener));
+    call.sendMessageWithContext({}, request);
+    call.halfClose();
+    call.startRead();
   }
 
   pause(): void {
-    this.#call.pause();
+    this.#paused = true;
   }
 
   resume(): void {
-    this.#call.resume();
+    this.#paused = false;
+    if (!this.#readOwed) return;
+    this.#readOwed = false;
+    this.#call.startRead();
   }
 
   cancel(): void {
     if (this.#over) return;
     this.#over = true;
-    this.#call.cancel();
+    this.#call.cancelWithStatus(status.CANCELLED, 'Cancelled on client');
   }
 
-  #end(listener: TokenStreamListener, error?: unknown): void {
+  #onMessage(message: Buffer): void {
+    if (this.#over) return;
+    let response: WorkerGenerateResponse;
+    try {
+      response = decodeResponse(message);
+    } catch {
+      this.cancel();
+      this.#listener.ended(new GrpcStatusError(status.INTERNAL, 'The answer cannot be read.'));
+      return;
+    }
+    this.#listener.response(response);
+    if (this.#paused) this.#readOwed = true;
+    else this.#call.startRead();
+  }
+
+  #onStatus({ code, details, metadata }: StatusObject): void {
     if (this.#over) return;
     this.#over = true;
-    listener.ended(error);
+    this.#listener.ended(code === status.OK ? undefined : new GrpcStatusError(code, details, metadata));
   }
 }

@@ -115,8 +115,11 @@ describe.each(Object.entries(kinds))('token streams over %s', (_, createTranspor
   });
 
   it('end with DEADLINE_EXCEEDED when their time is over, at the worker too', async () => {
-    const recorded = new Recorded(transport, {}, { timeoutMs: 50 });
-    const generation = await worker.generation(0);
+    const connected = new Recorded(transport);
+    (await worker.generation(0)).accept().finish();
+    await connected.ended();
+    const recorded = new Recorded(transport, {}, { timeoutMs: 300 });
+    const generation = await worker.generation(1);
     expect(await recorded.ended()).toMatchObject({ code: 'DEADLINE_EXCEEDED' });
     await until(() => generation.cancelled);
   });

@@ -3,22 +3,25 @@ import type { Variant } from '@mlx-serving/policy';
 import type { Logger } from '@mlx-serving/service-kit';
 import type { TokenStream, TokenStreamListener, TokenStreamOptions } from '../transport/token-transport.ts';
 import { GrpcUpstream } from './grpc-upstream.ts';
+import { OpenAiUpstream, parseOpenAiAddress } from './openai-upstream.ts';
 import type { Upstream } from './upstream.ts';
 import type { WorkerAccelerator } from './worker-accelerator.ts';
 
 /** One worker: its server, whether it serves, and how many requests it has from this gateway. */
 export class WorkerConnection {
-  /** `host:port`; also the id by which reports name the worker. */
+  /** `host:port`, or the URL without secrets; also the id by which reports name the worker. */
   readonly address: string;
   readonly #upstream: Upstream;
   #outstanding = 0;
 
   constructor(address: string, variant: Variant, logger: Logger, onChange: () => void) {
-    this.address = address;
-    this.#upstream = new GrpcUpstream(address, (serving) => {
-      logger.info({ worker: address, variant, serving }, serving ? 'worker serves' : 'worker does not serve');
+    const http = /^https?:\/\//.test(address) ? parseOpenAiAddress(address) : undefined;
+    this.address = http?.name ?? address;
+    const changed = (serving: boolean): void => {
+      logger.info({ worker: this.address, variant, serving }, serving ? 'worker serves' : 'worker does not serve');
       onChange();
-    });
+    };
+    this.#upstream = http ? new OpenAiUpstream(http, changed) : new GrpcUpstream(address, changed);
   }
 
   get serving(): boolean {

@@ -114,7 +114,7 @@ export class WorkerPool {
       settings: () => settings().failure,
       isForcedOpen: (one, outstanding) => control.isForcedOpen(one, outstanding),
       onEvent: (_, event) => {
-        logger.warn({ worker: address, variant, event, state: member.state }, 'worker changed its state');
+        logger.warn({ worker: worker.address, variant, event, state: member.state }, 'worker changed its state');
         metrics.workerEvents.inc({ event });
         this.#show();
       },

@@ -1,0 +1,95 @@
+import { Agent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+import { create } from '@bufbuild/protobuf';
+import { type ModelInfo, ModelInfoSchema, type WorkerGenerateRequest } from '@mlx-serving/contracts';
+import { OpenAiTransport } from '../transport/openai-transport.ts';
+import type { TokenStream, TokenStreamListener, TokenStreamOptions } from '../transport/token-transport.ts';
+import type { Upstream } from './upstream.ts';
+
+const HEALTH_INTERVAL_MS = 1_000;
+const ANSWER_LIMIT_MS = 2_000;
+
+/** What an address of such a server says. */
+export interface OpenAiAddress {
+  /** Up to and with the path before `/chat/completions`, without secrets: how the server is named. */
+  readonly name: string;
+  readonly base: URL;
+  readonly key: string | undefined;
+  readonly model: string | undefined;
+}
+
+/** Reads `http[s]://[KEY@]host[:port][/v1][#MODEL]`: KEY goes as a bearer token, MODEL is the name sent in place of the request's. */
+export function parseOpenAiAddress(address: string): OpenAiAddress {
+  const base = new URL(address);
+  const key = decodeURIComponent(base.username || base.password) || undefined;
+  const model = decodeURIComponent(base.hash.slice(1)) || undefined;
+  base.username = base.password = base.hash = base.search = '';
+  base.pathname = base.pathname.replace(/\/+$/, '') || '/v1';
+  return { name: base.href, base, key, model };
+}
+
+/** A server of OpenAI's API: mlx_lm.server, vLLM, LM Studio, Ollama. It serves while it answers /health, or its list of models. */
+export class OpenAiUpstream implements Upstream {
+  readonly #address: OpenAiAddress;
+  readonly #transport: OpenAiTransport;
+  readonly #headers: Record<string, string>;
+  readonly #onChange: (serving: boolean) => void;
+  #timer: NodeJS.Timeout | undefined;
+  #serving = false;
+  #stopped = false;
+
+  constructor(address: OpenAiAddress, onChange: (serving: boolean) => void) {
+    this.#address = address;
+    this.#onChange = onChange;
+    this.#headers = address.key === undefined ? {} : { authorization: `Bearer ${address.key}` };
+    const agent = new (address.base.protocol === 'https:' ? HttpsAgent : Agent)({ keepAlive: true, scheduling: 'lifo' });
+    this.#transport = new OpenAiTransport({ base: address.base, agent, headers: this.#headers, model: address.model });
+  }
+
+  get serving(): boolean {
+    return this.#serving;
+  }
+
+  start(): void {
+    void this.#check();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#serving = false;
+    clearTimeout(this.#timer);
+    this.#transport.close();
+  }
+
+  open(request: WorkerGenerateRequest, listener: TokenStreamListener, options?: TokenStreamOptions): TokenStream {
+    const ended = (error?: unknown): void => {
+      // Perhaps it is gone: the next look should not wait.
+      if (error !== undefined) void this.#check();
+      listener.ended(error);
+    };
+    return this.#transport.open(request, { response: (response) => listener.response(response), ended }, options);
+  }
+
+  async models(): Promise<readonly ModelInfo[]> {
+    const answer = await this.#get(`${this.#address.base.pathname}/models`);
+    const body = answer?.ok ? ((await answer.json().catch(() => ({}))) as { data?: { id: string; created?: number }[] }) : {};
+    return (body.data ?? []).map(({ id, created = 0 }) => create(ModelInfoSchema, { id, loadedAt: BigInt(Math.trunc(created)) }));
+  }
+
+  async #check(): Promise<void> {
+    clearTimeout(this.#timer);
+    const health = await this.#get('/health');
+    await health?.body?.cancel();
+    const serving = health?.status === 404 ? ((await this.#get(`${this.#address.base.pathname}/models`))?.ok ?? false) : (health?.ok ?? false);
+    if (this.#stopped) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#check(), HEALTH_INTERVAL_MS);
+    if (serving === this.#serving) return;
+    this.#serving = serving;
+    this.#onChange(serving);
+  }
+
+  #get(path: string): Promise<Response | undefined> {
+    return fetch(new URL(path, this.#address.base), { headers: this.#headers, signal: AbortSignal.timeout(ANSWER_LIMIT_MS) }).catch(() => undefined);
+  }
+}
