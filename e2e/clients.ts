@@ -73,9 +73,13 @@ export async function output(command: readonly string[], input = '', env: NodeJS
   return stdout;
 }
 
+/** The Python that has the worker and the clients. */
+export function pythonInterpreter(): string {
+  return process.env['MLX_SERVING_PYTHON'] ?? join(root, 'python-worker', '.venv', 'bin', 'python');
+}
+
 /** Runs a script of e2e/python with the question as its input. @returns what it printed as JSON */
 export async function python<T>(script: string, ...args: string[]): Promise<T> {
-  const interpreter = process.env['MLX_SERVING_PYTHON'] ?? join(root, 'python-worker', '.venv', 'bin', 'python');
   const input = JSON.stringify({ messages: question, max_tokens: MAX_TOKENS });
-  return JSON.parse(await output([interpreter, join(root, 'e2e', 'python', script), ...args], input)) as T;
+  return JSON.parse(await output([pythonInterpreter(), join(root, 'e2e', 'python', script), ...args], input)) as T;
 }

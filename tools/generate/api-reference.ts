@@ -3,6 +3,7 @@ interface ParameterRow {
   readonly support: string;
   readonly example: unknown;
   readonly note: string;
+  readonly beside?: Readonly<Record<string, unknown>>;
 }
 
 type Table = Readonly<Record<string, ParameterRow>>;
@@ -24,7 +25,7 @@ export async function apiReference(): Promise<string> {
 }
 
 function section(title: string, table: Table): string {
-  const rows = Object.entries(table).map(([name, { support, example, note }]) => `| \`${name}\` | ${support} | \`${JSON.stringify(example).replaceAll('|', '\\|')}\` | ${note.replaceAll('|', '\\|')} |`);
+  const rows = Object.entries(table).map(([name, { support, example, note, beside }]) => `| \`${name}\` | ${support} | \`${JSON.stringify({ ...beside, [name]: example }).replaceAll('|', '\\|')}\` | ${note.replaceAll('|', '\\|')} |`);
   return ['', `## ${title}`, '', '| parameter | | example | |', '| --- | --- | --- | --- |', ...rows].join('\n');
 }
 

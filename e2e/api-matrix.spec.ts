@@ -1,0 +1,166 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import OpenAI from 'openai';
+import { admin, output, pythonInterpreter } from './clients.ts';
+import { eventually } from './eventually.ts';
+import { root, Stack, stopAll } from './stack.ts';
+
+/** One row of docs/api.md, as a request. */
+interface Case {
+  readonly endpoint: string;
+  readonly name: string;
+  readonly support: string;
+  readonly body: Record<string, unknown>;
+  readonly whole: boolean;
+  readonly streams: boolean;
+}
+
+interface Outcome {
+  readonly whole?: string | null;
+  readonly streamed?: string | null;
+  readonly error?: string;
+}
+
+const least: Record<string, Record<string, unknown>> = {
+  '/v1/chat/completions': { messages: [{ role: 'user', content: 'Explain the canary.' }], max_tokens: 8 },
+  '/v1/completions': { prompt: 'A kill switch', max_tokens: 8 },
+  '/v1/responses': { input: 'Explain the canary.', max_output_tokens: 8 },
+};
+
+/** The rows of docs/api.md. */
+function readCases(): Case[] {
+  const sections = readFileSync(join(root, 'docs', 'api.md'), 'utf8').split('\n## POST ').slice(1);
+  return sections.flatMap((section) => {
+    const endpoint = section.slice(0, section.indexOf('\n'));
+    return [...section.matchAll(/^\| `(\w+)` \| (\w+) \| `(.*?)` \|/gm)].map(([, name = '', support = '', json = '']): Case => {
+      const example = JSON.parse(json.replaceAll('\\|', '|')) as Record<string, unknown>;
+      const onlyStreams = name === 'stream' || name === 'stream_options';
+      const body = { ...least[endpoint], temperature: 0, ...example, model: 'tiny' };
+      return { endpoint, name, support, body, whole: !onlyStreams || endpoint === '/v1/responses', streams: name !== 'best_of' };
+    });
+  });
+}
+
+const cases = readCases();
+const taken = cases.filter(({ support }) => support !== 'refused');
+let stack: Stack;
+let openai: OpenAI;
+
+beforeAll(async () => {
+  stack = await Stack.start();
+  openai = new OpenAI({ baseURL: `${stack.urls.gateway}/v1`, apiKey: 'unused', maxRetries: 0 });
+});
+afterAll(stopAll);
+
+/** What both clients must have got. */
+function expectTexts(outcomes: readonly Outcome[]): void {
+  outcomes.forEach((outcome, index) => {
+    const { endpoint, name, whole, streams } = taken[index]!;
+    const row = `${endpoint} ${name}`;
+    expect([row, outcome.error]).toEqual([row, undefined]);
+    for (const text of [...(whole ? [outcome.whole] : []), ...(streams ? [outcome.streamed] : [])]) expect([row, typeof text, (text ?? '').length > 0]).toEqual([row, 'string', true]);
+    // Greedy: the same text both ways.
+    if (whole && streams && name !== 'temperature') expect([row, outcome.streamed]).toEqual([row, outcome.whole]);
+  });
+}
+
+describe('every parameter of docs/api.md that is taken', () => {
+  it('has rows of all three endpoints', () => {
+    expect(new Set(cases.map(({ endpoint }) => endpoint)).size).toBe(3);
+    expect(taken.length).toBeGreaterThan(50);
+  });
+
+  it("works with OpenAI's JavaScript client, at once and streamed", async () => {
+    const outcomes: Outcome[] = [];
+    for (let i = 0; i < taken.length; i += 4) outcomes.push(...(await Promise.all(taken.slice(i, i + 4).map((one) => ask(openai, one)))));
+    expectTexts(outcomes);
+  });
+
+  it("works with OpenAI's Python client, at once and streamed", async () => {
+    const script = join(root, 'e2e', 'python', 'openai_matrix.py');
+    expectTexts(JSON.parse(await output([pythonInterpreter(), script, `${stack.urls.gateway}/v1`], JSON.stringify(taken))) as Outcome[]);
+  });
+
+  it('holds an answer to its schema and a forced call to its arguments', async () => {
+    const schema = { type: 'object', properties: { ok: { type: 'boolean' } }, required: ['ok'], additionalProperties: false };
+    const messages = [{ role: 'user' as const, content: 'Is it well?' }];
+    const json = await openai.chat.completions.create({ model: 'tiny', messages, response_format: { type: 'json_schema', json_schema: { name: 'answer', schema } } });
+    expect(JSON.parse(json.choices[0]?.message.content ?? '')).toEqual({ ok: expect.any(Boolean) });
+    const call = await openai.chat.completions.create({ model: 'tiny', messages, tools: [{ type: 'function', function: { name: 'report', parameters: schema } }], tool_choice: 'required' });
+    const [made] = call.choices[0]?.message.tool_calls ?? [];
+    expect([call.choices[0]?.finish_reason, made?.type === 'function' && JSON.parse(made.function.arguments)]).toEqual(['tool_calls', { ok: expect.any(Boolean) }]);
+  });
+});
+
+describe('every parameter of docs/api.md that is refused', () => {
+  it('is refused by name', async () => {
+    for (const { endpoint, name, body } of cases.filter(({ support }) => support === 'refused')) {
+      const response = await fetch(`${stack.urls.gateway}${endpoint}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+      const { error } = (await response.json()) as { error: { param: string; code: string } };
+      expect([name, response.status, error.param.split(/[.[]/)[0], error.code]).toEqual([name, 400, name, 'unsupported_value']);
+    }
+  });
+});
+
+describe('an API key', () => {
+  it('limits its caller, is counted, and is refused everywhere once it is revoked', async () => {
+    const { key, secret } = await admin<{ key: { id: string }; secret: string }>(stack, 'POST', '/admin/keys', { name: 'search', requests_per_minute: 2 });
+    const client = new OpenAI({ baseURL: `${stack.urls.gateway}/v1`, apiKey: secret, maxRetries: 0 });
+    const ask = () => client.chat.completions.create({ model: 'tiny', messages: [{ role: 'user', content: 'Hello' }], max_tokens: 2 });
+    await eventually(ask);
+    await ask();
+    await expect(ask()).rejects.toBeInstanceOf(OpenAI.RateLimitError);
+    await eventually(async () => {
+      const [state] = await admin<{ balance: { tokensToday: number } }[]>(stack, 'GET', '/admin/keys');
+      return state!.balance.tokensToday > 0;
+    });
+    await admin(stack, 'DELETE', `/admin/keys/${key.id}`);
+    await eventually(async () => {
+      await expect(client.models.list()).rejects.toBeInstanceOf(OpenAI.AuthenticationError);
+    });
+  });
+});
+
+async function ask(client: OpenAI, { endpoint, body, whole, streams }: Case): Promise<Outcome> {
+  try {
+    const path = endpoint.slice('/v1'.length);
+    const answer = whole ? textOf(await client.post(path, { body: { ...body, stream: false } })) : null;
+    if (!streams) return { whole: answer };
+    let streamed = '';
+    for await (const chunk of await client.post<AsyncIterable<unknown>>(path, { body: { ...body, stream: true }, stream: true })) streamed += deltaOf(chunk);
+    return { whole: answer, streamed };
+  } catch (error) {
+    return { error: String(error) };
+  }
+}
+
+interface Choice {
+  readonly index: number;
+  readonly text?: string;
+  readonly message?: { readonly content: string | null; readonly tool_calls?: readonly Call[] };
+  readonly delta?: { readonly content?: string | null; readonly tool_calls?: readonly Call[] };
+}
+
+interface Call {
+  readonly function: { readonly arguments?: string };
+}
+
+/** The text or the call of the first answer. */
+function textOf(answer: unknown): string {
+  const { choices, output: items } = answer as { choices?: Choice[]; output?: { type: string; arguments?: string; content?: { text: string }[] }[] };
+  if (items) return items.map((item) => item.arguments ?? item.content?.[0]?.text ?? '').join('');
+  const [first] = choices ?? [];
+  return first?.text ?? joined(first?.message);
+}
+
+function deltaOf(chunk: unknown): string {
+  const { choices, type, delta } = chunk as { choices?: Choice[]; type?: string; delta?: string };
+  if (type !== undefined) return /\.(output_text|function_call_arguments)\.delta$/.test(type) ? (delta ?? '') : '';
+  const first = choices?.find(({ index }) => index === 0);
+  return first?.text ?? joined(first?.delta);
+}
+
+function joined(part: { content?: string | null; tool_calls?: readonly Call[] } | undefined): string {
+  return (part?.content ?? '') + (part?.tool_calls ?? []).map((call) => call.function.arguments ?? '').join('');
+}
