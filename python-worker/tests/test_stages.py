@@ -237,8 +237,9 @@ async def test_tenants_see_nothing_of_each_other(reference):
             assert answer.ids == reference.generate(SYSTEM, 8)[0]
 
 
-async def test_random_interleavings_give_each_request_the_answer_it_has_alone(reference):
-    """Shared beginnings, repeats, cancels, tenants, chunks and a budget that evicts all the time."""
+async def test_random_interleavings_give_each_request_the_answer_it_has_alone(request, reference):
+    """Shared beginnings, repeats, announcements, cancels, tenants, and a budget that evicts."""
+    rounds = 100 if request.config.getoption("--full") else 6
     draw = random.Random(7)
     stems = [SYSTEM, SYSTEM[:100], "The kill switch", "A canary is ", "message ", ""]
     prompts = [draw.choice(stems) + draw.choice(["flag", "canary", "x", "# ", "the"]) for _ in range(24)]
@@ -251,8 +252,17 @@ async def test_random_interleavings_give_each_request_the_answer_it_has_alone(re
                 await asyncio.sleep(0)
             prompt = draw.choice(prompts)
             names = draw.sample(ALL, draw.randint(0, 3))
-            fields = flags(*names, tenant=draw.choice(["", "a", "b"]), ttft_hint=HINT)
-            call = worker.call(prompt, max_tokens=draw.randint(1, 12), request=fields)
+            fields = flags(*names, tenant=draw.choice(["", "a", "b"]))
+            message = wpb.WorkerGenerateRequest(
+                request_id=f"{draw.randint(0, 20)}", prompt=prompt, ttft_hint=HINT, **fields
+            )
+            message.sampling.max_tokens = draw.randint(1, 12)
+            if draw.random() < 0.5:
+                # Sometimes under another request's name, or for another prompt or tenant than what comes.
+                announced = draw.choice(prompts) if draw.random() < 0.2 else prompt
+                asked = wpb.PrepareRequest(request_id=message.request_id, prompt=announced, **fields)
+                await worker.stub.Prepare(asked)
+            call = worker.stub.Generate(message)
             if draw.random() < 0.15:
                 await call.read()
                 call.cancel()
@@ -260,8 +270,9 @@ async def test_random_interleavings_give_each_request_the_answer_it_has_alone(re
             answer = await collect(call)
             assert answer.ids == wanted[prompt][: len(answer.ids)]
 
-        for _ in range(6):
+        for _ in range(rounds):
             await asyncio.gather(*(one(number) for number in range(50)))
+        assert (await worker.until(lambda stats: stats.warm_queue.size == 0)).warm_queue.prepared > 0
         stats = await worker.until(lambda stats: stats.running_requests == stats.queued_requests == 0)
         assert stats.failed_requests_total == 0
         assert stats.prefix_cache.evictions > 0

@@ -124,22 +124,8 @@ class PrefixTree:
 
         `layers` hold at least all the tokens' positions, from the first on.
         """
-        self._now += 1
-        edge = self._roots.setdefault(scope, Edge((), [], None, scope=scope))
-        at = 0
-        while at < len(tokens):
-            edge.used_at = self._now
-            child = edge.children.get(tokens[at])
-            if child is None:
-                edge = self._grow(edge, tuple(tokens[at:]), layers, at)
-                break
-            shared = shared_length(child.tokens, tokens, at)
-            edge = child if shared == len(child.tokens) else self._split(child, shared)
-            at += shared
-        edge.used_at = self._now
-        self._mark(edge, logits, pin)
-        self.trim()
-        return at >= len(tokens) or self.known_length(scope, tokens) == len(tokens)
+        self._place(scope, tokens, layers, 0, logits, pin)
+        return self.known_length(scope, tokens) == len(tokens)
 
     def graft(
         self,
@@ -156,20 +142,7 @@ class PrefixTree:
         """
         if self.known_length(scope, path) < len(path):
             return False
-        self._now += 1
-        whole = [*path, *tokens]
-        edge = self._roots.setdefault(scope, Edge((), [], None, scope=scope))
-        at = 0
-        while at < len(whole):
-            child = edge.children.get(whole[at])
-            if child is None:
-                edge = self._grow(edge, tuple(whole[at:]), layers, at - len(path))
-                break
-            shared = shared_length(child.tokens, whole, at)
-            edge = child if shared == len(child.tokens) else self._split(child, shared)
-            at += shared
-        self._mark(edge, logits, pin)
-        self.trim()
+        self._place(scope, [*path, *tokens], layers, len(path), logits, pin)
         return True
 
     def unpin(self, scope: Hashable, tokens: Sequence[int]) -> bool:
@@ -225,6 +198,32 @@ class PrefixTree:
             if not leaves:
                 return
             self._remove(min(leaves, key=lambda edge: edge.used_at))
+
+    def _place(
+        self,
+        scope: Hashable,
+        tokens: Sequence[int],
+        layers: Sequence[Layer],
+        begin: int,
+        logits: mx.array | None,
+        pin: bool,
+    ) -> None:
+        """Adds what is new of `tokens`; the first position in `layers` is that of token `begin`."""
+        self._now += 1
+        edge = self._roots.setdefault(scope, Edge((), [], None, scope=scope))
+        at = 0
+        while at < len(tokens):
+            edge.used_at = self._now
+            child = edge.children.get(tokens[at])
+            if child is None:
+                edge = self._grow(edge, tuple(tokens[at:]), layers, at - begin)
+                break
+            shared = shared_length(child.tokens, tokens, at)
+            edge = child if shared == len(child.tokens) else self._split(child, shared)
+            at += shared
+        edge.used_at = self._now
+        self._mark(edge, logits, pin)
+        self.trim()
 
     def _mark(self, edge: Edge, logits: mx.array | None, pin: bool) -> None:
         if logits is not None and edge.logits is None and edge.parent is not None:
