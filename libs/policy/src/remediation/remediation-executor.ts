@@ -202,8 +202,11 @@ export class RemediationExecutor {
     if (!by) return;
     const others = <T extends { readonly actuator: Actuator }>(all: readonly T[]): T[] => all.filter((each) => each.actuator !== actuator);
     const frozen = { ...this.#state.frozen, [actuator]: input.nowMs + input.settings.freeze_ms };
-    // The loop is dealt with; the moves that made it must not freeze the actuator again when it thaws.
-    this.#state = { ...this.#state, frozen, leases: others(this.#state.leases), moves: others(this.#state.moves) };
+    // The loop is dealt with: the moves that made it must not freeze the actuator again when it thaws. Where it went last is remembered.
+    const last = this.#state.moves.findLast((move) => move.actuator === actuator);
+    const direction = lease && lease.value > baseOf(lease, input.baseLimit) ? -1 : lease ? 1 : last?.direction;
+    const after = last && direction ? [{ ...last, direction, undo: true, atMs: input.nowMs }] : [];
+    this.#state = { ...this.#state, frozen, leases: others(this.#state.leases), moves: [...others(this.#state.moves), ...after] };
     const about = { policy: by.policy, slo: lease?.slo ?? '', action: by.action, actuator, reason: `${actuator} went in circles` };
     this.#record('frozen', 'loop', about, lease?.value, lease && baseOf(lease, input.baseLimit), input);
     alerts.raiseLoop(actuator, by.policy, actuator.startsWith('dry:'));
