@@ -58,6 +58,7 @@ export {
   remediation,
   type Slo,
   type SloMetric,
+  sloMetric,
   slo,
   type SloPolicy,
   sloPolicy,
