@@ -54,8 +54,9 @@ async function attempt(member: PoolMember, cost: number, record: GenerationRecor
 }
 
 function mayGoOn(failure: ServiceError, record: GenerationRecord, tries: number, { settings, budget, metrics }: RunOptions): boolean {
-  const started = record.sentTokenIds.length > 0;
-  if (started ? !settings().continue_streams || tries > MOST_CONTINUATIONS || !isGone(failure) : tries > 1 || !(isGone(failure) || isFull(failure))) return false;
+  if (!isGone(failure) && !isFull(failure)) return false;
+  const hasBegun = record.sentTokenIds.length > 0;
+  if (hasBegun ? !settings().continue_streams || tries > MOST_CONTINUATIONS : tries > 1) return false;
   if (budget.take()) return true;
   metrics.retriesRefused.inc();
   return false;
