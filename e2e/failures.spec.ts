@@ -92,8 +92,7 @@ describe('a worker that is stuck', () => {
 describe('a full queue', () => {
   it('refuses at once with 429 and a time to retry after, and forgets at once who leaves it', async () => {
     const requests = requestsOf('Full', 1_500);
-    configure({ max_concurrent_streams: 1, max_queued_requests: 2 });
-    await eventually(async () => (await metric('concurrency_limit')) === 1);
+    await admit(1, 2);
     const running = await begin(requests[0]);
     const [first, gone] = [new AbortController(), new AbortController()];
     const queued = [post(requests[1], first.signal), post(requests[2], gone.signal)] as const;
@@ -107,8 +106,7 @@ describe('a full queue', () => {
     const admitted = await queued[0];
     expect([admitted.status, admitted.headers.get('x-mlx-serving-queue-position')]).toEqual([200, expect.stringMatching(/^[01]$/)]);
     first.abort();
-    configure({ max_concurrent_streams: 64, max_queued_requests: 256 });
-    await eventually(async () => (await metric('concurrency_limit')) === 64);
+    await admit(64, 256);
   });
 });
 
@@ -203,6 +201,13 @@ function configure(settings: Record<string, number>): void {
   let text = readFileSync(path, 'utf8');
   for (const [name, value] of Object.entries(settings)) text = text.replace(new RegExp(`(  ${name}:) \\w+`), `$1 ${value}`);
   writeFileSync(path, text);
+}
+
+/** Sets how many may be at the workers and how many may wait. The limit comes by way of qos, too. */
+async function admit(active: number, queued: number): Promise<void> {
+  const reloads = stack.reloadsOf('gateway');
+  configure({ max_concurrent_streams: active, max_queued_requests: queued });
+  await eventually(async () => stack.reloadsOf('gateway') > reloads && (await metric('concurrency_limit')) === active);
 }
 
 function reloaded(service: string): Promise<unknown> {
