@@ -13,9 +13,9 @@ function suiteNames(): string[] {
     .map((name) => name.replace(/\.ts$/, ''));
 }
 
-const help = (): string => `npm run bench -- SUITE [--only TEXT] [--pairs N] [--full] [--json FILE]: measures against a named peer, in turn.
+const help = (): string => `npm run bench -- SUITE [--only PATTERN] [--pairs N] [--full] [--json FILE]: measures against a named peer, in turn.
 
---only measures what has the text in its name; --full lets a suite that knows a longer run make it.
+--only measures what has the regular expression in its name; --full lets a suite that knows a longer run make it.
 
 Suites: ${suiteNames().join(', ')}
 `;
@@ -31,7 +31,7 @@ async function runSuite(suite: BenchSuite, { pairs, only }: RunOptions): Promise
   let failed = 0;
   try {
     await suite.setUp?.();
-    for (const benchCase of suite.cases.filter(({ name }) => name.includes(only))) {
+    for (const benchCase of suite.cases.filter(({ name }) => new RegExp(only, 'i').test(name))) {
       try {
         const result = await measure(benchCase, benchCase.pairs ?? pairs ?? suite.pairs);
         process.stdout.write(`${lineOf(result)}\n`);

@@ -41,6 +41,7 @@ export const errors = defineErrors({
   CANNOT_CONTINUE: { code: 'UNIMPLEMENTED', message: 'This server cannot go on from the answer of another worker.' },
   FEATURE_KILLED: { code: 'UNAVAILABLE', message: 'A feature that this request ran under was turned off. Try again.' },
   CANARY_TAKEN_BACK: { code: 'CANCELLED', message: 'The canary was taken back. Try again.' },
+  CLIENT_STALLED: { code: 'CANCELLED', message: 'The client did not read its answer for {limit} ms.' },
   CLIENT_GONE: { code: 'CANCELLED', message: 'The client went away.' },
   SHUTTING_DOWN: { code: 'UNAVAILABLE', message: 'The gateway is shutting down. Try again.' },
 });

@@ -31,6 +31,7 @@ export const metricsTable = {
     buckets: SECONDS,
   },
   tokens: { type: 'counter', name: 'mlx_serving_gateway_tokens_total', help: 'Tokens of finished generations.', labels: ['kind'] },
+  stalledClients: { type: 'counter', name: 'mlx_serving_gateway_stalled_clients_total', help: 'Streams that were cancelled because their client read nothing for too long.' },
   queueDepth: { type: 'gauge', name: 'mlx_serving_gateway_queue_depth', help: 'Requests that wait for admission.' },
   queueWait: { type: 'histogram', name: 'mlx_serving_gateway_queue_seconds', help: 'Time that admitted requests waited for their place.', labels: ['priority'], buckets: SECONDS },
   activeStreams: { type: 'gauge', name: 'mlx_serving_gateway_active_streams', help: 'Requests that are at a worker.' },

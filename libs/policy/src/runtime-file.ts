@@ -38,6 +38,8 @@ export const governor = z.strictObject({
 export const requestLimits = z.strictObject({
   /** Longest time from arrival to the last token. */
   timeout_ms: milliseconds,
+  /** Longest time that a streaming client may read nothing; then its request is cancelled. */
+  write_stall_timeout_ms: milliseconds.default(30_000),
   max_body_bytes: z.number().int().min(1024),
   max_messages: z.number().int().min(1),
   /** Objects and arrays within one another in a body. */

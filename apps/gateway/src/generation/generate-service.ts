@@ -67,6 +67,11 @@ export class GenerateService {
     this.#budget = new RetryBudget(() => ({ share: options.failure().retry_share, burst: options.failure().retry_burst }));
   }
 
+  /** How long a client of a stream may read nothing. */
+  get writeStallMs(): number {
+    return this.#options.requestLimits().write_stall_timeout_ms;
+  }
+
   get stopping(): boolean {
     return this.#stopping;
   }

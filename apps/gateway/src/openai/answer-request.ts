@@ -6,7 +6,7 @@ import type { GenerationRequest, GenerationSink } from '../generation/generation
 import type { HttpContext } from '../http/http-context.ts';
 import type { Caller } from '../tenants/caller.ts';
 import { type AnswerPlan, toRequests } from './answer-plan.ts';
-import { StreamAnswer } from './stream-answer.ts';
+import { StreamAnswer, type WriteStall } from './stream-answer.ts';
 import { WholeAnswer } from './whole-answer.ts';
 
 export interface StreamParameters {
@@ -29,16 +29,26 @@ export function assertChoices(count: number, most: number, param: string): void 
 export async function answerRequest(service: GenerateService, context: HttpContext, plan: AnswerPlan, caller: Caller): Promise<void> {
   caller.admit();
   const requests = toRequests(plan, context, caller);
-  const answer = plan.stream ? new StreamAnswer(context.response, plan) : new WholeAnswer(context.response, plan);
+  const answer = plan.stream ? new StreamAnswer(context.response, plan, stallOf(service, context)) : new WholeAnswer(context.response, plan);
   try {
     await runChoices(service, requests, (choice) => answer.sink(choice), context.abort);
     answer.finish();
   } catch (thrown) {
-    if (!context.response.headersSent || context.response.destroyed) throw thrown;
+    // Nobody reads what would be said to a client that stalls: its connection is cut.
+    if (!context.response.headersSent || context.response.destroyed || isStalled(thrown)) throw thrown;
     answer.failed(ServiceError.from(thrown));
   } finally {
     answer.release();
   }
+}
+
+function stallOf(service: GenerateService, { abort }: HttpContext): WriteStall {
+  const afterMs = service.writeStallMs;
+  return { afterMs, onStall: () => abort.abort(errors.CLIENT_STALLED({ limit: afterMs })) };
+}
+
+function isStalled(thrown: unknown): boolean {
+  return thrown instanceof ServiceError && thrown.reason === 'CLIENT_STALLED';
 }
 
 /** Runs the answers to one request side by side, under one decision. One that fails ends them all. */

@@ -10,6 +10,12 @@ import { decisionHeaders, QUEUE_POSITION_HEADER } from './decision-headers.ts';
 /** A comment says that the answer is still to come, until its first token. */
 const HEARTBEAT_MS = 15_000;
 
+/** What happens when the client reads nothing for a time. */
+export interface WriteStall {
+  readonly afterMs: number;
+  readonly onStall: () => void;
+}
+
 /**
  * Writes the answers to one request as server-sent events. The head waits for the first token or the first heartbeat, so
  * that an earlier error keeps its status; head and first token go out at once; later tokens that arrive within one turn
@@ -23,12 +29,15 @@ export class StreamAnswer {
   #format: StreamFormat | undefined;
   #pending = '';
   #scheduled = false;
+  readonly #stall: WriteStall | undefined;
+  #stallTimer: NodeJS.Timeout | undefined;
   #paused = false;
   #heartbeat: NodeJS.Timeout | undefined;
   #position: (() => number) | undefined;
 
-  constructor(response: ServerResponse, plan: AnswerPlan) {
+  constructor(response: ServerResponse, plan: AnswerPlan, stall?: WriteStall) {
     this.#response = response;
+    this.#stall = stall;
     this.#plan = plan;
   }
 
@@ -53,6 +62,7 @@ export class StreamAnswer {
   }
 
   release(): void {
+    clearTimeout(this.#stallTimer);
     clearInterval(this.#heartbeat);
   }
 
@@ -124,7 +134,9 @@ export class StreamAnswer {
     if (this.#response.write(text) || this.#paused) return;
     this.#paused = true;
     for (const flow of this.#flows.values()) flow.pause();
+    if (this.#stall) this.#stallTimer = setTimeout(this.#stall.onStall, this.#stall.afterMs);
     this.#response.once('drain', () => {
+      clearTimeout(this.#stallTimer);
       this.#paused = false;
       for (const flow of this.#flows.values()) flow.resume();
     });

@@ -23,7 +23,7 @@ const ADMISSION_REASONS: ReadonlySet<string> = new Set(['DEADLINE_UNREACHABLE'])
 
 export function outcomeOf(failure: ServiceError | undefined): StreamOutcome {
   if (!failure) return StreamOutcome.OK;
-  if (failure.reason === 'CLIENT_GONE' || failure.reason === 'FEATURE_KILLED') return StreamOutcome.CANCELLED;
+  if (failure.reason === 'CLIENT_GONE' || failure.reason === 'CLIENT_STALLED' || failure.reason === 'FEATURE_KILLED') return StreamOutcome.CANCELLED;
   return CLIENT_CODES.has(failure.code) || ADMISSION_REASONS.has(failure.reason) ? StreamOutcome.REJECTED : StreamOutcome.FAILED;
 }
 
@@ -51,6 +51,7 @@ export function toStreamReport(record: GenerationRecord, failure: ServiceError |
 
 export function measureFinished(report: StreamReport, metrics: GatewayMetrics): void {
   const variant = report.decision?.variant ?? '';
+  if (report.errorReason === 'CLIENT_STALLED') metrics.stalledClients.inc();
   metrics.generations.inc({ variant, outcome: outcomeName(report) });
   metrics.duration.observe({ variant }, report.durationMs / 1_000);
   if (report.ttftMs !== undefined) metrics.ttft.observe({ variant }, report.ttftMs / 1_000);
