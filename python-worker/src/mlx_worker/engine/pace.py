@@ -9,7 +9,7 @@ PLANNED_SHARE = 0.8
 LEAST_CHUNK = 16
 # Where a decode step alone takes most of the gap, the target cannot be had. Prefill then gets its share of
 # the time, more of it the more callers wait, since tiny chunks would cost everybody more than they give.
-FULL_GAP_SHARE = 0.5
+FULL_GAP_SHARE = 0.7
 # A rest of so few tokens is not cut: a pass over a few takes about as long as one over these.
 WHOLE_PROMPT = 48
 MOST_SHARES = 4
