@@ -59,18 +59,13 @@ class Decode:
             if not len(served.batch):
                 continue
             try:
-                results = served.batch.step(self._prompts_wait)
+                results = served.batch.step()
                 self._work.failed_in_a_row = 0
             except Exception as error:
                 self._work.failed([row.request for row in served.batch.clear()], error)
                 continue
             self._work.send(results)
             self._finish_rows(served, {result.request for result in results if result.end is not None})
-
-    def _prompts_wait(self) -> bool:
-        return self._work.inbox.has_unseen or any(
-            begun.job is not None for begun in self._work.begun.values()
-        )
 
     def _finish_rows(self, served: ServedModel, ended: set[GenerationRequest]) -> None:
         if not ended:

@@ -1,14 +1,12 @@
 """The requests that decode together: one forward pass for all of them gives each its next token.
 
-A step describes the next tokens while the device computes the present ones, and has it go on with them
-before Python hands the present ones out. Not so when a prompt waits: that comes first, and would else wait
-for one step more. Only rows whose draw depends on the token before (penalties, schemas) are drawn after it
+A step asks for the next tokens before it reads the present ones, so that the device computes while Python
+hands tokens out. Only rows whose draw depends on the token before (penalties, schemas) are drawn after it
 is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
@@ -49,7 +47,7 @@ class DecodeBatch:
         for row in rows:
             row.caches = []
 
-    def step(self, prompts_wait: Callable[[], bool] = lambda: False) -> list[StepResult]:
+    def step(self) -> list[StepResult]:
         """One token for each row, except for those that have just joined. Raises when the network fails.
 
         Rows that end stay until `remove`, so that their KV can still be kept.
@@ -57,23 +55,21 @@ class DecodeBatch:
         inputs = self._next
         if inputs is None:
             return []
-        start([inputs])
         logits = self._network(inputs[:, None], cache=self._caches)[:, -1, :]
-        before = [row.distribution for row in self.rows]
         ready, late = self._drawable()
         drawn: list[mx.array | None] = [None] * len(self.rows)
+        before = [row.distribution for row in self.rows]
         if len(ready) == len(self.rows) and all(row.draw.plain for row in self.rows):
             following = mx.argmax(logits, axis=-1)
+            present = read_while(inputs, [following])
+            results = self._advance(present, before)
         else:
             self._draw(ready, logits, drawn)
-            following = joined(drawn)
-        present = read(inputs)
-        if not prompts_wait():
-            start([logits, following])
-        results = self._advance(present, before)
-        if late:
+            present = read_while(inputs, [logits, *[token for token in drawn if token is not None]])
+            results = self._advance(present, before)
             self._draw(late, logits, drawn)
-            following = joined(drawn)
+            following = mx.concatenate([token for token in drawn if token is not None])
+            start([following])
         self._next = following
         return results
 
@@ -152,12 +148,8 @@ def start(arrays: list[mx.array]) -> None:
     mx.async_eval(arrays)  # type: ignore[no-untyped-call]  # MLX has no types here
 
 
-def read(tokens: mx.array) -> list[int]:
-    """Waits for the tokens."""
-    values: Any = tokens.tolist()
-    return list(values)
-
-
-def joined(drawn: list[mx.array | None]) -> mx.array:
-    """The tokens that have been drawn so far, in one array."""
-    return mx.concatenate([mx.array([], dtype=mx.uint32), *[token for token in drawn if token is not None]])
+def read_while(tokens: mx.array, arrays: list[mx.array]) -> list[int]:
+    """Has the device compute arrays, and waits for the tokens only."""
+    start(arrays)
+    read: Any = tokens.tolist()
+    return list(read)

@@ -82,11 +82,6 @@ class Inbox:
             unseen, self._unseen = self._unseen, []
             return [entry for entry in unseen if entry.work in self._scheduler]
 
-    @property
-    def has_unseen(self) -> bool:
-        """Whether something has arrived since the last `take_unseen`."""
-        return bool(self._unseen)
-
     def score(self, entry: Entry) -> float:
         """The lowest is next; also for what has been taken out."""
         with self._changed:
