@@ -32,6 +32,7 @@ describe('F26 OpenTelemetry and the log', () => {
     const [all, one] = [spans.find(({ parentSpanId }) => parentSpanId === request?.spanId), spans.find(({ name, parentSpanId }) => name === 'feature_flag.evaluate' && parentSpanId === parent)];
     expect(request).toMatchObject({ parentSpanId: parent, values: { 'gen_ai.request.model': 'tiny', 'mlx_serving.variant': 'baseline' } });
     const pushed = { 'feature_flag.key': 'pushed', 'feature_flag.provider.name': 'mlx-serving', 'feature_flag.result.variant': 'on', 'feature_flag.result.reason': 'static', 'feature_flag.set.id': 'development', 'feature_flag.version': expect.any(String) };
+    expect(request?.events).toContainEqual(expect.objectContaining({ name: 'stage:firstToken' }));
     expect(all?.events).toContainEqual({ name: 'feature_flag.evaluation', values: expect.objectContaining(pushed) as object });
     expect(one?.values).toMatchObject(pushed);
     // Who asked is in no span.
