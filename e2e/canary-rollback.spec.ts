@@ -1,79 +1,70 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { admin, chat, output } from './clients.ts';
 import { eventually } from './eventually.ts';
-import { copyOfConfig, root, Stack } from './stack.ts';
+import { copyOfConfig, root, Stack, temporaryFolder } from './stack.ts';
 
 interface Rollout {
   readonly id: string;
   readonly phase: string;
   readonly percentage: number;
   readonly reason: string;
-  readonly history: readonly { readonly event: string; readonly actor: string }[];
+  readonly history: readonly { readonly event: string; readonly actor: string; readonly reason: string }[];
 }
 
 let stack: Stack;
+let faultFile: string;
+
+/** The canary's worker has these from its next request on. */
+const fault = (faults: object): void => writeFileSync(faultFile, JSON.stringify({ 'canary-worker': { leak_mb: 1, ...faults } }));
 
 beforeAll(async () => {
   const config = copyOfConfig();
   const file = join(config, 'canary.yaml');
   const text = readFileSync(file, 'utf8').replace(/rolloutPercentage: \S+/, 'rolloutPercentage: 50').replace('hashKey: user_id', 'hashKey: request_id').replace('intervalMs: 5000', 'intervalMs: 500');
-  writeFileSync(file, text);
-  stack = await Stack.start({ canary: true, config });
+  writeFileSync(file, text.replace('  triggers:\n', '  triggers:\n    - { name: repeated_output, threshold: 2, severity: critical }\n'));
+  faultFile = join(temporaryFolder(), 'faults.json');
+  fault({});
+  stack = await Stack.start({ canary: true, config, env: { MLX_WORKER_FAULT: faultFile } });
 });
 
 afterAll(() => stack?.stop());
 
 const rollout = (): Promise<Rollout> => admin<Rollout>(stack, 'GET', '/admin/canary/rollout');
 const share = async (): Promise<number> => ((await (await fetch(`${stack.urls.gateway}/health/canary`)).json()) as { canary: { percentage: number } }).canary.percentage;
-const ask = (): Promise<{ variant: string; status: number }> => chat(stack, { maxTokens: 2 });
+const ask = (maxTokens = 2): Promise<{ variant: string; status: number }> => chat(stack, { maxTokens });
 const rollbacks = ({ history }: Rollout): number => history.filter(({ event }) => event === 'rolled_back').length;
 const command = (name: string, ...args: string[]): Promise<string> =>
   output(['env', `MLX_SERVING_ADMIN_URL=${stack.urls.admin}`, `MLX_SERVING_GATEWAY_URL=${stack.urls.gateway}`, `MLX_SERVING_ADMIN_TOKEN_FILE=${stack.urls.adminTokenFile}`, join(root, 'tools', `${name}-canary.sh`), ...args]);
+const retry = async (): Promise<void> => {
+  fault({});
+  await admin(stack, 'POST', '/admin/canary/retry', { force: true });
+  await eventually(async () => (await share()) === 50);
+};
 
-/** Makes a process slow: it runs for a quarter of the time. @returns what makes it quick again */
-function slowDown(pid: number): () => void {
-  let stopped = false;
-  const turn = async (): Promise<void> => {
-    while (!stopped) {
-      process.kill(pid, 'SIGSTOP');
-      await delay(150);
-      process.kill(pid, 'SIGCONT');
-      await delay(50);
-    }
-  };
-  const turning = turn().catch(() => undefined);
-  return () => {
-    stopped = true;
-    void turning;
-  };
+/** Asks until the gateway sends nobody to the canary any more. */
+async function askUntilRolledBack(maxTokens = 2): Promise<Rollout> {
+  await eventually(async () => {
+    await ask(maxTokens).catch(() => undefined);
+    return (await share()) === 0;
+  }, 60_000);
+  return rollout();
 }
 
 describe('a canary on a second worker', () => {
-  it('is left alone while both are alike', async () => {
-    for (let index = 0; index < 120; index++) await ask();
-    expect(await rollout()).toMatchObject({ phase: 'running', percentage: 50, reason: '' });
-  });
-
-  it('is rolled back when its worker becomes slow, on the gateway too, and once', async () => {
-    const recover = slowDown(stack.child('canary-worker').pid);
-    try {
-      await eventually(async () => {
-        await ask();
-        return (await share()) === 0;
-      }, 45_000);
-    } finally {
-      recover();
-    }
-    expect(await rollout()).toMatchObject({ phase: 'rolled_back', percentage: 0, reason: 'high_latency' });
-    expect(rollbacks(await rollout())).toBe(1);
-    const variants = await Promise.all(Array.from({ length: 8 }, ask));
+  it('C2: is rolled back when it becomes slow, on the gateway too, and once', async () => {
+    for (let index = 0; index < 220; index++) await ask();
+    const usual = await rollout();
+    fault({ slow_ms: 150 });
+    const found = await askUntilRolledBack();
+    expect(found).toMatchObject({ id: usual.id, phase: 'rolled_back', percentage: 0, reason: 'high_latency' });
+    expect(rollbacks(found)).toBe(1);
+    const variants = await Promise.all(Array.from({ length: 8 }, () => ask()));
     expect(variants.every(({ variant, status }) => variant === 'baseline' && status === 200)).toBe(true);
   });
 
-  it('stays rolled back when the canary service is killed: one rollout, one rollback', async () => {
+  it('C3: stays rolled back when the canary service is killed: one rollout, one rollback', async () => {
     const before = await rollout();
     const { pid } = stack.child('canary');
     process.kill(pid, 'SIGKILL');
@@ -85,22 +76,65 @@ describe('a canary on a second worker', () => {
     expect(await share()).toBe(0);
   });
 
-  it('is deployed, watched and taken back by the scripts', async () => {
+  it('C2: is rolled back when it fails', async () => {
+    await retry();
+    fault({ fail: 1 });
+    expect(['failed_at_once', 'high_error_rate']).toContain((await askUntilRolledBack()).reason);
+  });
+
+  it('C2: is rolled back when its answers end in loops', async () => {
+    await retry();
+    fault({ loop: true });
+    expect((await askUntilRolledBack(40)).reason).toBe('repeated_output');
+  });
+
+  it('C1: goes to the baseline within 5 s when the canary service hangs, and comes back with it', async () => {
+    await retry();
+    const { pid } = stack.child('canary');
+    process.kill(pid, 'SIGSTOP');
+    try {
+      const hung = performance.now();
+      await eventually(async () => (await share()) === 0);
+      // The lease is 4.5 s; the rest is for a busy machine.
+      expect(performance.now() - hung).toBeLessThan(8_000);
+      expect((await ask()).variant).toBe('baseline');
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    await eventually(async () => (await share()) === 50);
+  });
+
+  it('C2: is warned of when its worker leaks, and goes no further', async () => {
+    const found = await eventually(async () => {
+      await ask();
+      const now = await rollout();
+      return now.history.some(({ event, reason }) => event === 'warning' && reason === 'memory_leak') && now;
+    }, 60_000);
+    expect(found).toMatchObject({ phase: 'running', percentage: 50 });
+  });
+
+  it('C5: is deployed, watched and taken back by the scripts', async () => {
     await eventually(async () => (await command('deploy', '--percentage', '30', '--force')).includes('verified: the gateway sends 30 %'));
     expect(await command('deploy', '--percentage', '40', '--dry-run', '--force')).toContain('dry run');
-    expect(await command('monitor', '--duration', '0')).toMatch(/^=== Canary Monitoring ===\nRollout: 30%\n/);
+    const watched = join(temporaryFolder(), 'report.txt');
+    // It leaks, so the command ends with 1.
+    await command('monitor', '--duration', '0', '--output', watched).catch(() => undefined);
+    expect(readFileSync(watched, 'utf8')).toMatch(/^=== Canary Monitoring ===\nRollout: 30%\n/);
     expect(await command('rollback')).toContain('rolled_back, canary at 0 %');
     await eventually(async () => (await share()) === 0);
   });
 
-  it('is rolled back when its worker dies', async () => {
+  it('C6: is counted by the metrics of the guide', async () => {
+    const text = await (await fetch(`${stack.urls.operations['canary']}/metrics`)).text();
+    for (const name of ['requests_total{variant="canary"}', 'latency_p95_ms{variant="baseline"}', 'error_rate{variant="canary"}', 'rollbacks_total{reason="manual"}', 'rollback_triggers_total{trigger="memory_leak"}']) {
+      expect(text).toContain(`mlx_serving_canary_${name}`);
+    }
+  });
+
+  it('C2: is rolled back when its worker crashes', async () => {
     await command('deploy', '--percentage', '50', '--force');
-    process.kill(stack.child('canary-worker').pid, 'SIGKILL');
-    const found = await eventually(async () => {
-      const now = await rollout();
-      return now.phase === 'rolled_back' && now;
-    });
-    expect(found).toMatchObject({ reason: 'worker_gone', percentage: 0 });
+    fault({ crash: true });
+    expect(['worker_gone', 'failed_at_once', 'high_error_rate', 'worker_exits']).toContain((await askUntilRolledBack()).reason);
     expect((await ask()).status).toBe(200);
   });
 });

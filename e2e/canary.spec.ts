@@ -45,7 +45,7 @@ async function variants(): Promise<Record<string, string>> {
 }
 
 describe('a canary at 50 %', () => {
-  it('gets about half of the users, and each user always the same variant', async () => {
+  it('C1: gets about half of the users, and each user always the same variant', async () => {
     const first = await variants();
     const share = Object.values(first).filter((variant) => variant === 'canary').length / users.length;
     expect(share).toBeGreaterThan(0.2);
@@ -59,7 +59,7 @@ describe('a canary at 50 %', () => {
     expect(new Set(both.map(({ text }) => text)).size).toBe(1);
   });
 
-  it('is shown by /health/canary in the form of the specification', async () => {
+  it('C4: is shown by /health/canary in the form of the specification', async () => {
     const shown = await eventually(async () => {
       const { requests, ...rest } = await health();
       return requests.baseline > 0 && requests.canary > 0 && { requests, ...rest };
@@ -90,6 +90,13 @@ describe('a canary at 50 %', () => {
     await eventually(async () => (await health()).percentage === 0);
     expect(new Set(Object.values(await variants()))).toEqual(new Set(['baseline']));
     writeFileSync(file, before);
+  });
+});
+
+describe('two workers that are alike', () => {
+  it('C2: leave the canary alone, however busy the machine is', async () => {
+    for (let index = 0; index < 120; index++) await chat(stack, { user: `alike-${index}`, maxTokens: 2 });
+    expect(await admin(stack, 'GET', '/admin/canary/rollout')).toMatchObject({ phase: 'running', percentage: 50 });
   });
 });
 

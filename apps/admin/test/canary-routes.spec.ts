@@ -92,6 +92,19 @@ describe('the canary at the operators\' door', () => {
     expect(await answers()).toEqual([409, 409, 200]);
   });
 
+  it("takes the bodies that Flagger's and Argo Rollouts' own pages show", async () => {
+    const { flagger, argo } = JSON.parse(readFileSync(new URL('./recorded/engines.json', import.meta.url), 'utf8')) as { flagger: Record<'webhook' | 'event', object>; argo: { jsonPath: string } };
+    rollout = { phase: 'running', status: 'healthy', judgement: { notWorse: true } };
+    const yes = ['confirm-rollout', 'pre-rollout', 'rollout', 'confirm-traffic-increase', 'confirm-promotion', 'post-rollout'];
+    for (const kind of yes) expect([kind, (await call('POST', `flagger/${kind}`, flagger.webhook)).status]).toEqual([kind, 200]);
+    expect((await call('POST', 'flagger/event', flagger.event)).status).toBe(200);
+    expect((await call('POST', 'flagger/rollback', flagger.webhook)).status).toBe(409);
+    expect((await call('POST', 'flagger/rollout', { phase: 'Progressing' })).status).toBe(400);
+    // `{$.data.ok}` is the way through the answer that the page asks for.
+    const way = argo.jsonPath.replace(/[{}$]/g, '').split('.').filter(Boolean);
+    expect(way.reduce<unknown>((value, name) => (value as Record<string, unknown>)[name], (await call('GET', 'argo')).body)).toBe(true);
+  });
+
   it('takes the token as a password, for callers that have only a URL', async () => {
     const authorization = `Basic ${Buffer.from(`flagger:${token}`).toString('base64')}`;
     expect((await call('GET', 'argo', undefined, { authorization })).status).toBe(200);

@@ -1,7 +1,8 @@
-import { BaselineSample, Evidence, type Observation } from '@mlx-serving/policy';
+import { BaselineSample, Evidence, judge, type Observation } from '@mlx-serving/policy';
 import { SHIPPED_TRIGGERS, simulateRollout, type SimulatedRollout, type SimulatedTraffic, type SimulationOptions } from '@mlx-serving/testing';
 import { quantile } from '../statistics.ts';
 import type { BenchCase, BenchSuite } from '../suite.ts';
+import { rollbackEverywhere } from '../canary/rollback-everywhere.ts';
 
 const HEALTHY_ROLLOUTS = 10_000;
 const CHANGED_ROLLOUTS = 300;
@@ -57,23 +58,52 @@ const promotion: BenchCase = {
   goal: { of: 'value', most: 1_100 },
 };
 
+/** At 1,000 requests a second and a verdict every 50 ms at most, as the service gives them. */
+const REPORTS_A_VERDICT = 50;
+
 const cost: BenchCase = {
-  name: 'taking one report into the evidence',
+  name: 'judging one report: into the evidence, and its part of a verdict for 50 of them',
   unit: 'µs',
-  ours: async () => microsecondsPerReport(1_000_000),
+  ours: async () => microsecondsPerReport(1_000_000, REPORTS_A_VERDICT),
   goal: { of: 'value', most: 1 },
 };
 
-function microsecondsPerReport(count: number): number {
+const observing: BenchCase = { name: 'taking one report into the evidence', unit: 'µs', ours: async () => microsecondsPerReport(1_000_000, Number.POSITIVE_INFINITY), goal: { of: 'value', most: 1 } };
+const verdict: BenchCase = { name: 'one verdict', unit: 'µs', ours: async () => microsecondsPerReport(20_000, 1), goal: { of: 'value', most: 50 } };
+
+/** Healthy canaries on machines where each process has slow spells of its own, judged with and without regard to time. */
+const spells: SimulatedTraffic = { ...traffic, requests: HOUR_OF_REQUESTS, disturbance: { spells: { perHour: 20, meanSeconds: 5, factor: 3 } } };
+const SPELL_ROLLOUTS = 200;
+const spellRollbacks = (timed: boolean): number =>
+  percent(
+    [0.1, 0.5].flatMap((share) => simulate(SPELL_ROLLOUTS / 2, { ...spells, share }, { timed, looksEvery: 10 })),
+    ({ end }) => end === 'rolled_back',
+  );
+
+const disturbed: BenchCase = {
+  name: `false rollbacks of ${SPELL_ROLLOUTS} healthy canaries whose processes each have 20 slow spells an hour (3 times, 5 s)`,
+  unit: '%',
+  ours: async () => spellRollbacks(true),
+  peerName: 'requests alone',
+  peer: async () => spellRollbacks(false),
+  goal: { of: 'ratio', most: 0.5 },
+};
+
+function microsecondsPerReport(count: number, reportsAVerdict: number): number {
   const baseline = new BaselineSample();
-  const observations = Array.from({ length: 1_000 }, (_, index): Observation => {
+  const observations = Array.from({ length: 1_000 }, (_, index): Observation & { atMs: number } => {
     const latency = 100 + ((index * 7919) % 1_000);
-    return { canary: index % 10 === 0, failed: index % 100 === 0, values: [latency, latency / 4, latency / 50, latency / 60, 40, 1 / 41] };
+    return { canary: index % 10 === 0, failed: index % 100 === 0, values: [latency, latency / 4, latency / 50, latency / 60, 40, 1 / 41], atMs: 0 };
   });
   for (const { values } of observations) baseline.add(values);
   const evidence = new Evidence(0.1, baseline);
   const start = performance.now();
-  for (let index = 0; index < count; index++) evidence.observe(observations[index % observations.length] as Observation);
+  for (let index = 0; index < count; index++) {
+    const observation = observations[index % observations.length] as (typeof observations)[number];
+    observation.atMs = index;
+    evidence.observe(observation);
+    if (index % reportsAVerdict === reportsAVerdict - 1) judge(evidence, SHIPPED_TRIGGERS);
+  }
   return ((performance.now() - start) * 1_000) / count;
 }
 
@@ -84,6 +114,9 @@ export const suite: BenchSuite = {
   pairs: 1,
   cases: [
     cost,
+    observing,
+    verdict,
+    rollbackEverywhere,
     detection('1.5 times slower, sigma 0.5', 65, { canarySlowdown: 1.5 }),
     detection('1.5 times slower, sigma 1', 260, { canarySlowdown: 1.5, sigma: 1 }),
     detection('2 times slower, sigma 0.5', 25, { canarySlowdown: 2 }),
@@ -94,5 +127,6 @@ export const suite: BenchSuite = {
     promotion,
     falsePromotions,
     falseRollbacks,
+    disturbed,
   ],
 };

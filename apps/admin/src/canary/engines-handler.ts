@@ -12,7 +12,8 @@ const flaggerBody = z.object({ name: z.string(), namespace: z.string(), phase: z
 
 /**
  * The judge for users of other engines: a web metric for Argo Rollouts (`jsonPath: "{$.data}"`), and the webhooks of Flagger,
- * which takes 2xx for yes: `rollout` (nothing bad is known), `confirm-promotion` (surely not worse) and `rollback` (it is bad).
+ * which takes 2xx for yes: `confirm-rollout`, `pre-rollout`, `rollout` and `confirm-traffic-increase` (nothing bad is known),
+ * `confirm-promotion` (surely not worse), `rollback` (it is bad); `post-rollout` and `event` tell, and are taken.
  */
 export function addEngineRoutes(server: FastifyInstance, canary: ServiceClient<typeof Canary>): void {
   const rollout = async (): Promise<CanaryRollout | undefined> => (await callService('canary', () => canary.getState({}))).rollout;
@@ -21,7 +22,18 @@ export function addEngineRoutes(server: FastifyInstance, canary: ServiceClient<t
     const bad = isBad(found);
     return { data: { ok: isProven(found), failed: bad, inconclusive: !bad && !isProven(found), status: found?.status ?? '', progress: found?.judgement?.promotionProgress ?? 0 } };
   });
-  const answers: Record<string, (found: CanaryRollout | undefined) => boolean> = { rollout: (found) => !isBad(found), 'confirm-promotion': isProven, rollback: isBad };
+  const isGood = (found: CanaryRollout | undefined): boolean => !isBad(found);
+  const isTaken = (): boolean => true;
+  const answers: Record<string, (found: CanaryRollout | undefined) => boolean> = {
+    'confirm-rollout': isGood,
+    'pre-rollout': isGood,
+    rollout: isGood,
+    'confirm-traffic-increase': isGood,
+    'confirm-promotion': isProven,
+    rollback: isBad,
+    'post-rollout': isTaken,
+    event: isTaken,
+  };
   for (const [kind, isYes] of Object.entries(answers)) {
     server.post(`/admin/canary/flagger/${kind}`, async (request) => {
       readBody(flaggerBody, request.body);

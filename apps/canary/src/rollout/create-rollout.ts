@@ -8,6 +8,7 @@ import type { CanaryMetrics } from '../metrics.ts';
 import type { RoutingService } from '../routing/routing-service.ts';
 import { StageGate } from '../webhooks/stage-gate.ts';
 import { CanaryWorkers } from '../workers/canary-workers.ts';
+import { SoonVerdict } from './soon-verdict.ts';
 import { rolloutMessage, statusOf } from './rollout-message.ts';
 import { countsUsers, RolloutService } from './rollout-service.ts';
 import type { RolloutStore } from './rollout-store.ts';
@@ -54,6 +55,7 @@ export function createRolloutFeature({ store, holder, addresses, routing, compar
   const compare = (): CanaryComparison => comparison.compare();
   const service: RolloutService = new RolloutService({ keeper, routing, gate, linkedGateways: () => gateways.ids.length, workers: () => workers.facts, compare, metrics, wallClock, logger });
   const judge = (): void => void service.judge().catch((error: unknown) => logger.error({ err: error }, 'a verdict failed'));
+  const soon = new SoonVerdict(judge, now);
   const status = (summaries: Pick<CanaryComparison, 'baseline' | 'canary'>) =>
     statusOf({ enabled: routing.table.enabled, state: keeper.state, verdict: service.verdict, blind: service.blind, comparison: summaries });
   const rollout = (): CanaryRollout => rolloutMessage(keeper.state, service, status(comparison.compare()), keeper.acting);
@@ -63,7 +65,7 @@ export function createRolloutFeature({ store, holder, addresses, routing, compar
     keeper,
     service,
     status,
-    doors: { control, plan, rollout, isActing: () => keeper.acting, onBatch: judge },
+    doors: { control, plan, rollout, isActing: () => keeper.acting, onBatch: () => soon.ask() },
     start: async () => {
       await keeper.start();
       await service.configure(service.file);
@@ -71,6 +73,7 @@ export function createRolloutFeature({ store, holder, addresses, routing, compar
     },
     stop: async () => {
       workers.stop();
+      soon.stop();
       service.stop();
       await service.keep();
       await keeper.stop();

@@ -28,7 +28,8 @@ interface Watched {
   pid: number | undefined;
   lostAtMs: number | undefined;
   samples: MemorySample[];
-  everyMs: number;
+  /** Of so many samples that come one is kept. */
+  thinning: number;
 }
 
 /** Watches the canary's workers: whether they are there, how often they exited, and how their memory grows (SPEC C2). */
@@ -65,7 +66,7 @@ export class CanaryWorkers {
       if (known) this.#lost(known);
       return;
     }
-    const watched = known ?? { pid: undefined, lostAtMs: undefined, samples: [], everyMs: this.#options.sampleEveryMs?.() ?? SAMPLE_EVERY_MS };
+    const watched = known ?? { pid: undefined, lostAtMs: undefined, samples: [], thinning: 1 };
     this.#watched.set(address, watched);
     watched.lostAtMs = undefined;
     if (watched.pid !== undefined && watched.pid !== stats.pid) {
@@ -85,11 +86,12 @@ export class CanaryWorkers {
   /** Half of the samples go when there are too many, and the rest come half as often. */
   #sample(watched: Watched, megabytes: number): void {
     const atMs = this.#options.now();
-    if (atMs - (watched.samples.at(-1)?.atMs ?? Number.NEGATIVE_INFINITY) < watched.everyMs) return;
+    const everyMs = (this.#options.sampleEveryMs?.() ?? SAMPLE_EVERY_MS) * watched.thinning;
+    if (atMs - (watched.samples.at(-1)?.atMs ?? Number.NEGATIVE_INFINITY) < everyMs) return;
     watched.samples.push({ atMs, megabytes });
     if (watched.samples.length < MOST_SAMPLES) return;
     watched.samples = watched.samples.filter((_, index) => index % 2 === 0);
-    watched.everyMs *= 2;
+    watched.thinning *= 2;
   }
 }
 
