@@ -76,12 +76,12 @@ describe('flags over REST', () => {
     const { body } = await door.call('GET', '/admin/audit?flag=alpha&limit=3');
     expect(body.entries).toMatchObject([
       { action: 'kill', actor: 'admin', reason: 'it burns', before: null, after: { reason: 'it burns' } },
-      { action: 'patch', actor: 'bob', reason: 'more of it', before: { rolloutPercentage: 50 }, after: { rolloutPercentage: 60 } },
-      { action: 'set', actor: 'alice', reason: 'a test', before: { rolloutPercentage: 100 }, after: { rolloutPercentage: 50 } },
+      { action: 'patch', actor: 'bob (root)', reason: 'more of it', before: { rolloutPercentage: 50 }, after: { rolloutPercentage: 60 } },
+      { action: 'set', actor: 'alice (root)', reason: 'a test', before: { rolloutPercentage: 100 }, after: { rolloutPercentage: 50 } },
     ]);
     expect(body.entries[0].previous_hash).toBe(body.entries[1].hash);
     expect((await door.call('GET', '/admin/audit?text=MORE')).body.entries).toHaveLength(1);
-    expect((await door.call('GET', '/admin/audit?actor=alice&until=2020-01-01')).body.entries).toHaveLength(0);
+    expect((await door.call('GET', '/admin/audit?actor=alice%20(root)&until=2020-01-01')).body.entries).toHaveLength(0);
     expect((await door.call('GET', `/admin/audit?before_revision=${body.next_before_revision}`)).body.entries[0].action).toBe('file');
     const lines = (await door.call('GET', '/admin/audit?format=jsonl')).text.trim().split('\n');
     expect(lines.map((line) => JSON.parse(line).action)).toEqual(['kill', 'patch', 'set', 'file', 'file']);
@@ -237,6 +237,15 @@ describe('F23: flags in production over REST', () => {
     expect((await door.call('GET', '/admin/pending')).body).toEqual([]);
     const actions = (await door.call('GET', '/admin/audit?limit=3')).body.entries.map(({ action, actor }: { action: string; actor: string }) => [action, actor]);
     expect(actions).toEqual([['set', 'olga'], ['pending.approve', 'otto'], ['pending.ask', 'olga']]);
+    const again = await door.call('PATCH', '/admin/flags/beta?reason=less', { rolloutPercentage: 95, environments: { production: { rolloutPercentage: 10 } } }, otto);
+    expect(again.status).toBe(200);
+    const root = await door.call('PATCH', '/admin/flags/beta?reason=all', { environments: { production: { rolloutPercentage: 100 } } }, { 'x-actor': 'alice' });
+    const approval = `/admin/pending/${root.body.pending.id}/approve`;
+    expect((await door.call('POST', approval, undefined, { 'x-actor': 'bob' })).body.error.reason).toBe('SECOND_PERSON_NEEDED');
+    expect((await door.call('POST', approval)).body.error.reason).toBe('SECOND_PERSON_NEEDED');
+    expect((await door.call('POST', approval, undefined, await door.as('eve', 'operator'))).body.error.reason).toBe('APPROVER_TOO_NEW');
+    expect((await door.call('POST', approval, undefined, olga)).status).toBe(200);
+    expect((await door.call('POST', '/admin/tokens', { name: 'admin', role: 'admin' })).status).toBe(400);
     const deletion = await door.call('DELETE', '/admin/flags/beta?reason=done', undefined);
     expect(deletion.status).toBe(202);
     await door.call('PATCH', '/admin/flags/beta?reason=less', { rolloutPercentage: 90 });

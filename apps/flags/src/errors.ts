@@ -23,6 +23,7 @@ export const errors = defineErrors({
   TOKEN_INVALID: { code: 'INVALID_ARGUMENT', message: '{problem}' },
   PENDING_NOT_FOUND: { code: 'NOT_FOUND', message: 'No change {id} waits for approval.' },
   SECOND_PERSON_NEEDED: { code: 'PERMISSION_DENIED', message: 'A change is approved by somebody else than {actor}, who asked for it.' },
+  APPROVER_TOO_NEW: { code: 'PERMISSION_DENIED', message: 'A token that is younger than the change cannot approve it.' },
   PENDING_OUTDATED: { code: 'ABORTED', message: 'The flag {name} has changed since the change was asked for. Reject it, and ask for it again.' },
   ROLLOUT_NOT_FOUND: { code: 'NOT_FOUND', message: 'The flag {name} has no rollout.' },
   ROLLOUT_INVALID: { code: 'INVALID_ARGUMENT', message: '{problem}' },

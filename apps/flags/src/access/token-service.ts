@@ -5,9 +5,11 @@ import type { FlagWriter } from '../flags/flag-writer.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
 
 const MAX_TOKENS = 500;
+/** Who acts with the root token; no other token has this name. */
+export const ROOT_ACTOR = 'admin';
 
 const description = z.object({
-  name: z.string().regex(/^[\w.@-]{1,64}$/, 'must be 1 to 64 letters, digits, dots, @, _ and -'),
+  name: z.string().regex(/^[\w.@-]{1,64}$/, 'must be 1 to 64 letters, digits, dots, @, _ and -').refine((name) => name !== ROOT_ACTOR, 'is the name of the root token'),
   role: z.enum(['viewer', 'operator', 'admin']),
 });
 const record = description.extend({ hash: z.string(), createdAtMs: z.number(), createdBy: z.string() });
@@ -39,6 +41,7 @@ export class TokenService {
   async create(asked: { name: string; role: string; actor: string }): Promise<{ token: AccessToken; secret: string }> {
     const parsed = description.safeParse({ name: asked.name, role: asked.role });
     if (!parsed.success) throw errors.TOKEN_INVALID({ problem: parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ') });
+    if (this.list().some(({ name }) => name === asked.name)) throw errors.TOKEN_INVALID({ problem: `There is a token ${asked.name} already: revoke it first.` });
     if (this.#live.records.tokens.size >= MAX_TOKENS) throw errors.TOKEN_INVALID({ problem: `There are ${MAX_TOKENS} tokens already.` });
     const id = randomBytes(6).toString('hex');
     const secret = `mls_${id}_${randomBytes(32).toString('base64url')}`;

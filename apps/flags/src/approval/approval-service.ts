@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { errors } from '../errors.ts';
 import type { Change, PendingChange } from '../flags/flag-change.ts';
+import { ROOT_ACTOR } from '../access/token-service.ts';
 import type { FlagWriter } from '../flags/flag-writer.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
 
@@ -18,6 +19,8 @@ const record = z.object({
   atMs: z.number(),
   why: z.string(),
 });
+
+const tokenAge = z.object({ name: z.string(), createdAtMs: z.number() });
 
 export interface Request extends Change {
   readonly action: PendingChange['action'];
@@ -56,11 +59,13 @@ export class ApprovalService {
 
   /**
    * Takes a change off the list, so that it can be done.
-   * @throws SECOND_PERSON_NEEDED for who asked for it, PENDING_OUTDATED when the flag has changed since
+   * @throws SECOND_PERSON_NEEDED for who asked for it, whatever name is given; APPROVER_TOO_NEW for a token that was made
+   * for the occasion; PENDING_OUTDATED when the flag has changed since
    */
   async approve(id: string, by: Change): Promise<PendingChange> {
     const change = this.#get(id);
-    if (change.requestedBy === by.actor) throw errors.SECOND_PERSON_NEEDED({ actor: by.actor });
+    if (identityOf(change.requestedBy) === identityOf(by.actor)) throw errors.SECOND_PERSON_NEEDED({ actor: by.actor });
+    if (this.#tokenAgeOf(by.actor) > change.atMs) throw errors.APPROVER_TOO_NEW();
     if (String(this.#live.get(change.flag)?.revision ?? 0n) !== change.revision) throw errors.PENDING_OUTDATED({ name: change.flag });
     await this.#put(change, undefined, by, 'pending.approve');
     return change;
@@ -68,6 +73,15 @@ export class ApprovalService {
 
   async reject(id: string, by: Change): Promise<void> {
     await this.#put(this.#get(id), undefined, by, 'pending.reject');
+  }
+
+  /** When the token of this name was made, Unix time in milliseconds; 0 when there is none. */
+  #tokenAgeOf(name: string): number {
+    for (const text of this.#live.records.tokens.values()) {
+      const token = tokenAge.safeParse(JSON.parse(text));
+      if (token.success && token.data.name === name) return token.data.createdAtMs;
+    }
+    return 0;
   }
 
   #get(id: string): PendingChange {
@@ -80,4 +94,9 @@ export class ApprovalService {
     const former = this.#live.records.pending.get(change.id);
     await this.#writer.putRecord({ kind: 'pending', id: change.id, text, base: { text: former }, ...by, atMs: Date.now(), action });
   }
+}
+
+/** Who stands behind an actor: the root token is one identity, whoever it names (`apps/admin/src/http/actor.ts`). */
+function identityOf(actor: string): string {
+  return actor === ROOT_ACTOR || actor.endsWith(' (root)') ? ROOT_ACTOR : actor;
 }

@@ -1,12 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { problemOf, readEntry } from '../audit/audit-entry.ts';
-import type { FlagChange, FlagStore, StoredAuditEntry, WriteResult } from './flag-store.ts';
+import type { FlagChange, FlagStore, RecordKind, StoredAuditEntry, WriteResult } from './flag-store.ts';
 
 /** A store under test, and what another tool does behind its back. */
 export interface StoreUnderTest {
   readonly store: FlagStore;
   hset(name: string, text: string): Promise<void>;
   hdel(name: string): Promise<void>;
+  /** Writes a record beside the flags, or removes it. */
+  putByHand(kind: RecordKind, id: string, text: string | undefined): Promise<void>;
   empty(): Promise<void>;
   dispose(): Promise<void>;
 }
@@ -185,6 +187,27 @@ export function flagStoreContract(name: string, create: () => Promise<StoreUnder
       ]);
       expect(await store.auditHead()).toEqual({ count: 7, hash: previous });
       expect((await store.newestAudit(undefined, 2)).map(({ id }) => id)).toEqual([entries[6]?.id, entries[5]?.id]);
+    });
+
+    it('notices what another tool does to segments and tokens, takes a bare definition over, and audits it as external, without the hash of a token (F22)', async () => {
+      await store.putRecord({ ...kill, kind: 'segments', id: 'staff', text: '{"includedKeys":["a"]}' });
+      const first = await store.load({ revision: 1n, epoch: '' });
+      await under.putByHand('segments', 'staff', '{"includedKeys":["b"]}');
+      await under.putByHand('tokens', 't1', '{"name":"eve","role":"admin","hash":"0123"}');
+      const seen = await store.load(first);
+      expect(seen.revision).toBe(2n);
+      expect(JSON.parse(seen.records.segments.get('staff') ?? '')).toEqual({ revision: 2, definition: '{"includedKeys":["b"]}' });
+      expect((await store.load(seen)).revision).toBe(2n);
+      await under.putByHand('tokens', 't1', undefined);
+      expect((await store.load(seen)).revision).toBe(3n);
+      const entries = (await store.newestAudit(undefined, 10)).map((entry) => readEntry(entry));
+      expect(entries.map((entry) => [entry?.action, entry?.flag, entry?.before])).toEqual([
+        ['tokens.external', 't1', expect.stringContaining('eve')],
+        ['tokens.external', 't1', undefined],
+        ['segments.external', 'staff', '{"includedKeys":["a"]}'],
+        ['segments.set', 'staff', undefined],
+      ]);
+      expect(JSON.stringify(entries.map((entry) => [entry?.before, entry?.after]))).not.toContain('0123');
     });
 
     it('gives a lease to one owner at a time', async () => {

@@ -23,6 +23,7 @@ flagStoreContract('Redis', async () => {
     store,
     hset: async (name, text) => void (await other.hset('test:feature_flags', name, text)),
     hdel: async (name) => void (await other.hdel('test:feature_flags', name)),
+    putByHand: async (kind, id, text) => void (text === undefined ? await other.hdel(`test:feature_flags:${kind}`, id) : await other.hset(`test:feature_flags:${kind}`, id, text)),
     empty: async () => void (await other.flushall()),
     dispose: async () => {
       await store.stop();

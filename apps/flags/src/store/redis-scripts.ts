@@ -1,7 +1,8 @@
+import { externalRecordsLua } from './external-records-lua.ts';
 import { sha256Lua } from './sha256-lua.ts';
 
 /** What follows the key of the flags in every other key, in the order of KEYS. The flags' own key comes first. */
-export const KEY_PARTS = ['kills', 'emergency', 'revision', 'revisions', 'texts', 'digests', 'file', 'shown', 'audit', 'audit-head', 'epoch', 'former-epochs'] as const;
+export const KEY_PARTS = ['kills', 'emergency', 'revision', 'revisions', 'texts', 'digests', 'file', 'shown', 'audit', 'audit-head', 'epoch', 'former-epochs', 'record-digests'] as const;
 
 /** Hashes of records beside the flags, `<flags>:<kind>`. */
 export const RECORD_KINDS = ['segments', 'tokens', 'pending', 'rollouts', 'api-keys'] as const;
@@ -15,7 +16,7 @@ export const RECORD_KINDS = ['segments', 'tokens', 'pending', 'rollouts', 'api-k
  * and what its caller was told to be refused is not carried out when a Redis that hung goes on.
  */
 const common = `${sha256Lua}
-local FLAGS, KILLS, EMERGENCY, REVISION, REVISIONS, TEXTS, DIGESTS, FILE, SHOWN, AUDIT, HEAD, EPOCH, FORMER = unpack(KEYS)
+local FLAGS, KILLS, EMERGENCY, REVISION, REVISIONS, TEXTS, DIGESTS, FILE, SHOWN, AUDIT, HEAD, EPOCH, FORMER, RECORD_DIGESTS = unpack(KEYS)
 local ACTOR, REASON, AT, ACTION = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local CHANNEL = FLAGS .. ':changes'
 if ARGV[5] ~= '' and redis.call('GET', EPOCH) ~= ARGV[5] and redis.call('SISMEMBER', FORMER, ARGV[5]) == 0 then return {'lost'} end
@@ -80,6 +81,7 @@ end
  * Answers lost, revision, epoch, flags, revisions, kills, emergency, audit head, the time by Redis's clock in milliseconds, and one list for each kind of record.
  */
 const load = `${common}
+${externalRecordsLua}
 local known, epoch = ARGV[7], ARGV[8]
 local present = redis.call('GET', EPOCH)
 local lost = '0'
@@ -108,6 +110,7 @@ if lost == '0' then
     for _, name in ipairs(changed) do auditExternal(revision, name) end
     publish(revision, changed, false, false)
   end
+  adoptRecords({${RECORD_KINDS.map((kind) => `'${kind}'`).join(',')}})
 end
 local answer = {lost, current(), present or '', flags, redis.call('HGETALL', REVISIONS), redis.call('HGETALL', KILLS), redis.call('HGETALL', EMERGENCY), redis.call('HMGET', HEAD, 'count', 'hash'), string.format('%.0f', NOW)}
 for _, kind in ipairs({${RECORD_KINDS.map((kind) => `'${kind}'`).join(',')}}) do table.insert(answer, redis.call('HGETALL', FLAGS .. ':' .. kind)) end
@@ -214,16 +217,24 @@ end
 local old = redis.call('HGET', key, id)
 if base ~= '*' and (old or '') ~= base then return {'stale', current()} end
 if (old or '') == text then return {'unchanged', current()} end
-if text == '' then redis.call('HDEL', key, id) end
+local function put()
+  if text == '' then
+    redis.call('HDEL', key, id)
+    redis.call('HDEL', RECORD_DIGESTS, kind .. ':' .. id)
+  else
+    redis.call('HSET', key, id, text)
+    redis.call('HSET', RECORD_DIGESTS, kind .. ':' .. id, redis.sha1hex(text))
+  end
+end
 if quiet == '1' then
-  if text ~= '' then redis.call('HSET', key, id, text) end
+  put()
   return {'written', current()}
 end
 local now = nextRevision()
 if kind == 'segments' and text ~= '' then
   text = '{"revision":' .. now .. ',"definition":' .. cjson.encode(text) .. '}'
 end
-if text ~= '' then redis.call('HSET', key, id, text) end
+put()
 local last = redis.call('HGET', SHOWN, kind .. ':' .. id)
 audit(now, ACTOR, REASON, ACTION, id, last or nil, shown ~= '' and shown or nil, nil, shown ~= '' and shownDigest or nil)
 if shown ~= '' then redis.call('HSET', SHOWN, kind .. ':' .. id, shown) else redis.call('HDEL', SHOWN, kind .. ':' .. id) end

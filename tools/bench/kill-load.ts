@@ -1,0 +1,121 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { createServiceClient, Flags, FlagSnapshotSchema } from '@mlx-serving/contracts';
+import { createRedis, silentLogger } from '@mlx-serving/service-kit';
+import { type RedisProcess, startRedis } from '@mlx-serving/testing';
+import { DecisionCounter } from '../../apps/gateway/src/decision/decision-counts.ts';
+import { encodeSnapshot } from '../../apps/gateway/src/decision/encode-snapshot.ts';
+import { FlagSnapshotStore } from '../../apps/gateway/src/decision/flag-snapshot-store.ts';
+import { StateFile } from '../../apps/gateway/src/decision/state-file.ts';
+import { FlagsLink } from '../../apps/gateway/src/links/flags-link.ts';
+import { freePorts, ServiceProcess } from './service-process.ts';
+import { quantile } from './statistics.ts';
+
+const KILLS = 1_000;
+const WARM_UP = 50;
+const FLAG = 'ttft_pipeline';
+
+interface KillAnswer {
+  readonly acknowledged: readonly object[];
+  readonly missing: readonly string[];
+}
+
+/** Redis that forces each write to the disk, the flag service and the admin service as processes, as the launcher starts them. */
+class KillSystem {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'mlx-serving-bench-'));
+  readonly #closing: (() => unknown)[] = [];
+  #redis: RedisProcess | undefined;
+  #flagsAddress = '';
+  #admin = '';
+
+  async start(): Promise<this> {
+    this.#redis = await startRedis();
+    const redis = createRedis(this.#redis.url, silentLogger, 'bench');
+    await redis.connect();
+    await redis.config('SET', 'appendfsync', 'always');
+    redis.disconnect();
+    const [flags = 0, flagsOperations = 0, admin = 0, adminOperations = 0] = await freePorts(4);
+    this.#flagsAddress = `127.0.0.1:${flags}`;
+    this.#admin = `http://127.0.0.1:${admin}`;
+    const common = { MLX_SERVING_STATE_DIR: this.#folder, REDIS_URL: this.#redis.url, MLX_SERVING_FLAGS_ADDRESS: this.#flagsAddress };
+    await this.#run('flags', flagsOperations, { ...common, MLX_SERVING_FLAGS_GRPC_PORT: String(flags), MLX_SERVING_FLAGS_OPERATIONS_PORT: String(flagsOperations) });
+    await this.#run('admin', adminOperations, { ...common, MLX_SERVING_ADMIN_HTTP_PORT: String(admin), MLX_SERVING_ADMIN_OPERATIONS_PORT: String(adminOperations) });
+    return this;
+  }
+
+  /** Gateways as processes of their own. They have no worker: a kill does not need one. */
+  async addGateways(count: number): Promise<void> {
+    for (let index = 0; index < count; index++) {
+      const [http = 0, grpc = 0, operations = 0] = await freePorts(3);
+      const ports = { MLX_SERVING_GATEWAY_HTTP_PORT: String(http), MLX_SERVING_GATEWAY_GRPC_PORT: String(grpc), MLX_SERVING_GATEWAY_OPERATIONS_PORT: String(operations) };
+      await this.#run('gateway', operations, { ...ports, MLX_SERVING_STATE_DIR: this.#folder, MLX_SERVING_FLAGS_ADDRESS: this.#flagsAddress, MLX_SERVING_REPLICA_ID: `gateway-${index}`, MLX_SERVING_WORKERS: '' });
+    }
+  }
+
+  /** The gateway's own links, each with its own flags, connection and file, all in this process. */
+  addLinks(count: number): void {
+    for (let index = 0; index < count; index++) {
+      const client = createServiceClient(Flags, this.#flagsAddress, { options: { 'grpc.use_local_subchannel_pool': 1 } });
+      const file = new StateFile(FlagSnapshotSchema, join(this.#folder, `link-${index}.json`), silentLogger, encodeSnapshot);
+      const telemetry = { use: () => undefined, count: () => undefined };
+      const common = { client, file, telemetry, replicaId: `link-${index}`, store: new FlagSnapshotStore(silentLogger), counts: new DecisionCounter(), logger: silentLogger };
+      const link = new FlagsLink({ ...common, onApplied: () => undefined, preview: () => Promise.reject(new Error('not asked for')) });
+      link.start();
+      this.#closing.push(async () => {
+        await link.stop();
+        await file.settled();
+        client.close();
+      });
+    }
+  }
+
+  /** Milliseconds from each kill over REST to its answer, with the acknowledgements of all gateways in it. */
+  async killTimes(gateways: number): Promise<number[]> {
+    while ((await this.#call('revive')).acknowledged.length < gateways) await delay(100);
+    const times: number[] = [];
+    for (let kill = -WARM_UP; kill < KILLS; kill++) {
+      const began = performance.now();
+      const { acknowledged, missing } = await this.#call('kill');
+      if (kill >= 0) times.push(performance.now() - began);
+      if (acknowledged.length !== gateways || missing.length > 0) throw new Error(`${acknowledged.length} of ${gateways} gateways acknowledged.`);
+      await this.#call('revive');
+    }
+    return times;
+  }
+
+  async stop(): Promise<void> {
+    for (const close of this.#closing.reverse()) await close();
+    await this.#redis?.dispose();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  async #run(name: string, operationsPort: number, env: Record<string, string>): Promise<void> {
+    const service = await ServiceProcess.start(name, operationsPort, env);
+    this.#closing.push(() => service.stop());
+  }
+
+  async #call(what: 'kill' | 'revive'): Promise<KillAnswer> {
+    const authorization = `Bearer ${readFileSync(join(this.#folder, 'admin-token'), 'utf8').trim()}`;
+    const response = await fetch(`${this.#admin}/admin/flags/${FLAG}/${what}`, { method: 'POST', headers: { authorization } });
+    if (!response.ok) return { acknowledged: [], missing: [] };
+    return (await response.json()) as KillAnswer;
+  }
+}
+
+/** Measures the kills of one system once, and answers quantiles of them. */
+export function killQuantiles(gateways: number, add: (system: KillSystem) => unknown): (share: number) => Promise<number> {
+  let times: Promise<number[]> | undefined;
+  const measure = async (): Promise<number[]> => {
+    const system = new KillSystem();
+    try {
+      await system.start();
+      await add(system);
+      return await system.killTimes(gateways);
+    } finally {
+      await system.stop();
+    }
+  };
+  return async (share) => quantile(await (times ??= measure()), share);
+}
