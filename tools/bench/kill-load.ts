@@ -60,7 +60,8 @@ class KillSystem {
       const client = createServiceClient(Flags, this.#flagsAddress, { options: { 'grpc.use_local_subchannel_pool': 1 } });
       const file = new StateFile(FlagSnapshotSchema, join(this.#folder, `link-${index}.json`), silentLogger, encodeSnapshot);
       const telemetry = { use: () => undefined, count: () => undefined };
-      const common = { client, file, telemetry, replicaId: `link-${index}`, store: new FlagSnapshotStore(silentLogger), counts: new DecisionCounter(), logger: silentLogger };
+      const keys = { applyKeys: () => undefined, settle: () => undefined };
+      const common = { client, file, telemetry, keys, replicaId: `link-${index}`, store: new FlagSnapshotStore(silentLogger), counts: new DecisionCounter(), logger: silentLogger };
       const link = new FlagsLink({ ...common, onApplied: () => undefined, preview: () => Promise.reject(new Error('not asked for')) });
       link.start();
       this.#closing.push(async () => {

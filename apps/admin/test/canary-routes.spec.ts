@@ -62,7 +62,7 @@ describe('the canary at the operators\' door', () => {
     ['retry', { force: true }, { case: 'retry' }],
   ])('passes %s on, with who asked and the key', async (name, body, action) => {
     expect(await call('POST', name, body, { 'idempotency-key': 'k', 'x-actor': 'someone' })).toMatchObject({ status: 200, body: { success: true, changed: true, rollout: { percentage: 10 } } });
-    expect(asked).toMatchObject([{ action, idempotencyKey: 'k', actor: 'someone', force: name === 'retry' }]);
+    expect(asked).toMatchObject([{ action, idempotencyKey: 'k', actor: 'someone (root)', force: name === 'retry' }]);
   });
 
   it('refuses what it does not know, and asks for nothing then', async () => {

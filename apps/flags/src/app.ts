@@ -22,6 +22,7 @@ import { createFlagsMetrics, type FlagsMetrics, MetricNames, showLiveFlags } fro
 import { FlagPeers } from './peers/flag-peers.ts';
 import { createErrorRateGuard } from './rollout/error-rate-guard.ts';
 import { RolloutDriver } from './rollout/rollout-driver.ts';
+import { RolloutJudge } from './rollout/rollout-judge.ts';
 import { RolloutService } from './rollout/rollout-service.ts';
 import { ImportService } from './segments/import-service.ts';
 import { SegmentsService } from './segments/segments-service.ts';
@@ -59,7 +60,7 @@ export function createApp(config: FlagsConfig, logger: Logger): FlagsApp {
   });
   const settling = new SettleService({ store, live, refresher, kills, logger, onAccepted: () => file.applyPending(true) });
   const onLinks = (count: number): void => metrics.linkedReplicas.set(count);
-  const server = createServer(logger, { ...core, ...features, settling, environment: config.environment, logger, onLinks, observability: () => observability.directive });
+  const server = createServer(logger, { ...core, ...features, settling, environment: config.environment, logger, onLinks, greetings: () => [...(observability.directive ? [observability.directive] : []), features.judge.directive] });
   const health = createHealth({ live, refresher, replicas, kills });
   const showState = (): void => {
     metrics.journalledKills.set(kills.journalled.length);
@@ -163,6 +164,7 @@ function createFeatures(config: FlagsConfig, core: ReturnType<typeof createCore>
   const segments = new SegmentsService(live, writer, rules);
   const journal = new KillJournal(join(config.stateDirectory, 'journal', `${id}-kills.jsonl`), logger);
   const rollouts = new RolloutService({ live, writer, flags: service, rules, approvals });
+  const judge = new RolloutJudge(replicas);
   const guard = createErrorRateGuard(config.qosAddress, config.rolloutMaxErrorRate);
   return {
     ...{ service, flags: service, approvals, audit, segments, rollouts },
@@ -172,7 +174,8 @@ function createFeatures(config: FlagsConfig, core: ReturnType<typeof createCore>
     tokens: new TokenService(live, writer),
     impact: new ImpactService(live, replicas, writer),
     stale: new StaleService(store, live),
-    driver: new RolloutDriver({ id, store, live, flags: service, rollouts, tickMs: config.rolloutTickMs, guard: () => guard.check(), logger }),
+    driver: new RolloutDriver({ id, store, live, flags: service, rollouts, judge, tickMs: config.rolloutTickMs, guard: () => guard.check(), logger }),
     guard,
+    judge,
   };
 }

@@ -1,7 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { Qos } from '@mlx-serving/contracts';
+import { Qos, StreamOutcome } from '@mlx-serving/contracts';
 import { GrpcServer, silentLogger } from '@mlx-serving/service-kit';
 import { type RedisProcess, startRedis } from '@mlx-serving/testing';
+import type { FakeGateway } from './fake-gateway.ts';
 import { RunningFlags } from './running-flags.ts';
 
 const who = { actor: 'alice', reason: 'a test' };
@@ -17,6 +18,7 @@ describe('F24: a rollout in stages', () => {
   const qos = new GrpcServer(silentLogger);
   let errorRate = 0;
   let flags: RunningFlags;
+  let gateway: FakeGateway;
   let address: string;
   beforeAll(async () => {
     const none = () => Promise.reject(new Error('not asked for'));
@@ -29,7 +31,7 @@ describe('F24: a rollout in stages', () => {
     errorRate = 0;
     flags = await new RunningFlags(server.url, { MLX_SERVING_FLAGS_ROLLOUT_TICK_MS: '20', MLX_SERVING_QOS_ADDRESS: address }).start();
     await flags.redis.connect();
-    await flags.link('gateway-1');
+    gateway = await flags.link('gateway-1');
     await flags.client.patchFlag({ name: 'beta', patchJson: '{"rolloutPercentage":0,"blacklist":["user_1"]}', ...who });
   });
   afterEach(() => flags.dispose());
@@ -61,6 +63,22 @@ describe('F24: a rollout in stages', () => {
     while ((await rollout())?.state !== 'stopped');
     expect(await percentage()).toBe(0);
     expect((await rollout())?.note).toContain('30.0 % of 100 requests failed');
+  });
+
+  it.each([['fails more often', true], ['', false]])('is guarded by the canary analysis: it stops when what runs with the flag "%s": %p', async (words, harmful) => {
+    await start([1, 0n], [20, HOUR_MS]);
+    while ((await percentage()) !== 20);
+    await gateway.until(() => gateway.received.some(({ message }) => message.case === 'watchedFlags' && message.value.flags.includes('beta')));
+    const report = (index: number) => {
+      const on = index % 5 === 0;
+      const failed = on && harmful && index % 2 === 0;
+      const decision = { flagReasons: { beta: on ? 'ROLLED_OUT' : 'NOT_ROLLED_OUT' }, routingKeyHash: (index * 2_654_435_761).toString(16).padStart(16, '0').slice(-16) };
+      return { decision, outcome: failed ? StreamOutcome.FAILED : StreamOutcome.OK, durationMs: 10 + (index % 7) };
+    };
+    for (let sent = 0; sent < 2_000 && (await rollout())?.state === 'running'; sent += 50) gateway.send({ case: 'watchedReports', value: { reports: Array.from({ length: 50 }, (_, index) => report(sent + index)) } });
+    if (harmful) while ((await rollout())?.state !== 'stopped');
+    expect([(await rollout())?.state, await percentage()]).toEqual(harmful ? ['stopped', 0] : ['running', 20]);
+    expect((await rollout())?.note).toContain(words);
   });
 
   it('stops when somebody else changes the percentage', async () => {

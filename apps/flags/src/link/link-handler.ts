@@ -8,6 +8,7 @@ import type { FlagPeers } from '../peers/flag-peers.ts';
 import type { KeyService } from '../keys/key-service.ts';
 import type { SpendingService } from '../keys/spending-service.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
+import type { RolloutJudge } from '../rollout/rollout-judge.ts';
 import type { DecisionCounter } from '../usage/decision-counter.ts';
 
 export type FlagsLink = ServerDuplexStream<FlagsLinkRequest, FlagsLinkResponse>;
@@ -21,10 +22,11 @@ export interface LinkHandlerOptions {
   readonly counter: DecisionCounter;
   readonly peers: Pick<FlagPeers, 'announce' | 'acknowledged'>;
   readonly impact: Pick<ImpactService, 'answer'>;
-  /** What the file says about observability; undefined before it was read. */
-  readonly observability: () => FlagsLinkResponse | undefined;
   readonly keys: Pick<KeyService, 'directive'>;
   readonly spending: Pick<SpendingService, 'take'>;
+  /** What a gateway is told besides the flags. */
+  readonly greetings: () => readonly FlagsLinkResponse[];
+  readonly judge: Pick<RolloutJudge, 'observe'>;
   readonly logger: Logger;
   /** Called with the number of linked gateways whenever it may have changed. */
   readonly onLinks: (count: number) => void;
@@ -34,14 +36,13 @@ export interface LinkHandlerOptions {
  * The server's end of a gateway's link: a hello is answered with everything, each change follows as a delta.
  * A gateway that links before the first read of the store gets everything as soon as there is something.
  */
-export function createLinkHandler({ live, replicas, counter, peers, impact, keys, spending, observability, logger, onLinks }: LinkHandlerOptions): (call: FlagsLink) => Promise<void> {
+export function createLinkHandler({ live, replicas, counter, peers, impact, keys, spending, greetings, judge, logger, onLinks }: LinkHandlerOptions): (call: FlagsLink) => Promise<void> {
   const sendAll = (call: FlagsLink): void => {
     if (live.takenAtMs !== undefined) {
       call.write(snapshotDirective(live));
       call.write(keys.directive());
     }
-    const settings = observability();
-    if (settings) call.write(settings);
+    for (const greeting of greetings()) call.write(greeting);
   };
 
   return (call) =>
@@ -65,6 +66,7 @@ export function createLinkHandler({ live, replicas, counter, peers, impact, keys
           peers.acknowledged(replicaId, message.value.revision);
         } else if (message.case === 'impactAnswer') impact.answer(replicaId, message.value);
         else if (message.case === 'apiKeyUsage') void spending.take(replicaId, message.value);
+        else if (message.case === 'watchedReports') message.value.reports.forEach((report) => judge.observe(report));
         else if (message.case === 'resync') sendAll(call);
         else if (message.case === 'decisionCounts') message.value.counts.forEach(({ flag, enabled, disabled }) => counter.add(flag, { enabled, disabled }));
       });

@@ -3,6 +3,7 @@ import type { FlagsService } from '../flags/flags-service.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
 import type { FlagStore } from '../store/flag-store.ts';
 import type { Rollout } from './rollout-record.ts';
+import type { RolloutJudge } from './rollout-judge.ts';
 import type { RolloutService } from './rollout-service.ts';
 
 const LEASE_MS = 5_000;
@@ -14,6 +15,8 @@ export interface RolloutDriverOptions {
   readonly live: LiveFlags;
   readonly flags: FlagsService;
   readonly rollouts: RolloutService;
+  /** What the requests with and without each flag say. */
+  readonly judge: Pick<RolloutJudge, 'follow' | 'problemOf'>;
   readonly tickMs: number;
   /** Why no rollout may go on now, such as an error rate that is too high; null when all is well. */
   readonly guard: () => Promise<string | null>;
@@ -42,15 +45,30 @@ export class RolloutDriver {
   }
 
   async tick(): Promise<void> {
-    const { store, id, rollouts, logger } = this.#options;
+    const { store, id, rollouts, judge, logger } = this.#options;
     const running = rollouts.list().filter(([, { state }]) => state === 'running');
+    judge.follow(running);
     if (running.length === 0) return;
     try {
+      // Whoever sees the harm stops it; only going on is for the one with the lease.
+      if (await this.#stopHarmful(running)) return;
       if (!(await store.takeLease(id, LEASE_MS))) return;
       for (const [flag, rollout] of running) await this.#advance(flag, rollout);
     } catch (error) {
       logger.warn({ problem: error instanceof Error ? error.message : String(error) }, 'a rollout waits');
     }
+  }
+
+  /** @returns whether any rollout was stopped */
+  async #stopHarmful(running: readonly [string, Rollout][]): Promise<boolean> {
+    let stopped = false;
+    for (const [flag, rollout] of running) {
+      const problem = this.#options.judge.problemOf(flag);
+      if (problem === undefined || this.#options.live.get(flag)?.kill) continue;
+      await this.#rollBack(flag, rollout, problem);
+      stopped = true;
+    }
+    return stopped;
   }
 
   async #advance(flag: string, rollout: Rollout): Promise<void> {
@@ -77,7 +95,7 @@ export class RolloutDriver {
     logger.info({ flag, stage: next, percentage: stage.percentage }, 'a rollout has reached a stage');
   }
 
-  /** The stage before, and no further without an operator. */
+  /** To where it began, and no further without an operator. */
   async #rollBack(flag: string, rollout: Rollout, note: string): Promise<void> {
     const { rollouts, logger } = this.#options;
     logger.error({ flag, note }, 'a rollout is rolled back');

@@ -1,14 +1,17 @@
 /**
- * What another tool did to segments, tokens, pending changes and rollouts: noticed by a digest of what was last written
+ * What another tool did to segments, tokens, API keys, pending changes and rollouts: noticed by a digest of what was last written
  * here, and entered in the audit trail as `<kind>.external`. A segment that was written as its bare definition is taken
- * over too. Nothing that the trail is told of a token holds its hash.
+ * over too. Nothing that the trail is told of a token or a key holds its hash.
  */
 export const externalRecordsLua = `
 local function shownOf(kind, text)
   local readable, value = pcall(cjson.decode, text)
   if not readable or type(value) ~= 'table' then return text end
   if kind == 'segments' and type(value.definition) == 'string' then return value.definition end
-  if kind == 'tokens' then return cjson.encode({name = tostring(value.name), role = tostring(value.role)}) end
+  if value.hash or value.secretHash then
+    value.hash, value.secretHash = nil, nil
+    return cjson.encode(value)
+  end
   return text
 end
 local function adoptRecord(kind, id, text, revision)
@@ -38,7 +41,7 @@ local function adoptRecords(kinds)
   end
   for _, field in ipairs(redis.call('HKEYS', RECORD_DIGESTS)) do
     if not seen[field] then
-      local kind, id = string.match(field, '^(%a+):(.*)$')
+      local kind, id = string.match(field, '^([%a-]+):(.*)$')
       table.insert(changed, {kind, id, false})
     end
   end

@@ -1,9 +1,12 @@
 import { type DescMessage, fromJsonString, type MessageShape, toJsonString } from '@bufbuild/protobuf';
 import { type Logger, readFileIfPresent, writeFileAtomically } from '@mlx-serving/service-kit';
 
+/** How long a change waits for others, in milliseconds: a disk that writes each change at once holds up Redis on the same disk. */
+const PAUSE_MS = 250;
+
 /**
- * Keeps the last message of one kind on disk, as JSON. While a write runs only the newest waits behind it,
- * so a burst of changes costs two writes.
+ * Keeps the last message of one kind on disk, as JSON. Changes that come soon after another are written together,
+ * and while a write runs only the newest waits behind it.
  */
 export class StateFile<S extends DescMessage> {
   readonly #schema: S;
@@ -12,6 +15,7 @@ export class StateFile<S extends DescMessage> {
   readonly #encode: (message: MessageShape<S>) => string | Promise<string>;
   #next: MessageShape<S> | undefined;
   #writing: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
 
   /** @param encode makes the JSON of a message; given for messages that are too large to be encoded at once */
   constructor(schema: S, path: string, logger: Logger, encode: (message: MessageShape<S>) => string | Promise<string> = (message) => toJsonString(schema, message)) {
@@ -32,14 +36,22 @@ export class StateFile<S extends DescMessage> {
     }
   }
 
+  /** Writes soon; many changes cost one write. */
   save(message: MessageShape<S>): void {
     this.#next = message;
-    this.#writing ??= this.#write();
+    this.#timer ??= setTimeout(() => this.#begin(), PAUSE_MS).unref();
   }
 
-  /** Resolves once everything that was saved is on disk, or could not be written. */
+  /** Writes what waits at once. Resolves once everything that was saved is on disk, or could not be written. */
   async settled(): Promise<void> {
+    this.#begin();
     await this.#writing;
+  }
+
+  #begin(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#writing ??= this.#write();
   }
 
   async #write(): Promise<void> {

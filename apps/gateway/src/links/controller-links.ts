@@ -84,8 +84,9 @@ export class ControllerLinks {
     for (const client of Object.values(this.#options.clients)) client.close();
   }
 
-  /** One finished request, for qos and for canary. */
+  /** One finished request, for every controller. */
   report(report: StreamReport): void {
+    this.#links.flags.report(report);
     this.#links.qos.report(report);
     this.#links.canary.report(report);
   }

@@ -1,11 +1,12 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { type ApiKeyUsage, type Flags, type FlagsLinkRequest, FlagsLinkRequestSchema, type FlagsLinkResponse, type FlagSnapshotSchema, type Impact, type ImpactQuestion, type ServiceClient } from '@mlx-serving/contracts';
+import { type ApiKeyUsage, type Flags, type FlagsLinkRequest, FlagsLinkRequestSchema, type FlagsLinkResponse, type FlagSnapshotSchema, type Impact, type ImpactQuestion, type ServiceClient, type StreamReport } from '@mlx-serving/contracts';
 import { Link, type Logger } from '@mlx-serving/service-kit';
 import type { DecisionCounter } from '../decision/decision-counts.ts';
 import type { FlagSnapshotStore } from '../decision/flag-snapshot-store.ts';
 import type { FlagTelemetry } from '../telemetry/flag-telemetry.ts';
 import type { Tenants } from '../tenants/tenants.ts';
 import type { StateFile } from '../decision/state-file.ts';
+import { WatchedReports } from './watched-reports.ts';
 
 export interface FlagsLinkOptions {
   readonly client: ServiceClient<typeof Flags>;
@@ -27,6 +28,7 @@ const COUNTS_INTERVAL_MS = 1_000;
 export class FlagsLink {
   readonly #options: FlagsLinkOptions;
   readonly #link: Link<FlagsLinkRequest, FlagsLinkResponse>;
+  readonly #reports = new WatchedReports((reports) => this.#link.send(up({ case: 'watchedReports', value: { reports } })));
   #timer: NodeJS.Timeout | undefined;
   /** What the link did not take yet: repeated with the next counts. */
   #owesAcknowledgement = false;
@@ -52,9 +54,15 @@ export class FlagsLink {
     this.#timer = setInterval(() => this.#tick(), COUNTS_INTERVAL_MS);
   }
 
+  /** One finished request, which goes up when a flag that is rolled out in stages has split it. */
+  report(report: StreamReport): void {
+    this.#reports.add(report);
+  }
+
   /** Lets what waits go up, then ends the link. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
+    this.#reports.stop();
     this.#tick();
     await this.#link.close();
   }
@@ -70,6 +78,7 @@ export class FlagsLink {
     } else if (message.case === 'observability') return telemetry.use(message.value);
     else if (message.case === 'apiKeys') return this.#options.keys.applyKeys(message.value);
     else if (message.case === 'apiKeyBalances') return this.#options.keys.settle(message.value);
+    else if (message.case === 'watchedFlags') return this.#reports.watch(message.value.flags);
     else if (message.case === 'impactQuestion') return void this.#preview(message.value);
     else return;
     this.#options.onApplied(store.state.revision);

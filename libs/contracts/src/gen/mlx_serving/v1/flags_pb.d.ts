@@ -5,6 +5,7 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Priority } from "./worker_pb.js";
+import type { StreamReport } from "./decision_pb.js";
 
 /**
  * Describes the file mlx_serving/v1/flags.proto.
@@ -285,6 +286,14 @@ export declare type FlagsLinkRequest = Message<"mlx_serving.v1.FlagsLinkRequest"
      */
     value: ApiKeyUsage;
     case: "apiKeyUsage";
+  } | {
+    /**
+     * Of requests that a watched flag split, and of no others.
+     *
+     * @generated from field: mlx_serving.v1.WatchedReports watched_reports = 7;
+     */
+    value: WatchedReports;
+    case: "watchedReports";
   } | { case: undefined; value?: undefined };
 };
 
@@ -434,6 +443,12 @@ export declare type FlagsLinkResponse = Message<"mlx_serving.v1.FlagsLinkRespons
      */
     value: ApiKeyBalances;
     case: "apiKeyBalances";
+  } | {
+    /**
+     * @generated from field: mlx_serving.v1.WatchedFlags watched_flags = 7;
+     */
+    value: WatchedFlags;
+    case: "watchedFlags";
   } | { case: undefined; value?: undefined };
 };
 
@@ -790,6 +805,40 @@ export declare type RevokeApiKeyResponse = Message<"mlx_serving.v1.RevokeApiKeyR
  * Use `create(RevokeApiKeyResponseSchema)` to create a new message.
  */
 export declare const RevokeApiKeyResponseSchema: GenMessage<RevokeApiKeyResponse>;
+
+/**
+ * Flags that are rolled out in stages now: their split is judged by how the requests on both sides end.
+ *
+ * @generated from message mlx_serving.v1.WatchedFlags
+ */
+export declare type WatchedFlags = Message<"mlx_serving.v1.WatchedFlags"> & {
+  /**
+   * @generated from field: repeated string flags = 1;
+   */
+  flags: string[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.WatchedFlags.
+ * Use `create(WatchedFlagsSchema)` to create a new message.
+ */
+export declare const WatchedFlagsSchema: GenMessage<WatchedFlags>;
+
+/**
+ * @generated from message mlx_serving.v1.WatchedReports
+ */
+export declare type WatchedReports = Message<"mlx_serving.v1.WatchedReports"> & {
+  /**
+   * @generated from field: repeated mlx_serving.v1.StreamReport reports = 1;
+   */
+  reports: StreamReport[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.WatchedReports.
+ * Use `create(WatchedReportsSchema)` to create a new message.
+ */
+export declare const WatchedReportsSchema: GenMessage<WatchedReports>;
 
 /**
  * `observability` of the configuration file, which holds for every gateway.

@@ -1,0 +1,32 @@
+import type { StreamReport } from '@mlx-serving/contracts';
+import { ReportBuffer } from '@mlx-serving/service-kit';
+
+/** Most reports that wait while the link is down: what is older says little about a rollout of now. */
+const CAPACITY = 1_000;
+/** The share of a flag decided, and nothing before it. */
+const SPLIT: ReadonlySet<string> = new Set(['ROLLED_OUT', 'NOT_ROLLED_OUT']);
+
+/** Reports of requests that a flag under rollout has split. While no flag is watched it costs one comparison. */
+export class WatchedReports {
+  readonly #buffer: ReportBuffer<StreamReport>;
+  #watched: readonly string[] = [];
+
+  /** @param send answers false when the link did not take them */
+  constructor(send: (reports: StreamReport[]) => boolean) {
+    this.#buffer = new ReportBuffer<StreamReport>({ capacity: CAPACITY, send: ({ items }) => send(items) });
+  }
+
+  watch(flags: readonly string[]): void {
+    this.#watched = flags;
+  }
+
+  add(report: StreamReport): void {
+    if (this.#watched.length === 0) return;
+    const reasons = report.decision?.flagReasons ?? {};
+    if (this.#watched.some((flag) => SPLIT.has(reasons[flag] ?? ''))) this.#buffer.add(report);
+  }
+
+  stop(): void {
+    this.#buffer.stop();
+  }
+}
