@@ -10,6 +10,7 @@ import { encodeSnapshot } from './decision/encode-snapshot.ts';
 import { FlagSnapshotStore } from './decision/flag-snapshot-store.ts';
 import { RoutingStore } from './decision/routing-store.ts';
 import { StateFile } from './decision/state-file.ts';
+import { ExplainService } from './explain/explain-service.ts';
 import { GenerateService } from './generation/generate-service.ts';
 import { createHealth } from './health.ts';
 import { previewImpact } from './impact/preview-impact.ts';
@@ -51,7 +52,8 @@ export async function createApp(config: GatewayConfig, logger: Logger): Promise<
   const limits = (): RuntimeFile['requests'] => runtime.value.requests;
   const service = new GenerateService({ ...state, admission, control, pools, requestLimits: limits, failure: () => runtime.value.failure, onReport, onShadowReport: (report) => links.reportShadow(report), metrics, logger });
   const health = createHealth({ ...state, pools, stopping: () => service.stopping, links: () => links.up });
-  const doors = { ...state, pools, joinToken: config.joinToken, service, models: new ModelService(pools), accelerator: new AcceleratorService(pools), limits, readCaller: keys.readCaller, cors: () => runtime.value.cors, canaryConfigured: pools.canary.size > 0, health, metrics, logger };
+  const explain = new ExplainService({ ...state, pools, tokenFile: join(config.stateDirectory, 'admin-token'), client: clients.flags });
+  const doors = { ...state, pools, joinToken: config.joinToken, service, models: new ModelService(pools), accelerator: new AcceleratorService(pools), limits, readCaller: keys.readCaller, cors: () => runtime.value.cors, explain, canaryConfigured: pools.canary.size > 0, health, metrics, logger };
   const http = createHttpServer(doors);
   const grpc = createGrpcServer(doors);
   const operations = new OperationsServer({ host: config.host, port: config.operationsPort, registry: metrics.registry, health });

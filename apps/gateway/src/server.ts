@@ -9,6 +9,8 @@ import { createCompletionHandler } from './completions/completion-handler.ts';
 import type { DecisionCounter } from './decision/decision-counts.ts';
 import type { FlagSnapshotStore } from './decision/flag-snapshot-store.ts';
 import type { RoutingStore } from './decision/routing-store.ts';
+import type { ExplainService } from './explain/explain-service.ts';
+import { createAnswerPlanned } from './openai/answer-request.ts';
 import { createFlagHandler } from './flags/flag-handler.ts';
 import type { HttpContext } from './http/http-context.ts';
 import { createHttpDoor } from './http/http-door.ts';
@@ -29,21 +31,23 @@ export interface ServerOptions extends InferenceHandlerOptions, MembershipOption
   readonly canaryConfigured: boolean;
   readonly health: Health;
   readonly cors: () => RuntimeFile['cors'];
+  readonly explain: ExplainService;
   readonly logger: Logger;
 }
 
 /** The HTTP door. */
 export function createHttpServer(options: ServerOptions): Server {
   const { service, limits, metrics, readCaller, logger } = options;
+  const answer = createAnswerPlanned(service, options.explain);
   const models = createModelsHandlers(options.models, readCaller);
   const ofrep = createOfrepHandlers(options);
   const answerHealth = async ({ path, response }: HttpContext): Promise<void> => {
     await answerOperations(path, response, metrics.registry, options.health);
   };
   const routes: HttpRoute[] = [
-    { method: 'POST', path: '/v1/chat/completions', label: 'chat', handle: createChatHandler(service, limits, readCaller) },
-    { method: 'POST', path: '/v1/completions', label: 'completions', handle: createCompletionHandler(service, limits, readCaller) },
-    { method: 'POST', path: '/v1/responses', label: 'responses', handle: createResponseHandler(service, limits, readCaller) },
+    { method: 'POST', path: '/v1/chat/completions', label: 'chat', handle: createChatHandler(answer, limits, readCaller) },
+    { method: 'POST', path: '/v1/completions', label: 'completions', handle: createCompletionHandler(answer, limits, readCaller) },
+    { method: 'POST', path: '/v1/responses', label: 'responses', handle: createResponseHandler(answer, limits, readCaller) },
     { method: 'GET', path: '/v1/models', label: 'models', handle: models.list },
     { method: 'GET', path: '/v1/models/', label: 'models', handle: models.get },
     { method: 'GET', path: '/api/flags/', label: 'flags', handle: createFlagHandler(options) },

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Metadata } from '@grpc/grpc-js';
 import type { MessageInitShape } from '@bufbuild/protobuf';
@@ -129,5 +131,30 @@ describe('the gRPC door', () => {
     expect(events.filter(({ case: kind }) => kind === 'decision')).toHaveLength(1);
     expect(open.worker.generations[0]!.request).toMatchObject({ tenant: 'team-a', priority: Priority.BATCH });
     client.close();
+  });
+});
+
+describe('an explanation', () => {
+  it('is given to operators in place of an answer, and to nobody else', async () => {
+    await writeFile(join(open.directory, 'admin-token'), 'root-token-of-the-test\n');
+    const ask = (token: string) => open.chat({ user: 'ada' }, { headers: { 'x-mlx-serving-explain': '1', 'x-mlx-serving-operator-token': token } });
+    const explained = await ask('root-token-of-the-test');
+    expect(await explained.json()).toMatchObject({ decision: { variant: 'baseline', enabledFlags: ['warm'] }, flags: { warm: { enabled: true, steps: expect.any(Array) } } });
+    expect(open.worker.generations).toHaveLength(0);
+    expect((await open.chat({}, { headers: { 'x-mlx-serving-explain': '1' } })).status).toBe(403);
+  });
+});
+
+describe('pages of other origins', () => {
+  it('may read answers when their origin is configured, and ask before', async () => {
+    const origin = { origin: 'https://app.example' };
+    expect((await open.get('/v1/models', origin)).headers.get('access-control-allow-origin')).toBeNull();
+    const path = join(open.directory, 'runtime.yaml');
+    await writeFile(path, (await readFile(path, 'utf8')).replace('origins: []', 'origins: ["https://app.example"]'));
+    await open.app.reload?.();
+    expect((await open.get('/v1/models', origin)).headers.get('access-control-allow-origin')).toBe('https://app.example');
+    expect((await open.get('/v1/models', { origin: 'https://other.example' })).headers.get('access-control-allow-origin')).toBeNull();
+    const preflight = await fetch(`${open.url}/v1/chat/completions`, { method: 'OPTIONS', headers: { ...origin, 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization' } });
+    expect([preflight.status, preflight.headers.get('access-control-allow-headers')]).toEqual([204, 'authorization']);
   });
 });

@@ -2,11 +2,10 @@ import { create } from '@bufbuild/protobuf';
 import { ConversationSchema } from '@mlx-serving/contracts';
 import type { RuntimeFile } from '@mlx-serving/policy';
 import { errors } from '../errors.ts';
-import type { GenerateService } from '../generation/generate-service.ts';
 import { callerHeaders, type HttpContext } from '../http/http-context.ts';
 import { readJsonBody } from '../http/read-json-body.ts';
 import type { AnswerPlan } from '../openai/answer-plan.ts';
-import { answerRequest, assertChoices, assertStreamOptions } from '../openai/answer-request.ts';
+import { type AnswerPlanned, assertChoices, assertStreamOptions } from '../openai/answer-request.ts';
 import { parseRequest } from '../openai/parse-request.ts';
 import { schemaOf } from '../openai/response-format.ts';
 import { seeded, toSampling } from '../openai/sampling.ts';
@@ -19,12 +18,12 @@ import { planTools, type ToolPlan } from './chat-tools.ts';
 type RequestLimits = RuntimeFile['requests'];
 
 /** POST /v1/chat/completions. */
-export function createChatHandler(service: GenerateService, limits: () => RequestLimits, readCaller: ReadCaller) {
+export function createChatHandler(answer: AnswerPlanned, limits: () => RequestLimits, readCaller: ReadCaller) {
   return async (context: HttpContext): Promise<void> => {
     const caller = readCaller(callerHeaders(context));
     const parameters = parseRequest(chatParameters, await readJsonBody(context, limits()));
     const plan = planChat(parameters, limits());
-    await answerRequest(service, context, plan, caller(plan.stream));
+    await answer(context, plan, caller(plan.stream));
   };
 }
 

@@ -1,10 +1,9 @@
 import type { RuntimeFile } from '@mlx-serving/policy';
 import { errors } from '../errors.ts';
-import type { GenerateService } from '../generation/generate-service.ts';
 import { callerHeaders, type HttpContext } from '../http/http-context.ts';
 import { readJsonBody } from '../http/read-json-body.ts';
 import type { AnswerPlan } from '../openai/answer-plan.ts';
-import { answerRequest, assertChoices, assertStreamOptions } from '../openai/answer-request.ts';
+import { type AnswerPlanned, assertChoices, assertStreamOptions } from '../openai/answer-request.ts';
 import { parseRequest } from '../openai/parse-request.ts';
 import { seeded, toSampling } from '../openai/sampling.ts';
 import type { ReadCaller } from '../tenants/caller-service.ts';
@@ -15,12 +14,12 @@ import { type CompletionParameters, completionParameters } from './completion-pa
 const DEFAULT_MAX_TOKENS = 16;
 
 /** POST /v1/completions. */
-export function createCompletionHandler(service: GenerateService, limits: () => RuntimeFile['requests'], readCaller: ReadCaller) {
+export function createCompletionHandler(answer: AnswerPlanned, limits: () => RuntimeFile['requests'], readCaller: ReadCaller) {
   return async (context: HttpContext): Promise<void> => {
     const caller = readCaller(callerHeaders(context));
     const parameters = parseRequest(completionParameters, await readJsonBody(context, limits()));
     const plan = planCompletion(parameters, limits().max_choices);
-    await answerRequest(service, context, plan, caller(plan.stream));
+    await answer(context, plan, caller(plan.stream));
   };
 }
 

@@ -1,6 +1,7 @@
 import type { Decision } from '@mlx-serving/contracts';
 import { ServiceError } from '@mlx-serving/service-kit';
 import { errors } from '../errors.ts';
+import type { ExplainService } from '../explain/explain-service.ts';
 import type { GenerateService } from '../generation/generate-service.ts';
 import type { GenerationRequest, GenerationSink } from '../generation/generation-types.ts';
 import type { HttpContext } from '../http/http-context.ts';
@@ -25,8 +26,20 @@ export function assertChoices(count: number, most: number, param: string): void 
   if (count > most) throw errors.INVALID_REQUEST({ message: `The request asks for ${count} answers; at most ${most} are given.` }, { param });
 }
 
+/** Answers one HTTP request as it is planned. */
+export type AnswerPlanned = (context: HttpContext, plan: AnswerPlan, caller: Caller) => Promise<void>;
+
+/** Runs what is planned, or explains it to an operator who asks. */
+export function createAnswerPlanned(service: GenerateService, explain: ExplainService): AnswerPlanned {
+  return async (context, plan, caller) => {
+    if (!explain.wants(context)) return answerRequest(service, context, plan, caller);
+    const [first] = toRequests(plan, context, caller);
+    if (first) await explain.answer(context, first);
+  };
+}
+
 /** Runs what is planned and answers it, as a stream or whole. An error before the first token is thrown. */
-export async function answerRequest(service: GenerateService, context: HttpContext, plan: AnswerPlan, caller: Caller): Promise<void> {
+async function answerRequest(service: GenerateService, context: HttpContext, plan: AnswerPlan, caller: Caller): Promise<void> {
   caller.admit();
   const requests = toRequests(plan, context, caller);
   const answer = plan.stream ? new StreamAnswer(context.response, plan, stallOf(service, context)) : new WholeAnswer(context.response, plan);

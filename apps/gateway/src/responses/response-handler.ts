@@ -3,11 +3,10 @@ import { ConversationSchema } from '@mlx-serving/contracts';
 import type { RuntimeFile } from '@mlx-serving/policy';
 import { planTools, type ToolPlan } from '../chat/chat-tools.ts';
 import { errors } from '../errors.ts';
-import type { GenerateService } from '../generation/generate-service.ts';
 import { callerHeaders, type HttpContext } from '../http/http-context.ts';
 import { readJsonBody } from '../http/read-json-body.ts';
 import type { AnswerPlan } from '../openai/answer-plan.ts';
-import { answerRequest } from '../openai/answer-request.ts';
+import type { AnswerPlanned } from '../openai/answer-request.ts';
 import { parseRequest } from '../openai/parse-request.ts';
 import { seeded, toSampling } from '../openai/sampling.ts';
 import type { ReadCaller } from '../tenants/caller-service.ts';
@@ -16,12 +15,12 @@ import { toTurns } from './response-input.ts';
 import { type ResponseParameters, responseParameters } from './response-parameters.ts';
 
 /** POST /v1/responses. */
-export function createResponseHandler(service: GenerateService, limits: () => RuntimeFile['requests'], readCaller: ReadCaller) {
+export function createResponseHandler(answer: AnswerPlanned, limits: () => RuntimeFile['requests'], readCaller: ReadCaller) {
   return async (context: HttpContext): Promise<void> => {
     const caller = readCaller(callerHeaders(context));
     const parameters = parseRequest(responseParameters, await readJsonBody(context, limits()));
     const plan = planResponse(parameters, limits().max_messages);
-    await answerRequest(service, context, plan, caller(plan.stream));
+    await answer(context, plan, caller(plan.stream));
   };
 }
 
