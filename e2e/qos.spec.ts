@@ -146,6 +146,18 @@ describe('while the worker is fast', () => {
   });
 });
 
+describe('the gateway', () => {
+  it('Q7: hands over to the PID controller by the flag, and the limit does not jump', async () => {
+    const limit = (): Promise<number> => gatewayMetric('mlx_serving_gateway_concurrency_limit');
+    await admin(stack, 'POST', '/admin/flags/adaptive_governor', { enabled: true, rolloutPercentage: 100, reason: 'test' });
+    let least = 64;
+    for (let look = 0; look < 20; look++) least = Math.min(least, await limit());
+    expect(least).toBeGreaterThanOrEqual(57);
+    await admin(stack, 'POST', '/admin/flags/adaptive_governor', { enabled: false, rolloutPercentage: 0, reason: 'test' });
+    await eventually(async () => (await limit()) === 64);
+  });
+});
+
 describe('while the worker is slow', () => {
   beforeAll(slowDown);
 
@@ -155,6 +167,21 @@ describe('while the worker is slow', () => {
     await eventually(async () => (await gatewayMetric('mlx_serving_gateway_shed_share{priority="normal"}')) > 0);
     expect((await state()).remediations.map(({ actuator, reason }) => `${actuator}: ${reason}`).sort()).toEqual(['dry:limit: try', 'limit: too many at a time', 'shed: too much']);
     await eventually(() => (statuses.get(429) ?? 0) > 0);
+  });
+
+  it('Q8: who is refused gets 429, the reason, and a time to try again after', async () => {
+    const refused = await eventually(async () => {
+      const response = await fetch(`${stack.urls.gateway}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ model: 'tiny', max_tokens: 1, messages: [{ role: 'user', content: 'Hello.' }] }),
+      });
+      const body = await response.text();
+      expect(response.status).toBe(429);
+      return { retryAfter: response.headers.get('retry-after'), body };
+    });
+    expect(Number(refused.retryAfter)).toBeGreaterThanOrEqual(1);
+    expect(refused.body).toContain('Try again in');
   });
 
   it('Q3: Slack, PagerDuty and the webhook hear of it once, in their own form', async () => {

@@ -176,13 +176,13 @@ export class RemediationExecutor {
   }
 
   #mayGoBack(lease: RemediationLease, { nowMs, settings, baseLimit }: ExecutorInput): boolean {
-    return !isSecondReversal(this.#state.moves, lease.actuator, lease.value > baseOf(lease, baseLimit) ? -1 : 1, nowMs - settings.execution_window_ms);
+    return !isSecondReversal(this.#state.moves, lease.actuator, wayBack(lease, baseLimit), nowMs - settings.execution_window_ms);
   }
 
   #end(lease: RemediationLease, outcome: Outcome, rule: Rule, input: ExecutorInput): void {
     const base = baseOf(lease, input.baseLimit);
     this.#state = { ...this.#state, leases: this.#state.leases.filter(({ id }) => id !== lease.id) };
-    this.#moved({ actuator: lease.actuator, action: lease.action, policy: lease.policy, direction: lease.value > base ? -1 : 1, undo: true }, input.nowMs);
+    this.#moved({ actuator: lease.actuator, action: lease.action, policy: lease.policy, direction: wayBack(lease, input.baseLimit), undo: true }, input.nowMs);
     this.#record(outcome, rule, lease, lease.value, base, input);
   }
 
@@ -204,8 +204,7 @@ export class RemediationExecutor {
     const frozen = { ...this.#state.frozen, [actuator]: input.nowMs + input.settings.freeze_ms };
     // The loop is dealt with: the moves that made it must not freeze the actuator again when it thaws. Where it went last is remembered.
     const last = this.#state.moves.findLast((move) => move.actuator === actuator);
-    const direction = lease && lease.value > baseOf(lease, input.baseLimit) ? -1 : lease ? 1 : last?.direction;
-    const after = last && direction ? [{ ...last, direction, undo: true, atMs: input.nowMs }] : [];
+    const after = last ? [{ ...last, direction: lease ? wayBack(lease, input.baseLimit) : last.direction, undo: true, atMs: input.nowMs }] : [];
     this.#state = { ...this.#state, frozen, leases: others(this.#state.leases), moves: [...others(this.#state.moves), ...after] };
     const about = { policy: by.policy, slo: lease?.slo ?? '', action: by.action, actuator, reason: `${actuator} went in circles` };
     this.#record('frozen', 'loop', about, lease?.value, lease && baseOf(lease, input.baseLimit), input);
@@ -237,6 +236,10 @@ export function workerOf(actuator: Actuator): string {
 
 function nameOf(actuator: Actuator, dryRun: boolean): Actuator {
   return dryRun ? `dry:${actuator}` : actuator;
+}
+
+function wayBack(lease: RemediationLease, baseLimit: number): 1 | -1 {
+  return lease.value > baseOf(lease, baseLimit) ? -1 : 1;
 }
 
 function baseOf({ action }: RemediationLease, baseLimit: number): number {

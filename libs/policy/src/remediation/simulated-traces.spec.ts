@@ -68,7 +68,7 @@ function run(trace: Trace, seed: number, { minutes = 60, sigma = 0.5 } = {}) {
   const controller = new SloController(settings, () => time);
   const values = new Map<string, { at: number; value: number }[]>();
   for (; time < minutes * 60_000; ) {
-    const limit = controller.leases.find(({ actuator }) => actuator === 'limit')?.value ?? 64;
+    const limit = valueOf(controller, 'limit', 64);
     for (let each = 0; each < RATE * (INTERVAL_MS / 1_000); each++) {
       const normal = Math.sqrt(-2 * Math.log(random())) * Math.cos(2 * Math.PI * random());
       const ttftMs = trace(time / 60_000, random, limit) * Math.exp(sigma * normal);
@@ -76,14 +76,19 @@ function run(trace: Trace, seed: number, { minutes = 60, sigma = 0.5 } = {}) {
     }
     time += INTERVAL_MS;
     controller.evaluate({ runningRequests: 4, baseLimit: 64 });
-    for (const [actuator, base] of [['limit', 64], ['shed', 0]] as const) {
-      const value = controller.leases.find((lease) => lease.actuator === actuator)?.value ?? base;
-      const seen = values.get(actuator) ?? [{ at: 0, value: base }];
-      if (seen.at(-1)?.value !== value) seen.push({ at: time, value });
-      values.set(actuator, seen);
-    }
+    for (const [actuator, base] of [['limit', 64], ['shed', 0]] as const) note(values, actuator, base, valueOf(controller, actuator, base), time);
   }
   return { controller, values };
+}
+
+function valueOf(controller: SloController, actuator: string, base: number): number {
+  return controller.leases.find((lease) => lease.actuator === actuator)?.value ?? base;
+}
+
+function note(values: Map<string, { at: number; value: number }[]>, actuator: string, base: number, value: number, at: number): void {
+  const seen = values.get(actuator) ?? [{ at: 0, value: base }];
+  if (seen.at(-1)?.value !== value) seen.push({ at, value });
+  values.set(actuator, seen);
 }
 
 /** When an actuator turned round. */
