@@ -1,21 +1,30 @@
 import { type DestinationStream, pino } from 'pino';
 
-const PIECE_BYTES = 8 * 1024;
+const PIECE_CHARACTERS = 8 * 1024;
 const LATEST_MS = 100;
 
 /** Standard error, written in pieces: a service that logs each request would else call the system for each. What waits is written within 100 ms, and at the exit. */
 export function standardError(): DestinationStream {
-  const stream = pino.destination({ dest: 2, minLength: PIECE_BYTES, sync: true });
+  const stream = pino.destination({ dest: 2, sync: true });
+  let pending = '';
   let timer: NodeJS.Timeout | undefined;
-  const flush = (): void => {
+  const write = (): void => {
+    clearTimeout(timer);
     timer = undefined;
-    stream.flushSync();
+    const text = pending;
+    pending = '';
+    if (text !== '') stream.write(text);
   };
-  process.once('exit', flush);
+  process.once('exit', () => {
+    write();
+    // Only here: it also waits for the disk.
+    stream.flushSync();
+  });
   return {
     write: (line) => {
-      stream.write(line);
-      timer ??= setTimeout(flush, LATEST_MS).unref();
+      pending += line;
+      if (pending.length >= PIECE_CHARACTERS) write();
+      else timer ??= setTimeout(write, LATEST_MS).unref();
     },
   };
 }
