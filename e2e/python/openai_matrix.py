@@ -1,4 +1,4 @@
-"""Sends every body on standard input with the official OpenAI client, at once and streamed, and prints the texts."""
+"""Sends every body on standard input by the official OpenAI client, at once and streamed; prints texts."""
 
 from __future__ import annotations
 
@@ -26,11 +26,7 @@ def create(endpoint: str, body: dict[str, Any], stream: bool) -> Any:
         "/v1/responses": client.responses,
     }[endpoint]
     arguments = {name: body[name] for name in BARE[endpoint]}
-    rest = {
-        name: value
-        for name, value in body.items()
-        if name not in arguments and name != "stream"
-    }
+    rest = {name: value for name, value in body.items() if name not in arguments and name != "stream"}
     return resource.create(**arguments, stream=stream, extra_body=rest)
 
 
@@ -38,34 +34,25 @@ def whole_text(endpoint: str, answer: Any) -> str:
     """The text or the call of the first answer."""
     if endpoint == "/v1/responses":
         return "".join(
-            item.arguments if item.type == "function_call" else item.content[0].text
-            for item in answer.output
+            item.arguments if item.type == "function_call" else item.content[0].text for item in answer.output
         )
     choice = answer.choices[0]
     if endpoint == "/v1/completions":
         return choice.text
     calls = choice.message.tool_calls or []
-    return (choice.message.content or "") + "".join(
-        call.function.arguments for call in calls
-    )
+    return (choice.message.content or "") + "".join(call.function.arguments for call in calls)
 
 
 def delta_text(endpoint: str, chunk: Any) -> str:
     """What one chunk adds to the first answer."""
     if endpoint == "/v1/responses":
-        return (
-            chunk.delta
-            if chunk.type.endswith((".output_text.delta", "_arguments.delta"))
-            else ""
-        )
+        return chunk.delta if chunk.type.endswith((".output_text.delta", "_arguments.delta")) else ""
     if not chunk.choices or chunk.choices[0].index != 0:
         return ""
     if endpoint == "/v1/completions":
         return chunk.choices[0].text
     delta = chunk.choices[0].delta
-    return (delta.content or "") + "".join(
-        call.function.arguments or "" for call in delta.tool_calls or []
-    )
+    return (delta.content or "") + "".join(call.function.arguments or "" for call in delta.tool_calls or [])
 
 
 def ask(case: dict[str, Any]) -> dict[str, Any]:
@@ -78,13 +65,9 @@ def ask(case: dict[str, Any]) -> dict[str, Any]:
     )
     try:
         text = whole_text(endpoint, create(endpoint, body, False)) if whole else None
-        parts = (
-            [delta_text(endpoint, chunk) for chunk in create(endpoint, body, True)]
-            if streams
-            else None
-        )
+        parts = [delta_text(endpoint, chunk) for chunk in create(endpoint, body, True)] if streams else None
         return {"whole": text, "streamed": None if parts is None else "".join(parts)}
-    except Exception as error:  # noqa: BLE001 the test shows whatever it was
+    except Exception as error:
         return {"error": f"{type(error).__name__}: {error}"}
 
 

@@ -83,7 +83,7 @@ describe('the admin service', () => {
   });
 
   beforeEach(async () => {
-    while ((await call('GET', '/admin/flags')).body.length === 0);
+    while (!((await call('GET', '/admin/flags')).body.length > 0));
     await call('POST', '/admin/flags/alpha/revive');
     await call('POST', '/admin/flags/alpha', { body: { enabled: true, rolloutPercentage: 100 } });
   });

@@ -34,6 +34,7 @@ describe('docs/canary.md', () => {
     const names = [...page.matchAll(/`(mlx_serving_canary_\w+|worker_gone|failed_at_once|worker_exits|blast_radius)`/g)].map(([, name = '']) => name);
     expect(names.length).toBe(11);
     for (const name of names) expect(sources).toContain(name);
-    for (const kind of ['rollout', 'confirm-promotion', 'rollback']) expect(page).toContain(`/admin/canary/flagger/${kind}`);
+    expect(page).toContain('`POST /admin/canary/flagger/`');
+    for (const kind of ['rollout', 'confirm-promotion', 'rollback']) expect([page, sources]).toEqual([expect.stringContaining(`\`${kind}\``), expect.stringContaining(kind)]);
   });
 });

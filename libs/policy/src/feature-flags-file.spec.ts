@@ -10,7 +10,7 @@ describe('featureFlagsFile', () => {
   it('takes a file without emergency and observability, and fills their defaults in', () => {
     expect(file({})).toEqual({
       emergency: { kill_switch: false, rollback_to_baseline: false },
-      observability: { log_feature_decisions: false, export_metrics: true, metric_prefix: 'mlx_serving_feature_flags' },
+      observability: { log_feature_decisions: false, log_sampling: 0.01, export_metrics: true, metric_prefix: 'mlx_serving_feature_flags' },
       segments: {},
     });
   });

@@ -15,8 +15,9 @@ await run({
     return {
       start: () => (mode === 'broken-start' ? Promise.reject(new TypeError('a defect')) : Promise.resolve()),
       stop: () => {
-        clearInterval(alive);
         writeSync(1, 'stopped\n');
+        // What a slow stop waits for keeps its process alive.
+        if (mode !== 'slow-stop') clearInterval(alive);
         if (mode === 'slow-stop') return new Promise<void>((resolve) => process.once('SIGINT', () => setImmediate(resolve)));
         return mode === 'broken-stop' ? Promise.reject(new Error('cannot')) : Promise.resolve();
       },
