@@ -23,7 +23,7 @@ export interface KeptDigest {
 
 /**
  * Percentiles of a stream of samples: a histogram whose bins are equal parts of each power of two. A push is an index and two
- * additions, whatever came before; merging adds bins, so it loses nothing and no order matters (docs/adr/0014).
+ * additions, whatever came before; merging adds bins, so it loses nothing and no order matters (docs/adr/0010).
  * An answer is off by at most `1 / (2.56 * compression)` of itself, 0.4 % by default; a bin that holds one value answers it exactly.
  */
 export class Digest {
