@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { createLogger } from './logger.ts';
+import { createLogger, plainLines } from './logger.ts';
 
 function logged(write: (logger: ReturnType<typeof createLogger>) => void, level?: string): Record<string, unknown>[] {
   const lines: string[] = [];
@@ -19,5 +19,10 @@ describe('createLogger', () => {
   it('censors prompts and secrets that slip into a field', () => {
     const [line] = logged((logger) => logger.info({ request: { prompt: 'my secret', authorization: 'Bearer abc', messages: ['hi'], id: 1 } }, 'x'));
     expect(line?.['request']).toEqual({ prompt: '[redacted]', authorization: '[redacted]', messages: '[redacted]', id: 1 });
+  });
+
+  it('writes plain lines as all others, without looking through their fields', () => {
+    const fields = { route: 'chat', reasons: { token: 'ROLLED_OUT' } };
+    expect(logged((logger) => plainLines(logger).info(fields, 'x'))).toEqual([{ level: 'info', time: expect.any(String), service: 'x', ...fields, msg: 'x' }]);
   });
 });

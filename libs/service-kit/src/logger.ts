@@ -21,5 +21,13 @@ export function createLogger(service: string, level = 'info', destination: Desti
   );
 }
 
+/**
+ * The same logger for lines whose fields the code names one by one, none of them a caller's object: it does not look
+ * through them for secrets, which costs several times as much as writing the line.
+ */
+export function plainLines(logger: Logger): Logger {
+  return logger.child({}, { redact: [] });
+}
+
 /** A logger that writes nothing, for tests and libraries. */
 export const silentLogger: Logger = pino({ level: 'silent' });
