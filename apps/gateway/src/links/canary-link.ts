@@ -7,11 +7,11 @@ import {
   type RoutingTable,
   type RoutingTableSchema,
   type ServiceClient,
-  type StreamReport,
 } from '@mlx-serving/contracts';
 import type { Logger } from '@mlx-serving/service-kit';
 import type { RoutingStore } from '../decision/routing-store.ts';
 import type { StateFile } from '../decision/state-file.ts';
+import type { EncodedReport } from '../reports/encode-report.ts';
 import { ReportingLink } from './reporting-link.ts';
 
 export interface CanaryLinkOptions {
@@ -36,7 +36,7 @@ export class CanaryLink {
       open: () => options.client.link(),
       hello: () => up({ case: 'hello', value: { replicaId: options.replicaId, routingRevision: options.store.table?.revision ?? 0n } }),
       onMessage: (message) => this.#receive(message),
-      reports: ({ items, dropped }) => up({ case: 'reports', value: { reports: items, dropped: BigInt(dropped) } }),
+      reports: (value) => up({ case: 'reports', value }),
       onDropped: options.onDropped,
       logger: options.logger,
     });
@@ -54,7 +54,7 @@ export class CanaryLink {
     return this.#link.stop();
   }
 
-  report(report: StreamReport): void {
+  report(report: EncodedReport): void {
     this.#link.report(report);
   }
 

@@ -8,6 +8,7 @@ import type { StateFile } from '../decision/state-file.ts';
 import type { Tenants } from '../tenants/tenants.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import type { FlagTelemetry } from '../telemetry/flag-telemetry.ts';
+import { encodeReport } from '../reports/encode-report.ts';
 import { CanaryLink } from './canary-link.ts';
 import { FlagsLink } from './flags-link.ts';
 import { QosLink } from './qos-link.ts';
@@ -87,13 +88,14 @@ export class ControllerLinks {
   /** One finished request, for every controller. */
   report(report: StreamReport): void {
     this.#links.flags.report(report);
-    this.#links.qos.report(report);
-    this.#links.canary.report(report);
+    const encoded = encodeReport(report);
+    this.#links.qos.report(encoded);
+    this.#links.canary.report(encoded);
   }
 
   /** A request that was repeated at the canary: no user saw it, so qos does not count it. */
   reportShadow(report: StreamReport): void {
-    this.#links.canary.report(report);
+    this.#links.canary.report(encodeReport(report));
   }
 
   #appliedFlags(revision: bigint): void {

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { type Qos, type QosLinkRequest, QosLinkRequestSchema, type QosLinkResponse, type ServiceClient, type StreamReport } from '@mlx-serving/contracts';
+import { type Qos, type QosLinkRequest, QosLinkRequestSchema, type QosLinkResponse, type ServiceClient } from '@mlx-serving/contracts';
 import type { Logger } from '@mlx-serving/service-kit';
 import type { TrafficControl } from '../admission/traffic-control.ts';
+import type { EncodedReport } from '../reports/encode-report.ts';
 import { ReportingLink } from './reporting-link.ts';
 
 export interface QosLinkOptions {
@@ -27,7 +28,7 @@ export class QosLink {
       open: () => options.client.link(),
       hello: () => up({ case: 'hello', value: { replicaId: options.replicaId, epoch: this.#epoch } }),
       onMessage: (message) => this.#receive(message),
-      reports: ({ items, dropped, first }) => up({ case: 'reports', value: { reports: items, dropped: BigInt(dropped), firstSequence: BigInt(first) } }),
+      reports: (value) => up({ case: 'reports', value }),
       onDropped: options.onDropped,
       logger: options.logger,
     });
@@ -45,7 +46,7 @@ export class QosLink {
     return this.#link.stop();
   }
 
-  report(report: StreamReport): void {
+  report(report: EncodedReport): void {
     this.#link.report(report);
   }
 

@@ -1,9 +1,10 @@
-import type { StreamReport } from '@mlx-serving/contracts';
-import { type Batch, Link, type LinkOptions, ReportBuffer } from '@mlx-serving/service-kit';
+import type { StreamReportBatch } from '@mlx-serving/contracts';
+import { Link, type LinkOptions, ReportBuffer } from '@mlx-serving/service-kit';
+import { encodedBatch, type EncodedReport } from '../reports/encode-report.ts';
 
 export interface ReportingLinkOptions<Up, Down> extends Omit<LinkOptions<Up, Down>, 'onConnected'> {
   /** The message that carries a batch up. */
-  readonly reports: (batch: Batch<StreamReport>) => Up;
+  readonly reports: (batch: StreamReportBatch) => Up;
   /** Called with each batch that was taken: how many reports were dropped before it. */
   readonly onDropped: (count: number) => void;
 }
@@ -11,12 +12,12 @@ export interface ReportingLinkOptions<Up, Down> extends Omit<LinkOptions<Up, Dow
 /** A link on which reports go up: what cannot be sent now waits, within bounds, until the link is back. */
 export class ReportingLink<Up, Down> {
   readonly #link: Link<Up, Down>;
-  readonly #buffer: ReportBuffer<StreamReport>;
+  readonly #buffer: ReportBuffer<EncodedReport>;
 
   constructor({ reports, onDropped, ...options }: ReportingLinkOptions<Up, Down>) {
-    this.#buffer = new ReportBuffer<StreamReport>({
+    this.#buffer = new ReportBuffer<EncodedReport>({
       send: (batch) => {
-        const taken = this.#link.send(reports(batch));
+        const taken = this.#link.send(reports(encodedBatch(batch)));
         if (taken) onDropped(batch.dropped);
         return taken;
       },
@@ -37,7 +38,7 @@ export class ReportingLink<Up, Down> {
     return this.#link.send(message);
   }
 
-  report(report: StreamReport): void {
+  report(report: EncodedReport): void {
     this.#buffer.add(report);
   }
 
