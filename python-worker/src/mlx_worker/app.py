@@ -49,6 +49,7 @@ class App:
         settings = RuntimeConfig(config.runtime_config, logger)
         self.engine = Engine(
             config.model,
+            adapter=config.adapter,
             limits=limits_of(config),
             settings=settings.accelerator,
             model_bytes=config.model_bytes,

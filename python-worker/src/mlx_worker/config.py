@@ -21,6 +21,7 @@ class WorkerConfig:
     metrics_port: int = 9111
     worker_id: str = "worker"
     model: str = "tiny"
+    adapter: str = ""
     max_queue: int = 64
     max_batch: int = 16
     prefill_chunk: int = 512
@@ -92,6 +93,7 @@ def parser_for(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("metrics-port", port, "HTTP port of /metrics, /health/live and /health/ready, 0 for a free one")
     add("worker-id", str, "name in statistics and logs")
     add("model", str, "'tiny' for the packaged model, a folder, or a Hugging Face name")
+    add("adapter", str, "folder of a LoRA adapter for the model, as mlx_lm.lora writes it; empty for none")
     add("max-queue", whole_number(1, 100_000), "requests that may wait; one more is refused")
     add("max-batch", whole_number(1, 1_024), "requests that run at one time")
     add("prefill-chunk", whole_number(16, 65_536), "prompt tokens between two decode steps")

@@ -35,12 +35,13 @@ class ControlService:
         return limits_message(limits)
 
     async def load_model(self, request: wpb.LoadModelRequest) -> wpb.LoadModelResponse:
-        """Raises ServiceError MODEL_TOO_LARGE or MODEL_NOT_LOADED."""
+        """Raises ServiceError MODEL_TOO_LARGE, MODEL_IN_USE or MODEL_NOT_LOADED."""
         default = self._lifecycle.model_named("")
         if not request.model:
             raise ServiceError("MODEL_NOT_LOADED", model="")
+        adapter = request.adapter if request.HasField("adapter") else None
         try:
-            model, gone = await self._engine.load(request.model, request.pin)
+            model, gone = await self._engine.load(request.model, request.pin, adapter)
         except ServiceError:
             raise
         except Exception as error:
@@ -119,6 +120,7 @@ class ControlService:
             loaded_at=model.loaded_at,
             weight_bytes=model.weight_bytes,
             pinned=pinned.get(model.id, False),
+            adapter=model.adapter,
             is_default=default is not None and model.id == default.id,
         )
 

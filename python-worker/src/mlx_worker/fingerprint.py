@@ -29,6 +29,10 @@ def fingerprint_of(network: Any, tokenizer: Any) -> str:
         step = max(1, flat.size // SAMPLED_VALUES)
         # In float32, since NumPy knows no bfloat16.
         digest.update(np.array(flat[::step].astype(mx.float32)).tobytes())
+    for name, module in network.named_modules():
+        # An adapter's strength is no weight.
+        if isinstance(scale := getattr(module, "scale", None), int | float):
+            digest.update(f"{name} {scale}\n".encode())
     vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
     digest.update(json.dumps(vocabulary).encode())
     digest.update(str(getattr(tokenizer, "chat_template", "")).encode())

@@ -21,7 +21,7 @@ BLOCK = 64
 NEVER = -1e9
 
 
-class CpuAttention(nn.Module):  # type: ignore[misc]
+class CpuAttention(nn.Module):  # type: ignore[misc]  # MLX has no types here
     """In place of an attention of four linear layers and a rotary embedding."""
 
     def __init__(self, attention: nn.Module) -> None:

@@ -17,7 +17,7 @@ def silu(x: mx.array) -> mx.array:
     return x / (1 + mx.power(2.0, x * -LOG2_E))
 
 
-class CpuFeedForward(nn.Module):  # type: ignore[misc]
+class CpuFeedForward(nn.Module):  # type: ignore[misc]  # MLX has no types here
     """In place of an MLP of three linear layers: down(silu(gate(x)) * up(x))."""
 
     def __init__(self, mlp: nn.Module) -> None:

@@ -6,7 +6,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 
-class PackedLinear(nn.Module):  # type: ignore[misc]
+class PackedLinear(nn.Module):  # type: ignore[misc]  # MLX has no types here
     """`weight` is [inputs, outputs]: BLAS packs it for every product, and faster when it need not turn it."""
 
     def __init__(self, linear: nn.Linear) -> None:

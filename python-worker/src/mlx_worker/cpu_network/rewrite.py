@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
@@ -11,6 +10,7 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from mlx_worker.cpu_network.attention import BLOCK, CpuAttention
 from mlx_worker.cpu_network.feed_forward import CpuFeedForward
+from mlx_worker.slices import Slices, at_once
 
 ATTENTION = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "rope"})
 FEED_FORWARD = frozenset({"gate_proj", "up_proj", "down_proj"})
@@ -19,12 +19,17 @@ TOLERANCE = 1e-3
 
 
 def rewrite(network: Any) -> int:
+    """As `rewrite_in_slices`, without a pause."""
+    return at_once(rewrite_in_slices(network))
+
+
+def rewrite_in_slices(network: Any) -> Slices[int]:
     """Returns how many modules were replaced: 0, and nothing is changed, when the results would differ.
 
     For networks in float32. A module is replaced when it has just the layers of Llama's, not quantized and
     without adapters; whether it also computes the same is tried out.
     """
-    before = probe(network)
+    before = yield from probe(network)
     found = [
         (layer, name, make(layer[name]))
         for layer in layers_of(network)
@@ -36,8 +41,10 @@ def rewrite(network: Any) -> int:
     ]
     own = [(layer, name, layer[name]) for layer, name, _ in found]
     put(found)
-    if not found or agree(before, lambda: probe(network)):
-        mx.eval(network.parameters())
+    for _, _, module in found:
+        mx.eval(module.parameters())
+        yield
+    if not found or (yield from agrees(network, before)):
         return len(found)
     put(own)
     return 0
@@ -72,11 +79,15 @@ def has_linears(module: Any, names: frozenset[str], others: set[str]) -> bool:
     return set(children) == names and all(type(children[name]) is nn.Linear for name in names - others)
 
 
-def probe(network: Any) -> list[mx.array]:
+def probe(network: Any) -> Slices[list[mx.array]]:
     """Logits of a prompt in two chunks, and of a step of two rows of which one is padded."""
     caches = make_prompt_cache(network)
     tokens = [1 + index % 7 for index in range(2 * BLOCK + 3)]
-    logits = [network(mx.array([part]), cache=caches) for part in (tokens[:-9], tokens[-9:])]
+    logits = []
+    for part in (tokens[:-9], tokens[-9:]):
+        logits.append(network(mx.array([part]), cache=caches))
+        mx.eval(logits)
+        yield
     short = make_prompt_cache(network)
     network(mx.array([tokens[:5]]), cache=short)
     if all(hasattr(cache, "merge") for cache in caches):
@@ -86,10 +97,10 @@ def probe(network: Any) -> list[mx.array]:
     return logits
 
 
-def agree(before: list[mx.array], again: Callable[[], list[mx.array]]) -> bool:
-    """Whether the second results are those before, within the tolerance."""
+def agrees(network: Any, before: list[mx.array]) -> Slices[bool]:
+    """Whether the network's results are those before, within the tolerance."""
     try:
-        after = again()
+        after = yield from probe(network)
     except Exception:
         return False
     pairs = zip(before, after, strict=True)

@@ -15,7 +15,8 @@ from mlx_worker.engine.prefill_job import PrefillJob
 from mlx_worker.engine.served_model import ServedModel
 from mlx_worker.engine.warm_queue import WarmPrompt
 from mlx_worker.errors import ServiceError
-from mlx_worker.model import LoadedModel
+from mlx_worker.model import LoadedModel, model_id, read_files
+from mlx_worker.slices import Slices
 
 
 class Engine(EngineThread):
@@ -30,26 +31,29 @@ class Engine(EngineThread):
         """Takes new settings of the stages into use."""
         await self.call(lambda: self._steps.configure(settings))
 
-    async def load(self, name: str, pin: bool) -> tuple[LoadedModel, list[str]]:
-        """Loads a model beside the others. Raises what kept it from loading."""
+    async def load(self, name: str, pin: bool, adapter: str | None = None) -> tuple[LoadedModel, list[str]]:
+        """Loads a model beside the others, which go on. Raises what kept it from loading.
 
-        def load() -> tuple[LoadedModel, list[str]]:
-            served, gone = self._models.load(name, pin, self.work.busy_models)
-            for model in gone:
-                self._forget_model(model)
+        Without an `adapter` one that is loaded stays as it is; an empty one is the model alone.
+        """
+        known = {model.id: model for model, _ in self.models()}.get(model_id(name))
+        if known is not None and adapter is None:
+            return (await self.pin(known.id, True) if pin else known), []
+        source = name if known is None else known.source
+        files = await asyncio.to_thread(read_files, source, adapter or "")
+
+        def load() -> Slices[tuple[LoadedModel, list[str]]]:
+            served, gone = yield from self._models.load(files, pin, lambda: self.work.busy_models)
             self._restore(served.model)
             return served.model, gone
 
-        return await self.call(load)
+        return await self.call_in_slices(load())
 
     async def unload(self, name: str) -> None:
         """Unloads an idle model, with all that was kept for it. Raises ServiceError."""
 
         def unload() -> None:
-            served = self._models.named(name)
             self._models.unload(name, self.work.busy_models)
-            self.work.idle.forget(served)
-            self._forget_model(served.id)
 
         await self.call(unload)
 
@@ -151,13 +155,6 @@ class Engine(EngineThread):
         needed = prefixes.pinned_bytes + len(tokens) * served.bytes_per_token
         if needed > prefixes.most_bytes:
             raise ServiceError("PINS_FULL", needed=needed, budget=prefixes.most_bytes)
-
-    def _forget_model(self, model: str) -> None:
-        self.work.prefixes.drop_model(model)
-        self.work.speculation.forget_model(model)
-        self.work.warm_queue.forget_model(model)
-        if self.work.kv_files is not None:
-            self.work.kv_files.forget_model(model)
 
 
 def active_memory_bytes() -> int:

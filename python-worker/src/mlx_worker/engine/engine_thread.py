@@ -21,8 +21,9 @@ from mlx_worker.engine.step_loop import StepLoop
 from mlx_worker.errors import ServiceError
 from mlx_worker.fingerprint import fingerprint_of
 from mlx_worker.logs import Logger
-from mlx_worker.model import LoadedModel
+from mlx_worker.model import LoadedModel, read_files
 from mlx_worker.sampling import Sampler, SamplingOptions, sampler_for
+from mlx_worker.slices import SlicedWork, Slices, at_once
 
 # After this many failed steps in a row the fault is not one request's: the process ends and is started anew.
 MOST_FAILED_STEPS = 3
@@ -41,6 +42,7 @@ class EngineThread:
         self,
         model: str,
         *,
+        adapter: str = "",
         limits: Limits,
         logger: Logger,
         settings: AcceleratorSettings | None = None,
@@ -50,7 +52,8 @@ class EngineThread:
         kv_dir: str = "",
         kv_dir_bytes: int = 0,
     ) -> None:
-        self._model_name = model
+        self._model_name, self._adapter = model, adapter
+        self._sliced = SlicedWork()
         self._on_step = on_step
         self._logger = logger
         self._loop = asyncio.get_running_loop()
@@ -95,6 +98,23 @@ class EngineThread:
                 self._call(resolve, done, result)
 
         self._inbox.command(run)
+        return await self._result_of(done)
+
+    async def call_in_slices(self, slices: Slices[Result]) -> Result:
+        """Runs long work in the engine's thread, one slice after each step. Raises what it raises."""
+        done: asyncio.Future[Result] = self._loop.create_future()
+
+        def begin() -> None:
+            self._sliced.add(
+                slices,
+                lambda result: self._call(resolve, done, result),
+                lambda error: self._call(fail, done, error),
+            )
+
+        self._inbox.command(begin)
+        return await self._result_of(done)
+
+    async def _result_of(self, done: asyncio.Future[Result]) -> Result:
         waiting: set[asyncio.Future[Any]] = {done, self.stopped}
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if not done.done():
@@ -125,7 +145,8 @@ class EngineThread:
     def _run(self) -> None:
         fault: BaseException | None = None
         try:
-            served, _ = self._models.load(self._model_name, True, frozenset())
+            files = read_files(self._model_name, self._adapter)
+            served, _ = at_once(self._models.load(files, True, lambda: frozenset()))
             self._restore(served.model)
             self._call(self.loaded.set_result, served.model)
             self._serve()
@@ -156,7 +177,9 @@ class EngineThread:
                 self._step_started_at = None
             else:
                 self._step_started_at = None
-                self._inbox.wait()
+                if not len(self._sliced):
+                    self._inbox.wait()
+            self._sliced.advance()
 
     def _restore(self, model: LoadedModel) -> None:
         """Reads what an earlier process kept on disk for this model."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,8 @@ from mlx_worker.engine.decode_batch import DecodeBatch
 from mlx_worker.engine.forward import Forward
 from mlx_worker.engine.prefix_cache import can_be_cut
 from mlx_worker.errors import ServiceError
-from mlx_worker.model import LoadedModel, load_model, weight_bytes_on_disk
+from mlx_worker.model import LoadedModel, ModelFiles, load_in_slices, model_id, weight_bytes_on_disk
+from mlx_worker.slices import Slices
 
 
 @dataclass(eq=False)
@@ -37,9 +39,9 @@ class ServedModel:
         return list(make_prompt_cache(self.model.network))
 
 
-def serve_model(name: str) -> ServedModel:
+def serve_model(files: ModelFiles) -> Slices[ServedModel]:
     """Loads a model. Raises what kept it from loading."""
-    model = load_model(name)
+    model = yield from load_in_slices(files)
     forward = Forward(model.network)
     return ServedModel(
         model,
@@ -52,10 +54,14 @@ def serve_model(name: str) -> ServedModel:
 
 
 class ModelStore:
-    """The first model is the default one, and stays. Used in the engine's thread only."""
+    """The first model is the default one, and stays. Used in the engine's thread only.
+
+    `on_gone` is called with each model that is no longer served.
+    """
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
+        self.on_gone: Callable[[ServedModel], None] = lambda served: None
         self._models: dict[str, ServedModel] = {}
 
     def __iter__(self) -> Any:
@@ -78,32 +84,44 @@ class ModelStore:
             raise ServiceError("MODEL_NOT_FOUND", model=name, served=self.default.id)
         return served
 
-    def load(self, name: str, pin: bool, busy: frozenset[str]) -> tuple[ServedModel, list[str]]:
+    def load(
+        self, files: ModelFiles, pin: bool, busy: Callable[[], frozenset[str]]
+    ) -> Slices[tuple[ServedModel, list[str]]]:
         """Loads a model, and unloads idle ones to make room, the one that was used longest ago first.
 
-        Returns it and the names of those that went. Raises ServiceError MODEL_TOO_LARGE.
+        One of the same name with another adapter is replaced. Returns it and the names of those that went.
+        Raises ServiceError MODEL_TOO_LARGE or MODEL_IN_USE.
         """
+        name = model_id(files.name)
         known = self._models.get(name)
-        if known is not None:
+        if known is not None and known.model.adapter == files.adapter:
             known.pinned = known.pinned or pin
             return known, []
-        gone = self._make_room(name, weight_bytes_on_disk(name), busy) if self._models else []
-        served = serve_model(name)
-        again = self._models.get(served.id)
-        if again is not None:
-            again.pinned = again.pinned or pin
-            return again, gone
-        gone += self._make_room(name, served.model.weight_bytes, busy)
+        if known is not None:
+            self._check_idle(known, busy())
+        gone = self._make_room(name, weight_bytes_on_disk(files), busy()) if self._models else []
+        served = yield from serve_model(files)
+        if name in self._models:
+            # Requests may have come for it meanwhile.
+            self.unload(name, busy())
+        gone += self._make_room(name, served.model.weight_bytes, busy())
         served.pinned = pin
-        self._models[served.id] = served
+        self._models[name] = served
         return served, gone
 
     def unload(self, name: str, busy: frozenset[str]) -> None:
         """Raises ServiceError MODEL_NOT_FOUND or MODEL_IN_USE."""
         served = self.named(name)
+        self._check_idle(served, busy)
+        self._remove(served)
+
+    def _check_idle(self, served: ServedModel, busy: frozenset[str]) -> None:
         if served is self.default or served.id in busy:
             raise ServiceError("MODEL_IN_USE", model=served.id)
+
+    def _remove(self, served: ServedModel) -> None:
         del self._models[served.id]
+        self.on_gone(served)
 
     def _make_room(self, name: str, needed: int, busy: frozenset[str]) -> list[str]:
         if not self.most_bytes:
@@ -113,7 +131,7 @@ class ModelStore:
         for served in sorted(idle, key=lambda served: served.used_at):
             if self.weight_bytes + needed <= self.most_bytes:
                 break
-            del self._models[served.id]
+            self._remove(served)
             gone.append(served.id)
         if self._models and self.weight_bytes + needed > self.most_bytes:
             raise ServiceError("MODEL_TOO_LARGE", model=name, needed=needed, budget=self.most_bytes)

@@ -53,6 +53,7 @@ class Work:
         logger: Logger,
     ) -> None:
         self.models = models
+        models.on_gone = self.forget_model
         self.inbox = inbox
         self.settings = settings
         self.send = send
@@ -114,6 +115,15 @@ class Work:
         """It is no longer on its way, and holds no place."""
         self.begun.pop(request, None)
         self.placed.pop(request, None)
+
+    def forget_model(self, served: ServedModel) -> None:
+        """Drops all that was kept for a model that is gone."""
+        self.idle.forget(served)
+        self.prefixes.drop_model(served.id)
+        self.speculation.forget_model(served.id)
+        self.warm_queue.forget_model(served.id)
+        if self.kv_files is not None:
+            self.kv_files.forget_model(served.id)
 
     def end(self, request: GenerationRequest, error: ServiceError) -> None:
         """Ends one request with an error."""

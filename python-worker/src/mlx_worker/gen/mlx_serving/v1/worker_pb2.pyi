@@ -117,7 +117,7 @@ class TtftHint(_message.Message):
     allow_speculation: _builtins.bool
     """The prompt will come again: its last position is kept ready from now on (the allowlist)."""
     estimated_tokens: _builtins.int
-    """What the caller expects of the prompt's length; who has not tokenised yet may order by it."""
+    """What the caller expects of the prompt's length. The worker tokenises before it orders, and goes by the true length."""
     priority: Global___Priority.ValueType
     """Taken where the request itself says nothing of its priority."""
     def __init__(
@@ -453,6 +453,7 @@ class ModelInfo(_message.Message):
     WEIGHT_BYTES_FIELD_NUMBER: _builtins.int
     PINNED_FIELD_NUMBER: _builtins.int
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
+    ADAPTER_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     context_length: _builtins.int
     parameters: _builtins.int
@@ -461,6 +462,8 @@ class ModelInfo(_message.Message):
     weight_bytes: _builtins.int
     pinned: _builtins.bool
     is_default: _builtins.bool
+    adapter: _builtins.str
+    """Folder of its LoRA adapter; empty without one."""
     def __init__(
         self,
         *,
@@ -471,10 +474,11 @@ class ModelInfo(_message.Message):
         weight_bytes: _builtins.int = ...,
         pinned: _builtins.bool = ...,
         is_default: _builtins.bool = ...,
+        adapter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "id", b"id", "is_default", b"is_default", "loaded_at", b"loaded_at", "parameters", b"parameters", "pinned", b"pinned", "weight_bytes", b"weight_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "context_length", b"context_length", "id", b"id", "is_default", b"is_default", "loaded_at", b"loaded_at", "parameters", b"parameters", "pinned", b"pinned", "weight_bytes", b"weight_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -486,20 +490,28 @@ class LoadModelRequest(_message.Message):
 
     MODEL_FIELD_NUMBER: _builtins.int
     PIN_FIELD_NUMBER: _builtins.int
+    ADAPTER_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """A packaged model, a folder, or a Hugging Face name."""
     pin: _builtins.bool
+    adapter: _builtins.str
+    """Folder of a LoRA adapter, as mlx_lm.lora writes it; empty for the model alone. A model of this name with another
+    adapter is replaced, and what was kept for it dropped. Absent: a loaded model stays as it is.
+    """
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
         pin: _builtins.bool = ...,
+        adapter: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adapter", b"_adapter", "adapter", b"adapter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "pin", b"pin"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adapter", b"_adapter", "adapter", b"adapter", "model", b"model", "pin", b"pin"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__adapter: _TypeAlias = _typing.Literal["adapter"]  # noqa: Y015
+    _WhichOneofArgType__adapter: _TypeAlias = _typing.Literal["_adapter", b"_adapter"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__adapter) -> _WhichOneofReturnType__adapter | None: ...
 
 Global___LoadModelRequest: _TypeAlias = LoadModelRequest  # noqa: Y015
 

@@ -132,7 +132,8 @@ class WorkerServicer:
         raise NotImplementedError('Method not implemented!')
 
     def LoadModel(self, request, context):
-        """Loads a model beside the others. RESOURCE_EXHAUSTED: it does not fit the byte budget, and no other can go.
+        """Loads a model beside the others, while their streams go on. RESOURCE_EXHAUSTED: it does not fit the byte budget,
+        and no other can go. FAILED_PRECONDITION: it would replace the default model, or one on which requests run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

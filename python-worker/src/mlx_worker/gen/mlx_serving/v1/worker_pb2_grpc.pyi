@@ -46,7 +46,9 @@ class WorkerStub:
     Tokenize: _grpc.UnaryUnaryMultiCallable[_worker_pb2.TokenizeRequest, _worker_pb2.TokenizeResponse]
     ListModels: _grpc.UnaryUnaryMultiCallable[_worker_pb2.WorkerListModelsRequest, _worker_pb2.WorkerListModelsResponse]
     LoadModel: _grpc.UnaryUnaryMultiCallable[_worker_pb2.LoadModelRequest, _worker_pb2.LoadModelResponse]
-    """Loads a model beside the others. RESOURCE_EXHAUSTED: it does not fit the byte budget, and no other can go."""
+    """Loads a model beside the others, while their streams go on. RESOURCE_EXHAUSTED: it does not fit the byte budget,
+    and no other can go. FAILED_PRECONDITION: it would replace the default model, or one on which requests run.
+    """
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_worker_pb2.UnloadModelRequest, _worker_pb2.UnloadModelResponse]
     """FAILED_PRECONDITION: it is the default model, or requests run on it."""
     PinModel: _grpc.UnaryUnaryMultiCallable[_worker_pb2.PinModelRequest, _worker_pb2.PinModelResponse]
@@ -80,7 +82,9 @@ class WorkerAsyncStub(WorkerStub):
     Tokenize: _aio.UnaryUnaryMultiCallable[_worker_pb2.TokenizeRequest, _worker_pb2.TokenizeResponse]  # type: ignore[assignment]
     ListModels: _aio.UnaryUnaryMultiCallable[_worker_pb2.WorkerListModelsRequest, _worker_pb2.WorkerListModelsResponse]  # type: ignore[assignment]
     LoadModel: _aio.UnaryUnaryMultiCallable[_worker_pb2.LoadModelRequest, _worker_pb2.LoadModelResponse]  # type: ignore[assignment]
-    """Loads a model beside the others. RESOURCE_EXHAUSTED: it does not fit the byte budget, and no other can go."""
+    """Loads a model beside the others, while their streams go on. RESOURCE_EXHAUSTED: it does not fit the byte budget,
+    and no other can go. FAILED_PRECONDITION: it would replace the default model, or one on which requests run.
+    """
     UnloadModel: _aio.UnaryUnaryMultiCallable[_worker_pb2.UnloadModelRequest, _worker_pb2.UnloadModelResponse]  # type: ignore[assignment]
     """FAILED_PRECONDITION: it is the default model, or requests run on it."""
     PinModel: _aio.UnaryUnaryMultiCallable[_worker_pb2.PinModelRequest, _worker_pb2.PinModelResponse]  # type: ignore[assignment]
@@ -141,7 +145,9 @@ class WorkerServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_pb2.LoadModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_pb2.LoadModelResponse, _abc.Awaitable[_worker_pb2.LoadModelResponse]]:
-        """Loads a model beside the others. RESOURCE_EXHAUSTED: it does not fit the byte budget, and no other can go."""
+        """Loads a model beside the others, while their streams go on. RESOURCE_EXHAUSTED: it does not fit the byte budget,
+        and no other can go. FAILED_PRECONDITION: it would replace the default model, or one on which requests run.
+        """
 
     @_abc_1.abstractmethod
     def UnloadModel(
