@@ -104,7 +104,7 @@ export declare type TtftHint = Message<"mlx_serving.v1.TtftHint"> & {
   allowSpeculation: boolean;
 
   /**
-   * What the caller expects of the prompt's length; who has not tokenised yet may order by it.
+   * What the caller expects of the prompt's length. The worker tokenises before it orders, and goes by the true length.
    *
    * @generated from field: uint32 estimated_tokens = 2;
    */
@@ -494,6 +494,13 @@ export declare type ModelInfo = Message<"mlx_serving.v1.ModelInfo"> & {
    * @generated from field: bool is_default = 7;
    */
   isDefault: boolean;
+
+  /**
+   * Folder of its LoRA adapter; empty without one.
+   *
+   * @generated from field: string adapter = 8;
+   */
+  adapter: string;
 };
 
 /**
@@ -517,6 +524,14 @@ export declare type LoadModelRequest = Message<"mlx_serving.v1.LoadModelRequest"
    * @generated from field: bool pin = 2;
    */
   pin: boolean;
+
+  /**
+   * Folder of a LoRA adapter, as mlx_lm.lora writes it; empty for the model alone. A model of this name with another
+   * adapter is replaced, and what was kept for it dropped. Absent: a loaded model stays as it is.
+   *
+   * @generated from field: optional string adapter = 3;
+   */
+  adapter?: string | undefined;
 };
 
 /**
@@ -1333,7 +1348,8 @@ export declare const Worker: GenService<{
     output: typeof WorkerListModelsResponseSchema;
   },
   /**
-   * Loads a model beside the others. RESOURCE_EXHAUSTED: it does not fit the byte budget, and no other can go.
+   * Loads a model beside the others, while their streams go on. RESOURCE_EXHAUSTED: it does not fit the byte budget,
+   * and no other can go. FAILED_PRECONDITION: it would replace the default model, or one on which requests run.
    *
    * @generated from rpc mlx_serving.v1.Worker.LoadModel
    */
