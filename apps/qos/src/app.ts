@@ -48,15 +48,14 @@ export async function createApp(config: QosConfig, logger: Logger, now: () => nu
   const parts = createParts(config, runtime, logger, { metrics, now });
   const { control, workers, gateways, leases, alerts, canary, flags, workerLimits } = parts;
   const reports = new ReportService({ metrics, onSample: (sample) => (parts.recording.add({ ...sample, atMs: now() }), control.add(sample)) });
-  const createKeeper = (port: number): ControlKeeper =>
-    new ControlKeeper({
-      store: new RedisControlStore(redis, config.redisPrefix),
-      holder: config.replicaId || `qos-${hostname()}-${port}`,
-      onKept: (kept, acting) => control.takeUp(kept, acting),
-      logger,
-      now: () => performance.now(),
-    });
-  parts.keeper = createKeeper(config.grpcPort);
+  parts.keeper = new ControlKeeper({
+    store: new RedisControlStore(redis, config.redisPrefix),
+    holder: config.replicaId || `qos-${hostname()}-${config.grpcPort}`,
+    onKept: (kept, acting) => control.takeUp(kept, acting),
+    onBudgets: (kept) => control.controller.evaluator.takeUpBudgets(kept),
+    logger,
+    now: () => performance.now(),
+  });
   const server = createServer({ ...parts, reports, keeper: parts.keeper, baseLimit: () => file.value.governor.max_concurrent_streams }, logger);
   const ports = { grpc: 0, operations: 0 };
   const health = createHealth({ isListening: () => ports.grpc !== 0, gateways, leases, control, workers, keeper: parts.keeper });
@@ -84,6 +83,7 @@ export async function createApp(config: QosConfig, logger: Logger, now: () => nu
       canary.stop();
       flags.stop();
       await alerts.stop();
+      await control.keepBudgets();
       await parts.keeper?.stop();
       workerLimits.close();
       redis.disconnect();

@@ -43,7 +43,7 @@ export { type LimitAlgorithm, type LimitBounds, type LimitSample } from './gover
 export { PidLimit, type PidSettings } from './governor/pid-limit.ts';
 export { MemoryCeiling, type MemoryReading } from './governor/memory-ceiling.ts';
 export { checkPolicies, type PolicyProblem, problemsOf } from './slo/check-policies.ts';
-export { type Burn, BURN_RATES, ErrorBudget } from './slo/error-budget.ts';
+export { type Burn, BURN_RATES, ErrorBudget, type KeptBudget } from './slo/error-budget.ts';
 export { type Verdict } from './slo/judge-slo.ts';
 export { MetricWindow, type Percentiles, type RequestSample, type WindowView } from './slo/metric-window.ts';
 export { SloEvaluator, type SloVerdict } from './slo/slo-evaluator.ts';

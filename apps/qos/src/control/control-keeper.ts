@@ -1,5 +1,5 @@
 import type { Logger } from '@mlx-serving/service-kit';
-import type { ControlStore, KeptControl } from './control-store.ts';
+import type { ControlStore, KeptBudgets, KeptControl } from './control-store.ts';
 
 export interface ControlKeeperOptions {
   readonly store: ControlStore;
@@ -7,6 +7,8 @@ export interface ControlKeeperOptions {
   readonly holder: string;
   /** Called with what was kept whenever this replica begins to act, and at each look while another one does. */
   readonly onKept: (kept: KeptControl | undefined, acting: boolean) => void;
+  /** Called with the error budgets that were kept whenever this replica begins to act. */
+  readonly onBudgets: (kept: KeptBudgets) => void;
   readonly logger: Logger;
   /** A monotonic clock in milliseconds. */
   readonly now: () => number;
@@ -64,13 +66,22 @@ export class ControlKeeper {
     });
   }
 
+  /** Keeps the error budgets. Never rejects. */
+  saveBudgets(kept: KeptBudgets): Promise<void> {
+    return this.#enqueue(async () => {
+      if (!this.acting || this.#term === undefined) return;
+      if (!(await this.#options.store.commitBudgets(this.#options.holder, this.#term, kept))) this.#lose();
+    });
+  }
+
   async #renew(): Promise<void> {
-    const { store, holder, onKept, now, leaseMs = LEASE_MS } = this.#options;
+    const { store, holder, onKept, onBudgets, now, leaseMs = LEASE_MS } = this.#options;
     const askedAt = now();
     const held = this.acting;
     const term = await store.acquire(holder, leaseMs, !held);
     if (term === undefined) this.#lose();
     if (term === undefined || !held) onKept(await store.load(), term !== undefined);
+    if (term !== undefined && !held) onBudgets(await store.loadBudgets());
     if (term !== undefined) {
       this.#actsUntil = askedAt + leaseMs;
       if (!held) this.#options.logger.info({ holder, term }, 'this replica acts');

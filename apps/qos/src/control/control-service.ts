@@ -30,6 +30,9 @@ export interface ControlServiceOptions {
   readonly now: () => number;
 }
 
+/** How often the error budgets are kept: what is newer is lost when the process is killed. */
+const KEEP_BUDGETS_EVERY_MS = 60_000;
+
 /** The flags that turn the service and its parts on. */
 const PARTS = ['qos_monitor', 'qos_monitor.evaluator', 'qos_monitor.executor', 'qos_monitor.policy_store'] as const;
 
@@ -42,6 +45,7 @@ export class ControlService {
   #configuredFor: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   #verdicts: readonly SloVerdict[] = [];
+  #budgetsKeptAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: ControlServiceOptions) {
     this.#options = options;
@@ -83,6 +87,12 @@ export class ControlService {
     this.lend();
   }
 
+  /** Keeps the error budgets at once, as before the end. Never rejects. */
+  async keepBudgets(): Promise<void> {
+    this.#budgetsKeptAt = this.#options.now();
+    await this.#options.keeper().saveBudgets(this.controller.evaluator.budgets);
+  }
+
   /** One evaluation. Never rejects. */
   async tick(): Promise<void> {
     const { keeper, workers, alerts, canary, metrics } = this.#options;
@@ -103,6 +113,7 @@ export class ControlService {
     if (!keeper().acting) return;
     await this.#options.workerLimits.apply(this.#limitShare());
     await keeper().save({ savedAtMs: this.#options.now(), executor: this.controller.state, workerBatches: this.#options.workerLimits.kept });
+    if (this.#options.now() - this.#budgetsKeptAt >= KEEP_BUDGETS_EVERY_MS) await this.keepBudgets();
     // Kept before they are sent: after a crash in between, one is sent again under the same key rather than forgotten unresolved.
     for (const effect of effects) alerts.send(effect);
   }

@@ -19,6 +19,16 @@ function contract(name: string, create: () => ControlStore): void {
       expect(await store.load()).toEqual(kept(2));
     });
 
+    it('keeps the error budgets beside it, of the replica that acts only', async () => {
+      const store = create();
+      expect(await store.loadBudgets()).toEqual({});
+      const term = (await store.acquire('a', 60_000, true)) ?? 0;
+      const budgets = { 'p errors error_rate 0.1': { slotMs: 60_000, slots: [[7, 99, 1]] as const } };
+      expect(await store.commitBudgets('a', term, budgets)).toBe(true);
+      expect(await store.commitBudgets('b', term, {})).toBe(false);
+      expect(await store.loadBudgets()).toEqual(budgets);
+    });
+
     it('lets one replica act, and gives every change of hands a greater term', async () => {
       const store = create();
       const first = (await store.acquire('a', 60_000, true)) ?? 0;

@@ -1,4 +1,4 @@
-import type { ExecutorState } from '@mlx-serving/policy';
+import type { ExecutorState, KeptBudget } from '@mlx-serving/policy';
 
 /** All that survives a restart. */
 export interface KeptControl {
@@ -8,6 +8,9 @@ export interface KeptControl {
   /** Batch sizes that workers had before they were changed, by address. */
   readonly workerBatches: Readonly<Record<string, { readonly pid: number; readonly maxBatch: number }>>;
 }
+
+/** Error budgets by SLO. */
+export type KeptBudgets = Readonly<Record<string, KeptBudget>>;
 
 /** Keeps the state of the controller, and says which replica acts. A term is the fencing token: it grows with every change of hands. */
 export interface ControlStore {
@@ -21,6 +24,10 @@ export interface ControlStore {
   acquire(holder: string, ttlMs: number, anew: boolean): Promise<number | undefined>;
   /** Keeps the state, if the replica still acts in this term. @throws when the store is not reachable */
   commit(holder: string, term: number, kept: KeptControl): Promise<boolean>;
+  /** @returns none when there are none, or none that can be read @throws when the store is not reachable */
+  loadBudgets(): Promise<KeptBudgets>;
+  /** Keeps the error budgets, if the replica still acts in this term. @throws when the store is not reachable */
+  commitBudgets(holder: string, term: number, kept: KeptBudgets): Promise<boolean>;
   /** Gives the lease back, so that another replica need not wait. */
   release(holder: string, term: number): Promise<void>;
 }

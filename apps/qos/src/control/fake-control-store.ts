@@ -1,4 +1,4 @@
-import type { ControlStore, KeptControl } from './control-store.ts';
+import type { ControlStore, KeptBudgets, KeptControl } from './control-store.ts';
 
 /** The store in memory, which tests can take away. Its lease ends when the test says so. */
 export class FakeControlStore implements ControlStore {
@@ -6,6 +6,7 @@ export class FakeControlStore implements ControlStore {
   holder: { name: string; term: number } | undefined;
   #term = 0;
   #text: string | undefined;
+  #budgets = '{}';
 
   async load(): Promise<KeptControl | undefined> {
     this.#reach();
@@ -23,6 +24,18 @@ export class FakeControlStore implements ControlStore {
     this.#reach();
     if (this.holder?.name !== holder || this.holder.term !== term) return false;
     this.#text = JSON.stringify(kept);
+    return true;
+  }
+
+  async loadBudgets(): Promise<KeptBudgets> {
+    this.#reach();
+    return JSON.parse(this.#budgets) as KeptBudgets;
+  }
+
+  async commitBudgets(holder: string, term: number, kept: KeptBudgets): Promise<boolean> {
+    this.#reach();
+    if (this.holder?.name !== holder || this.holder.term !== term) return false;
+    this.#budgets = JSON.stringify(kept);
     return true;
   }
 

@@ -1,5 +1,5 @@
 import type { createRedis } from '@mlx-serving/service-kit';
-import type { ControlStore, KeptControl } from './control-store.ts';
+import type { ControlStore, KeptBudgets, KeptControl } from './control-store.ts';
 
 type Redis = ReturnType<typeof createRedis>;
 
@@ -21,14 +21,14 @@ return term
 const COMMIT = `if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end redis.call('SET', KEYS[1], ARGV[2]) return 1`;
 const RELEASE = `if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1`;
 
-/** The keys `qos:control`, the state as JSON, `qos:acting`, the acting replica's term and name until it ends, and `qos:term`. */
+/** The keys `qos:control`, the state as JSON, `qos:budgets`, the error budgets as JSON, `qos:acting`, the acting replica's term and name until it ends, and `qos:term`. */
 export class RedisControlStore implements ControlStore {
   readonly #redis: Redis;
-  readonly #keys: { readonly state: string; readonly lease: string; readonly term: string };
+  readonly #keys: { readonly state: string; readonly budgets: string; readonly lease: string; readonly term: string };
 
   constructor(redis: Redis, prefix: string) {
     this.#redis = redis;
-    this.#keys = { state: `${prefix}qos:control`, lease: `${prefix}qos:acting`, term: `${prefix}qos:term` };
+    this.#keys = { state: `${prefix}qos:control`, budgets: `${prefix}qos:budgets`, lease: `${prefix}qos:acting`, term: `${prefix}qos:term` };
   }
 
   async load(): Promise<KeptControl | undefined> {
@@ -47,10 +47,28 @@ export class RedisControlStore implements ControlStore {
   }
 
   async commit(holder: string, term: number, kept: KeptControl): Promise<boolean> {
-    return (await this.#redis.eval(COMMIT, 2, this.#keys.state, this.#keys.lease, `${term} ${holder}`, JSON.stringify(kept))) === 1;
+    return this.#commit(this.#keys.state, `${term} ${holder}`, JSON.stringify(kept));
+  }
+
+  async loadBudgets(): Promise<KeptBudgets> {
+    const text = await this.#redis.get(this.#keys.budgets);
+    try {
+      const kept = JSON.parse(text ?? '{}') as KeptBudgets;
+      return Object.values(kept).every(({ slots }) => Array.isArray(slots)) ? kept : {};
+    } catch {
+      return {};
+    }
+  }
+
+  async commitBudgets(holder: string, term: number, kept: KeptBudgets): Promise<boolean> {
+    return this.#commit(this.#keys.budgets, `${term} ${holder}`, JSON.stringify(kept));
   }
 
   async release(holder: string, term: number): Promise<void> {
     await this.#redis.eval(RELEASE, 1, this.#keys.lease, `${term} ${holder}`);
+  }
+
+  async #commit(key: string, lease: string, text: string): Promise<boolean> {
+    return (await this.#redis.eval(COMMIT, 2, key, this.#keys.lease, lease, text)) === 1;
   }
 }

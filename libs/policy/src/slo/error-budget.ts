@@ -15,6 +15,13 @@ export interface Burn {
   readonly burning: boolean;
 }
 
+/** A budget's counts as plain JSON. */
+export interface KeptBudget {
+  readonly slotMs: number;
+  /** Number of the slot since 1970, good and bad requests in it; slots without requests are left out. */
+  readonly slots: readonly (readonly [slot: number, good: number, bad: number])[];
+}
+
 const MOST_SLOTS = 5_000;
 const SLOTS_IN_SHORTEST = 5;
 
@@ -54,13 +61,42 @@ export class ErrorBudget {
     });
   }
 
+  /** What is left of it after a restart. */
+  keep(nowMs: number): KeptBudget {
+    this.#advance(nowMs);
+    const slots = this.#good.map((_, back) => this.#slot - back);
+    return { slotMs: this.#slotMs, slots: Array.from(slots, (slot): [number, number, number] => [slot, ...this.#countsOf(slot)]).filter(([, good, bad]) => good + bad > 0) };
+  }
+
+  /** Takes up what was kept. Of a slot that both know the fuller count holds, so that taking up twice changes nothing. Slots of another length are left. */
+  takeUp({ slotMs, slots }: KeptBudget, nowMs: number): void {
+    this.#advance(nowMs);
+    if (slotMs !== this.#slotMs) return;
+    for (const [slot, good, bad] of slots) {
+      const [ownGood, ownBad] = this.#countsOf(slot);
+      if (slot > this.#slot || slot <= this.#slot - this.#good.length || good + bad <= ownGood + ownBad) continue;
+      this.#good[this.#placeOf(slot)] = good;
+      this.#bad[this.#placeOf(slot)] = bad;
+    }
+  }
+
+  #placeOf(slot: number): number {
+    const { length } = this.#good;
+    return ((slot % length) + length) % length;
+  }
+
+  #countsOf(slot: number): [good: number, bad: number] {
+    const place = this.#placeOf(slot);
+    return [this.#good[place] as number, this.#bad[place] as number];
+  }
+
   #speed(windowMs: number, leastRequests: number): number {
     const slots = Math.min(this.#good.length, Math.ceil(windowMs / this.#slotMs));
     let [good, bad] = [0, 0];
     for (let at = 0; at < slots; at++) {
-      const place = (((this.#slot - at) % this.#good.length) + this.#good.length) % this.#good.length;
-      good += this.#good[place] as number;
-      bad += this.#bad[place] as number;
+      const [slotGood, slotBad] = this.#countsOf(this.#slot - at);
+      good += slotGood;
+      bad += slotBad;
     }
     return good + bad < leastRequests ? 0 : bad / (good + bad) / this.#budget;
   }

@@ -178,6 +178,25 @@ describe('SloEvaluator', () => {
     expect(later?.burn[1]?.burning).toBe(true);
   });
 
+  it('goes on with an error budget after a restart, over a policy that was off meanwhile, and not for another threshold', () => {
+    const slo = { name: 'errors', metric: 'error_rate', threshold: 0.9, objective: 0.99 };
+    const before = evaluatorOn({ slo });
+    before.add(84);
+    before.add(16, { outcome: 'failed' });
+    const kept = JSON.parse(JSON.stringify(before.evaluator.budgets)) as typeof before.evaluator.budgets;
+    const burnOf = ({ add, look }: ReturnType<typeof evaluatorOn>) => (add(20), look()?.burn[0]?.burning);
+    expect(burnOf(evaluatorOn({ slo }))).toBe(false);
+    const after = evaluatorOn({ slo, policies: [{ enabled: false }] });
+    after.evaluator.takeUpBudgets(kept);
+    after.evaluator.configure(settingsOf({ slo }));
+    after.evaluator.takeUpBudgets(kept);
+    expect(after.evaluator.budgets).toEqual(kept);
+    expect(after.look()).toMatchObject({ verdict: 'insufficient_data', burn: [{ long: expect.closeTo(16), burning: true }, { burning: true }, { burning: true }] });
+    const another = evaluatorOn({ slo: { ...slo, threshold: 0.8 } });
+    another.evaluator.takeUpBudgets(kept);
+    expect(burnOf(another)).toBe(false);
+  });
+
   it('finds the worker that is the cause', () => {
     const policy = { remediations: [{ type: 'circuit_break', target: 'transport', params: { duration_ms: 1_000 }, reason: 'slow' }] };
     const { evaluator, add } = evaluatorOn({ policies: [policy] });

@@ -1,4 +1,4 @@
-import { type Burn, ErrorBudget } from './error-budget.ts';
+import { type Burn, ErrorBudget, type KeptBudget } from './error-budget.ts';
 import { FRESH, isEnough, lookAt, type Measurement, measureSlo, remember, type SloMemory, type Verdict } from './judge-slo.ts';
 import { MetricWindow, type RequestSample } from './metric-window.ts';
 import type { QosMonitorSettings, Slo, SloPolicy } from './slo-policy.ts';
@@ -36,6 +36,8 @@ export class SloEvaluator {
   /** Enabled ones, highest priority first. */
   #policies: readonly SloPolicy[] = [];
   #budgeted: readonly { slo: Slo; budget: ErrorBudget }[] = [];
+  /** Of SLOs that are not in force now: off by a flag, or not known yet. */
+  #budgetsLeft: Readonly<Record<string, KeptBudget>> = {};
   #heardAt: number;
 
   /** @param now the clock in milliseconds */
@@ -53,6 +55,7 @@ export class SloEvaluator {
   /** Goes on with other policies. What has not changed keeps its samples and its memory. */
   configure(settings: QosMonitorSettings): void {
     this.#settings = settings;
+    this.#budgetsLeft = this.budgets;
     const lengths = [settings.evaluator.window_ms, ...settings.policy_store.policies.flatMap(({ slos }) => slos.map(({ window_ms }) => window_ms))];
     this.#windows = new Map(lengths.map((length) => [length, this.#kept(this.#windows, length)]));
     this.#workerWindows.clear();
@@ -65,6 +68,20 @@ export class SloEvaluator {
   assumeViolated(policy: string, slo: string): void {
     const kept = this.#slos.get(`${policy} ${slo}`);
     if (kept) kept.memory = { looks: [], violated: true };
+  }
+
+  /** The error budgets by policy and SLO, and those of SLOs that are not in force as long as they say anything. */
+  get budgets(): Readonly<Record<string, KeptBudget>> {
+    const now = this.#now();
+    const left = Object.entries(this.#budgetsLeft).filter(([, { slotMs, slots }]) => slots.some(([slot]) => slot * slotMs > now - LONGEST_LEFT_MS));
+    const own = [...this.#slos].flatMap(([key, { slo, budget }]) => (budget ? [[budgetKey(key, slo), budget.keep(now)] as const] : []));
+    return Object.fromEntries([...left.slice(-MOST_LEFT), ...own]);
+  }
+
+  /** Takes up error budgets that were kept before a restart. */
+  takeUpBudgets(kept: Readonly<Record<string, KeptBudget>>): void {
+    this.#budgetsLeft = { ...this.#budgetsLeft, ...kept };
+    for (const [key, { slo, budget }] of this.#slos) this.#takeUp(key, slo, budget);
   }
 
   /** @returns false when one of its numbers was refused */
@@ -140,7 +157,14 @@ export class SloEvaluator {
   #keptSlo(key: string, slo: Slo): Kept {
     const kept = this.#slos.get(key);
     if (kept && JSON.stringify(kept.slo) === JSON.stringify(slo)) return kept;
-    return { slo, memory: FRESH, budget: slo.objective === undefined ? undefined : new ErrorBudget(slo.objective, slo.burn_rates) };
+    const budget = slo.objective === undefined ? undefined : new ErrorBudget(slo.objective, slo.burn_rates);
+    this.#takeUp(key, slo, budget);
+    return { slo, memory: FRESH, budget };
+  }
+
+  #takeUp(key: string, slo: Slo, budget: ErrorBudget | undefined): void {
+    const kept = this.#budgetsLeft[budgetKey(key, slo)];
+    if (kept) budget?.takeUp(kept, this.#now());
   }
 
   /** Windows of one worker, only as long as the SLOs of policies that break circuits ask for. */
@@ -157,9 +181,17 @@ export class SloEvaluator {
 }
 
 const MOST_WORKERS = 1_000;
+/** Budgets of SLOs that are not in force: so many, and while they heard of a request within so long. */
+const MOST_LEFT = 100;
+const LONGEST_LEFT_MS = 259_200_000;
 
 function keyOf(policy: SloPolicy, slo: Slo): string {
   return `${policy.id} ${slo.name}`;
+}
+
+/** What was good for another metric or threshold says nothing about this one. */
+function budgetKey(key: string, { metric, threshold }: Slo): string {
+  return `${key} ${metric} ${threshold}`;
 }
 
 /** Whether a request used up the error budget; undefined when it says nothing about it. */
