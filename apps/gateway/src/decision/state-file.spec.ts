@@ -25,6 +25,15 @@ describe('StateFile', () => {
     expect(await readdir(join(directory, 'deep'))).toEqual(['routing.json']);
   });
 
+  it('makes what is kept when it is written, once for many changes', async () => {
+    const state = file();
+    let made = 0n;
+    for (let change = 0; change < 50; change++) state.save(() => table(++made));
+    expect(made).toBe(0n);
+    await state.settled();
+    expect(await file().load()).toMatchObject({ revision: 1n });
+  });
+
   it('has nothing before anything was kept', async () => {
     expect(await file().load()).toBeUndefined();
   });

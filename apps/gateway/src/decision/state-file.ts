@@ -13,7 +13,7 @@ export class StateFile<S extends DescMessage> {
   readonly #path: string;
   readonly #logger: Logger;
   readonly #encode: (message: MessageShape<S>) => string | Promise<string>;
-  #next: MessageShape<S> | undefined;
+  #next: (() => MessageShape<S>) | undefined;
   #writing: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -36,9 +36,12 @@ export class StateFile<S extends DescMessage> {
     }
   }
 
-  /** Writes soon; many changes cost one write. */
-  save(message: MessageShape<S>): void {
-    this.#next = message;
+  /**
+   * Writes soon; many changes cost one write.
+   * @param message or what makes it, which is called when it is written
+   */
+  save(message: MessageShape<S> | (() => MessageShape<S>)): void {
+    this.#next = typeof message === 'function' ? message : () => message;
     this.#timer ??= setTimeout(() => this.#begin(), PAUSE_MS).unref();
   }
 
@@ -58,7 +61,7 @@ export class StateFile<S extends DescMessage> {
     while (this.#next !== undefined) {
       const next = this.#next;
       this.#next = undefined;
-      const text = await this.#encode(next);
+      const text = await this.#encode(next());
       await writeFileAtomically(this.#path, text, 0o600).catch((error: unknown) =>
         this.#logger.warn({ file: this.#path, problem: String(error) }, 'a state cannot be kept on disk'),
       );

@@ -83,7 +83,7 @@ export class FlagsLink {
     else return;
     this.#options.onApplied(store.state.revision);
     this.#acknowledge();
-    this.#options.file.save(store.toSnapshot());
+    this.#options.file.save(() => store.toSnapshot());
   }
 
   /** What keys have spent. @returns false when the link did not take it */
