@@ -153,7 +153,7 @@ describe('the admin service', () => {
     expect((await call('POST', '/admin/flags/alpha', { body: {}, headers: { 'if-match': 'soon' } })).status).toBe(400);
   });
 
-  it('shows the decisions of a flag, and no share when there are none', async () => {
+  it('shows the decisions of a flag, and no share (the sample has NaN) when there are none', async () => {
     expect((await call('GET', '/admin/flags/alpha/metrics')).body).toEqual({ enabled: 0, disabled: 0, enabledPercent: null });
   });
 

@@ -1,7 +1,9 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { create } from '@bufbuild/protobuf';
 import { FlagsLinkRequestSchema } from '@mlx-serving/contracts';
+import { readEnvironment, silentLogger } from '@mlx-serving/service-kit';
 import { type RedisProcess, startRedis } from '@mlx-serving/testing';
+import { createApp, environment } from '../src/index.ts';
 import { RunningFlags } from './running-flags.ts';
 
 let server: RedisProcess;
@@ -12,6 +14,12 @@ afterAll(() => server.dispose());
 
 const who = { actor: 'alice', reason: 'it burns' };
 const definitionOf = (flag: { definitionJson: string } | undefined): Record<string, unknown> => JSON.parse(flag?.definitionJson ?? '{}') as Record<string, unknown>;
+
+it('refuses to listen beyond loopback, where its gRPC has neither tokens nor TLS, unless the network is declared trusted', () => {
+  const settings = { MLX_SERVING_HOST: '0.0.0.0' };
+  expect(() => createApp(readEnvironment(environment, settings), silentLogger)).toThrow('MLX_SERVING_TRUSTED_NETWORK');
+  expect(() => createApp(readEnvironment(environment, { ...settings, MLX_SERVING_TRUSTED_NETWORK: 'true' }), silentLogger)).not.toThrow();
+});
 
 describe('the flag service', () => {
   let flags: RunningFlags;
@@ -211,9 +219,12 @@ describe('the flag service', () => {
     const other = await new RunningFlags(server.url).start();
     const gateway = await other.link('gateway-of-the-other');
     await flags.link('gateway-1');
-    await flags.client.killFlag({ name: 'alpha', ...who });
-    expect((await gateway.deltaOf('alpha')).changed[0]?.kill?.actor).toBe('alice');
-    await other.dispose();
+    try {
+      await flags.client.killFlag({ name: 'alpha', ...who });
+      expect((await gateway.deltaOf('alpha')).changed[0]?.kill?.actor).toBe('alice');
+    } finally {
+      await other.dispose();
+    }
   });
 });
 

@@ -159,12 +159,35 @@ describe('F19: two flag services on one Redis', () => {
     const tool = createRedis(own.url, silentLogger, 'scissors');
     await tool.connect();
     const cut = setInterval(() => void tool.call('CLIENT', 'KILL', 'TYPE', 'pubsub').catch(() => undefined), 10);
-    const startedAt = performance.now();
-    const killed = one.client.killFlag({ name: 'alpha', ...who });
-    await far.until(() => far.deltas.some((delta) => delta.changed.some((flag) => flag.name === 'alpha' && flag.kill)));
-    expect(performance.now() - startedAt).toBeLessThan(1_500);
-    clearInterval(cut);
-    await killed;
-    tool.disconnect();
+    try {
+      const startedAt = performance.now();
+      const killed = one.client.killFlag({ name: 'alpha', ...who });
+      await far.until(() => far.deltas.some((delta) => delta.changed.some((flag) => flag.name === 'alpha' && flag.kill)));
+      expect(performance.now() - startedAt).toBeLessThan(1_500);
+      await killed;
+    } finally {
+      clearInterval(cut);
+      tool.disconnect();
+    }
+  });
+  it('refuse an emptied Redis both, and both hold what one of them writes to it again, kills too', async () => {
+    const far = await two.link('gateway-far');
+    await one.link('gateway-near');
+    await one.client.setFlag({ name: 'gamma', definitionJson: '{"enabled":true}', ...who });
+    await one.client.killFlag({ name: 'alpha', ...who });
+    await far.deltaOf('gamma');
+    await one.redis.connect();
+    await one.redis.flushall();
+    const lost = async () => Promise.all([one, two].map(async ({ client }) => (await client.getStoreState({})).lost));
+    while (!(await lost()).every((is) => is));
+    await one.client.settleStore({ decision: StoreDecision.RESEED, ...who });
+    while ((await lost()).some((is) => is));
+    for (const { client } of [one, two]) {
+      const flags = (await client.listFlags({})).snapshot?.flags ?? [];
+      expect(flags.map(({ name, kill }) => [name, kill?.actor])).toEqual([['alpha', 'alice'], ['beta', undefined], ['gamma', undefined]]);
+    }
+    expect(far.deltas.flatMap(({ removed }) => removed)).toEqual([]);
+    await two.client.patchFlag({ name: 'gamma', patchJson: '{"rolloutPercentage":7}', ...who });
+    expect(await two.client.verifyAudit({})).toMatchObject({ intact: true });
   });
 });

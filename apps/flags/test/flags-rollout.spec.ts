@@ -53,7 +53,7 @@ describe('F24: a rollout in stages', () => {
     while ((await percentage()) !== 10);
     const { entries } = await flags.client.listAudit({ flag: 'beta', action: 'rollout' });
     expect(entries).toHaveLength(2);
-    await other.stop();
+    await other.dispose();
   });
 
   it('goes back to where it began when too many requests fail, and stays there', async () => {

@@ -19,6 +19,9 @@ export class RunningFlags {
   readonly #redisUrl: string;
   readonly #settings: Record<string, string>;
   readonly #gateways: FakeGateway[] = [];
+  #starting: Promise<unknown> = Promise.resolve();
+  #running = false;
+  #disposed = false;
   app!: FlagsApp;
   client!: ServiceClient<typeof Flags>;
 
@@ -48,9 +51,12 @@ export class RunningFlags {
       REDIS_URL: this.#redisUrl,
       ...this.#settings,
     });
+    if (this.#disposed) throw new Error('The test is over.');
     this.app = createApp(values, silentLogger);
-    await this.app.start();
+    this.#starting = this.app.start();
+    await this.#starting;
     this.client = createServiceClient(Flags, this.address);
+    this.#running = true;
     return this;
   }
 
@@ -68,15 +74,22 @@ export class RunningFlags {
   }
 
   async stop(): Promise<void> {
+    this.#running = false;
     this.client.close();
     await this.app.stop();
   }
 
+  /** Closes all of it wherever the test has got to: one that ran out of time starts nothing afterwards. */
   async dispose(): Promise<void> {
+    this.#disposed = true;
     this.#gateways.forEach((gateway) => gateway.close());
-    await this.stop();
-    await this.redis.flushall().catch(() => undefined);
-    this.redis.disconnect();
-    rmSync(this.folder, { recursive: true, force: true });
+    await this.#starting.catch(() => undefined);
+    try {
+      if (this.#running) await this.stop();
+      await this.redis.flushall().catch(() => undefined);
+    } finally {
+      this.redis.disconnect();
+      rmSync(this.folder, { recursive: true, force: true });
+    }
   }
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { bucketByFlag, bucketByKey } from '@mlx-serving/hashing';
 import { flagConfig } from '@mlx-serving/policy';
 import { compileFlags } from './flag-set.ts';
 
@@ -64,5 +65,20 @@ describe('defects of the samples that are not copied', () => {
     const on = Array.from({ length: 100_000 }, (_, i) => flags.evaluate('flag', { key: `u${i}` })).filter(({ enabled }) => enabled).length;
     expect(on).toBeGreaterThan(400);
     expect(on).toBeLessThan(600);
+  });
+  it('two flags of 10 % share 1 % of the keys, not 10 %: each flag hashes by a text of its own', () => {
+    const config = flagConfig.parse({ enabled: true, rolloutPercentage: 10 });
+    const flags = compileFlags({ flags: ['one', 'other'].map((name) => ({ name, config, killed: false })), emergency: calm });
+    const both = Array.from({ length: 20_000 }, (_, i) => flags.evaluateAll({ key: `u${i}` })).filter(({ enabled }) => enabled.length === 2).length;
+    expect(both).toBeGreaterThan(140);
+    expect(both).toBeLessThan(260);
+  });
+
+  it('there is one rule of what is hashed: `key:seed`, or `flag:key` where there is no seed', () => {
+    const [seeded, bare] = [compile({ rolloutPercentage: 50, hashSeed: 's' }), compile({ rolloutPercentage: 50 })];
+    for (let i = 0; i < 1_000; i++) {
+      expect(seeded.evaluate('flag', { key: `u${i}` }).enabled).toBe(bucketByKey(`u${i}`, 's') < 50_000);
+      expect(bare.evaluate('flag', { key: `u${i}` }).enabled).toBe(bucketByFlag('flag', `u${i}`) < 50_000);
+    }
   });
 });

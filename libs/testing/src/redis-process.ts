@@ -38,33 +38,47 @@ export async function startRedis(): Promise<RedisProcess> {
   const binary = findRedisServer();
   const directory = mkdtempSync(join(tmpdir(), 'redis-'));
   const port = await freePort();
-  let child = await launch(binary, port, directory);
+  // Known before it answers, so that a test that runs out of time meanwhile can end it.
+  let child = launch(binary, port, directory);
+  let disposed = false;
   const stop = () => end(child);
+  await ready(child, port);
   return {
     url: `redis://127.0.0.1:${port}`,
     port,
     stop,
     restart: async () => {
       await stop();
-      child = await launch(binary, port, directory);
+      if (disposed) throw new Error('The test is over.');
+      child = launch(binary, port, directory);
+      await ready(child, port);
     },
     dispose: async () => {
+      disposed = true;
       await stop();
       rmSync(directory, { recursive: true, force: true });
     },
   };
 }
 
-async function launch(binary: string, port: number, directory: string): Promise<ChildProcess> {
+function launch(binary: string, port: number, directory: string): ChildProcess {
   const settings = ['--bind', '127.0.0.1', '--port', String(port), '--dir', directory, '--appendonly', 'yes', '--save', ''];
-  const child = spawn(binary, settings, { stdio: 'ignore' });
+  return spawn(binary, settings, { stdio: 'ignore' });
+}
+
+/** Waits until it answers; what does not is ended. */
+async function ready(child: ChildProcess, port: number): Promise<void> {
   const gone = new Promise<never>((_, reject) => {
     child.once('error', reject);
     child.once('exit', (code) => reject(new Error(`redis-server ended with ${code} before it answered`)));
   });
   gone.catch(() => undefined);
-  await Promise.race([answers(port), gone]);
-  return child;
+  try {
+    await Promise.race([answers(port), gone]);
+  } catch (error) {
+    child.kill('SIGKILL');
+    throw error;
+  }
 }
 
 function end(child: ChildProcess): Promise<void> {

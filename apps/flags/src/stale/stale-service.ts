@@ -1,3 +1,4 @@
+import { type FlagConfig, flagInEnvironment, parentOf } from '@mlx-serving/policy';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
 import type { FlagStore } from '../store/flag-store.ts';
 
@@ -27,16 +28,30 @@ export class StaleService {
     const flags = this.#live.flags;
     const changedAt = await this.#store.changedAt(flags.map(({ revision }) => revision));
     const found: StaleFlag[] = [];
-    for (const { name, config, revision } of flags) {
+    for (const { name, revision } of flags) {
       const sinceMs = changedAt.get(revision);
       // Nobody knows since when a flag is as it is whose entry is gone: it is not called stale.
       if (sinceMs === undefined || sinceMs > before) continue;
       const { enabled, disabled } = await this.#store.decisions(name);
       const decisions = enabled + disabled;
-      const rolledOut = config.enabled && config.rolloutPercentage >= 100 && config.rules.length === 0 && config.segments.length === 0 && config.blacklist.length === 0 && config.variants.length === 0;
       if (decisions === 0n) found.push({ name, why: 'never-evaluated', sinceMs, decisions });
-      else if (rolledOut) found.push({ name, why: 'rolled-out', sinceMs, decisions });
+      else if (this.#isOnForEveryone(name)) found.push({ name, why: 'rolled-out', sinceMs, decisions });
     }
     return found;
   }
+
+  /** In every environment, with its parent and whatever else it requires; what it requires is free of circles. */
+  #isOnForEveryone(name: string): boolean {
+    const flag = this.#live.get(name);
+    if (!flag || flag.kill || flag.config.killSwitch) return false;
+    const parent = parentOf(name);
+    return ['', ...Object.keys(flag.config.environments)].every((environment) => {
+      const config = flagInEnvironment(flag.config, environment);
+      return excludesNobody(config) && [...config.requires, ...(parent === undefined ? [] : [parent])].every((other) => this.#isOnForEveryone(other));
+    });
+  }
+}
+
+function excludesNobody({ enabled, rolloutPercentage, whitelistOnly, rules, segments, blacklist, variants }: FlagConfig): boolean {
+  return enabled && rolloutPercentage >= 100 && !whitelistOnly && [rules, segments, blacklist, variants].every(({ length }) => length === 0);
 }
