@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { runCommand } from './command.ts';
+import { readLog, runCommand } from './command.ts';
+import { lastLines } from './failures.ts';
 import type { StepOutcome, Step } from './step.ts';
 
 /** What every step needs: where the checkout is, and how commands are run in it. */
@@ -34,5 +35,7 @@ export function check(context: TestContext, name: string, commands: readonly (re
 }
 
 export function verdict(context: TestContext, name: string, ok: boolean): StepOutcome {
-  return ok ? { counts: { passed: 1, failed: 0 } } : { counts: { passed: 0, failed: 1 }, note: `see ${relative(context.root, logOf(context, name))}` };
+  if (ok) return { counts: { passed: 1, failed: 0 } };
+  const log = logOf(context, name);
+  return { counts: { passed: 0, failed: 1 }, note: `see ${relative(context.root, log)}`, failures: [lastLines(readLog(log))] };
 }

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { shownFailures } from './failures.ts';
 import { onlySteps, type Plan, planOf } from './plan.ts';
 import { lineOf, runLane, type StepResult, summaryOf } from './step.ts';
 
@@ -15,7 +16,7 @@ Logs and reports are in reports/. With CI=true nothing is taken from Nx's cache.
 
 async function runPlan(plan: Plan): Promise<StepResult[]> {
   const results: StepResult[] = [];
-  const tell = (result: StepResult): boolean => process.stderr.write(`${lineOf(result)}\n`);
+  const tell = (result: StepResult): boolean => process.stderr.write(`${lineOf(result)}\n${shownFailures(result.failures ?? [])}`);
   for (const stage of plan) results.push(...(await Promise.all(stage.map((lane) => runLane(lane, tell)))).flat());
   return results;
 }

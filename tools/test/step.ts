@@ -6,6 +6,8 @@ export interface StepOutcome {
   readonly note?: string;
   /** It could not be done here, and the note says why: it counts neither way. */
   readonly skipped?: boolean;
+  /** What failed, by name and with the beginning of its message. */
+  readonly failures?: readonly string[];
 }
 
 export interface Step {

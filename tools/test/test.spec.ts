@@ -5,6 +5,7 @@ import { describe, expect, it } from '@jest/globals';
 import { check, type TestContext } from './context.ts';
 import { differingFiles } from './contract-steps.ts';
 import { jestCounts, junitCounts, projectsWithSpecs } from './counts.ts';
+import { jestFailures, junitFailures, shownFailures } from './failures.ts';
 import { onlySteps, planOf } from './plan.ts';
 import { runLane, type StepResult, summaryOf } from './step.ts';
 import { cacheHits } from './test-steps.ts';
@@ -44,6 +45,36 @@ describe('the counts', () => {
   it("read from Nx's output how much came from the cache", () => {
     expect(cacheHits('Nx read the output from the cache instead of running the command for 3 out of 5 tasks.')).toBe(3);
     expect(cacheHits('Successfully ran target test for 5 projects')).toBe(0);
+  });
+});
+
+describe('what failed', () => {
+  it('is named with the beginning of its message, in a Jest report', () => {
+    const passed = { fullName: 'a flag is on', status: 'passed', failureMessages: [] };
+    const failed = { fullName: 'a kill holds', status: 'failed', failureMessages: ['Error: \u001b[31mit came back\u001b[39m'] };
+    const testResults = [
+      { name: 'a.spec.ts', message: 'long', assertionResults: [passed, failed] },
+      { name: 'b.spec.ts', message: 'SyntaxError', assertionResults: [] },
+    ];
+    expect(jestFailures(fileWith(JSON.stringify({ testResults })))).toEqual(['a kill holds\n  Error: it came back', 'b.spec.ts\n  SyntaxError']);
+  });
+
+  it('is named with the end of its message, in a report of pytest', () => {
+    const good = '<testcase classname="tests.test_a" name="test_good" time="0.1" />';
+    const bad = '<testcase classname="tests.test_a" name="test_bad[&lt;1&gt;]" time="0.1"><failure message="x">E  1 &lt; 2&#10;test_a.py:7</failure></testcase>';
+    expect(junitFailures(fileWith(`<testsuite>${good}${bad}${good}</testsuite>`))).toEqual(['tests.test_a::test_bad[<1>]\n  E  1 < 2\n  test_a.py:7']);
+  });
+
+  it('is shown within bounds', () => {
+    const shown = shownFailures(Array.from({ length: 30 }, (_, at) => `test ${at}`));
+    expect(shown).toContain('    test 19\n');
+    expect(shown).toMatch(/… and 10 more\n$/);
+    expect(shownFailures([])).toBe('');
+  });
+
+  it('of a command is the end of what it printed', async () => {
+    const [only] = await runLane([check(context(), 'bad', [['sh', '-c', 'echo the reason; exit 1']])], () => {});
+    expect(only?.failures).toEqual(['the reason']);
   });
 });
 
