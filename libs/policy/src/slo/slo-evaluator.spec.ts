@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { BURN_RATES, ErrorBudget } from './error-budget.ts';
 import { MetricWindow, type RequestSample } from './metric-window.ts';
 import { SloEvaluator } from './slo-evaluator.ts';
 import { qosMonitor, type QosMonitorSettings } from './slo-policy.ts';
@@ -114,6 +115,48 @@ describe('SloEvaluator', () => {
     expect(look()).toMatchObject({ verdict: 'insufficient_data' });
   });
 
+  it('judges the number of streams by what the workers say, though no request has ended for long', () => {
+    const { add, look, advance } = evaluatorOn({ slo: { metric: 'stream_count', threshold: 6 } });
+    add(30);
+    advance(30_000);
+    expect(look(2, 7)).toMatchObject({ verdict: 'violated', value: 7 });
+    expect(look(1)).toMatchObject({ verdict: 'insufficient_data' });
+  });
+
+  it('finds that a budget burns where the short window has too few requests for the threshold, and not once nothing is heard', () => {
+    const slo = { name: 'errors', metric: 'error_rate', threshold: 0.9, objective: 0.99 };
+    const { add, look, advance } = evaluatorOn({ slo });
+    for (let minute = 0; minute < 60; minute++) {
+      add(4);
+      add(1, { outcome: 'failed' });
+      advance(60_000);
+    }
+    add(1);
+    expect(look()).toMatchObject({ verdict: 'violated', samples: 1 });
+    advance(15_001);
+    expect(look()).toMatchObject({ verdict: 'stale' });
+  });
+
+  it.each([
+    [14.4, 'both windows', 0.15, 0.15, true],
+    [14.4, 'the short window alone', 0.001, 0.15, false],
+    [14.4, 'the long window alone', 0.15, 0.001, false],
+    [6, 'both windows', 0.065, 0.065, true],
+    [6, 'neither window', 0.05, 0.05, false],
+    [1, 'both windows', 0.015, 0.015, true],
+    [1, 'neither window', 0.005, 0.005, false],
+  ])('the pair of %d burns when %s: it did so at %d, then at %d', (rate, _, longBad, shortBad, burning) => {
+    const pair = BURN_RATES.find((each) => each.rate === rate);
+    if (!pair) throw new Error('there is no such pair');
+    const budget = new ErrorBudget(0.99);
+    const step = pair.short_ms / 10;
+    for (let time = 0; time < pair.long_ms; time += step) {
+      const bad = Math.round(1_000 * (time < pair.long_ms - pair.short_ms ? longBad : shortBad));
+      for (let each = 0; each < 1_000; each++) budget.add(each >= bad, time);
+    }
+    expect(budget.read(pair.long_ms - 1, 20).find((each) => each.rate === rate)?.burning).toBe(burning);
+  });
+
   it('changes its mind when two of three looks agree, not at one', () => {
     const { add, look, advance } = evaluatorOn({ slo: { window_ms: 5_000, threshold: 150 } });
     const phase = (ttftMs: number) => {
@@ -191,7 +234,7 @@ describe('SloEvaluator', () => {
     after.evaluator.configure(settingsOf({ slo }));
     after.evaluator.takeUpBudgets(kept);
     expect(after.evaluator.budgets).toEqual(kept);
-    expect(after.look()).toMatchObject({ verdict: 'insufficient_data', burn: [{ long: expect.closeTo(16), burning: true }, { burning: true }, { burning: true }] });
+    expect(after.look()).toMatchObject({ verdict: 'violated', burn: [{ long: expect.closeTo(16), burning: true }, { burning: true }, { burning: true }] });
     const another = evaluatorOn({ slo: { ...slo, threshold: 0.8 } });
     another.evaluator.takeUpBudgets(kept);
     expect(burnOf(another)).toBe(false);

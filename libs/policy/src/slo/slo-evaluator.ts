@@ -141,11 +141,16 @@ export class SloEvaluator {
     const measurement = measureSlo(slo, this.windowOf(slo.window_ms), runningRequests);
     const burn = kept?.budget?.read(this.#now(), slo.min_samples ?? evaluator.min_samples) ?? [];
     const measured = { ...aboutOf(policy, slo, measurement), burn };
-    const silent = this.#now() - this.#heardAt > evaluator.stale_after_ms;
-    if (silent && measurement.samples > 0) return { ...measured, verdict: 'stale' };
-    if (!kept || !isEnough(slo, measurement, evaluator)) return { ...measured, verdict: 'insufficient_data' };
+    const burns = burn.some(({ burning }) => burning);
+    if (this.#isStale(slo, burns ? 1 : measurement.samples)) return { ...measured, verdict: 'stale' };
+    if (!kept || !isEnough(slo, measurement, evaluator)) return { ...measured, verdict: burns ? 'violated' : 'insufficient_data' };
     kept.memory = remember(kept.memory, lookAt(slo, measurement, evaluator), evaluator);
-    return { ...measured, verdict: kept.memory.violated || burn.some(({ burning }) => burning) ? 'violated' : 'ok' };
+    return { ...measured, verdict: kept.memory.violated || burns ? 'violated' : 'ok' };
+  }
+
+  /** Whether what is held is old. How many run is read off the workers: no report is needed to know it. */
+  #isStale({ metric }: Slo, held: number): boolean {
+    return held > 0 && metric !== 'stream_count' && this.#now() - this.#heardAt > this.#settings.evaluator.stale_after_ms;
   }
 
   #kept(windows: ReadonlyMap<number, MetricWindow>, windowMs: number): MetricWindow {
