@@ -83,7 +83,7 @@ export async function createApp(config: QosConfig, logger: Logger, now: () => nu
       canary.stop();
       flags.stop();
       await alerts.stop();
-      await control.keepBudgets();
+      await control.keepAll();
       await parts.keeper?.stop();
       workerLimits.close();
       redis.disconnect();
@@ -102,9 +102,9 @@ interface Common {
 function createParts(config: QosConfig, runtime: RuntimeFile, logger: Logger, { metrics, now }: Common) {
   const gateways: Gateways = new ReplicaRegistry();
   const leases = new LeaseService(metrics);
-  const addresses = [...new Set([...config.workers, ...config.canaryWorkers])];
-  const workerLimits = new WorkerLimits({ addresses, pidOf: (address): number | undefined => workers.pidOf(address), logger });
-  const workers = new WorkerService({ addresses, memoryLimitBytes: (address): number => workerLimits.memoryLimitBytes(address), metrics, logger });
+  const workerLimits = new WorkerLimits({ addresses: (): readonly string[] => workers.addresses, pidOf: (address): number | undefined => workers.pidOf(address), logger });
+  const memoryLimitBytes = (address: string): number => workerLimits.memoryLimitBytes(address);
+  const workers = new WorkerService({ baseline: config.workers, canary: config.canaryWorkers, memoryLimitBytes, metrics, logger, now });
   const targets = readAlertTargets(config);
   const alerts = new AlertService({ targets: () => targets, metrics, logger, now });
   const canary = new CanaryWatch(config.canaryAddress, now);

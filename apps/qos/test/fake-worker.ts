@@ -10,6 +10,9 @@ export class FakeWorker {
   readonly #calls = new Set<Stats>();
   readonly #workerId: string;
   batch = 8;
+  memoryLimitBytes = 0n;
+  /** How often its limits were asked for or set. */
+  asked = 0;
 
   constructor(workerId: string) {
     this.#workerId = workerId;
@@ -27,7 +30,10 @@ export class FakeWorker {
       prepareKv: unused,
       prepare: unused,
       allowSpeculation: unused,
-      setLimits: async ({ maxBatch }) => ({ maxBatch: (this.batch = maxBatch ?? this.batch) }),
+      setLimits: async ({ maxBatch }) => {
+        this.asked++;
+        return { maxBatch: (this.batch = maxBatch ?? this.batch), memoryLimitBytes: this.memoryLimitBytes };
+      },
       stats: (call) => {
         this.#calls.add(call);
         this.show(1);
@@ -39,8 +45,8 @@ export class FakeWorker {
     return this.#server.start('127.0.0.1', port);
   }
 
-  show(runningRequests: number): void {
-    const message = create(StatsResponseSchema, { workerId: this.#workerId, runningRequests, residentMemoryBytes: 1024n, pid: 7 });
+  show(runningRequests: number, activeMemoryBytes = 0n): void {
+    const message = create(StatsResponseSchema, { workerId: this.#workerId, runningRequests, residentMemoryBytes: 1024n, activeMemoryBytes, pid: 7 });
     for (const call of this.#calls) call.write(message);
   }
 

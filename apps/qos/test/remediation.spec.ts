@@ -5,10 +5,9 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { StreamOutcome } from '@mlx-serving/contracts';
 import { readEnvironment, silentLogger } from '@mlx-serving/service-kit';
-import { type RedisProcess, startRedis } from '@mlx-serving/testing';
+import { AlertStandIn, FakeCanary, type RedisProcess, startRedis } from '@mlx-serving/testing';
 import { createApp, type QosApp } from '../src/app.ts';
 import { environment } from '../src/config.ts';
-import { AlertReceiver } from './alert-receiver.ts';
 import { FakeGateway } from './fake-gateway.ts';
 import { FakeWorker } from './fake-worker.ts';
 import { until } from './until.ts';
@@ -20,9 +19,17 @@ const SHED = '{ type: shed_load, target: stream_registry, params: { percentage: 
 const SCALE = '{ type: scale_up, target: governor, params: { delta: 8 }, reason: too slow }';
 const ALERT = (channel: string): string => `{ type: alert, target: stream_registry, params: { channel: ${channel} }, reason: too slow }`;
 
+/** The settings of the executor that the file has, or has not yet. */
+function withExecutor(text: string, settings: Record<string, number>): string {
+  return Object.entries(settings).reduce((changed, [name, value]) => {
+    const there = new RegExp(`\\b${name}: \\d+`);
+    return there.test(changed) ? changed.replace(there, `${name}: ${value}`) : changed.replace(/cooldown_ms: \d+/, `$&\n    ${name}: ${value}`);
+  }, text);
+}
+
 describe('remediations of the qos service', () => {
   let redis: RedisProcess;
-  let receiver: AlertReceiver;
+  let receiver: AlertStandIn;
   let hooks: string;
   let directory: string;
   let prefixes = 0;
@@ -33,7 +40,7 @@ describe('remediations of the qos service', () => {
   afterAll(() => redis.dispose());
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), 'qos-'));
-    receiver = new AlertReceiver();
+    receiver = new AlertStandIn();
     hooks = await receiver.start();
     stops.push(() => receiver.stop());
     prefixes++;
@@ -43,10 +50,9 @@ describe('remediations of the qos service', () => {
     await rm(directory, { recursive: true });
   });
 
-  async function start(remediations: string, variables: Record<string, string> = {}): Promise<QosApp> {
-    const text = (await readFile(shipped, 'utf8'))
+  async function start(remediations: string, variables: Record<string, string> = {}, executor: Record<string, number> = {}): Promise<QosApp> {
+    const text = withExecutor(await readFile(shipped, 'utf8'), { recovery_ms: 100, ...executor })
       .replace('evaluation_interval_ms: 5000', 'evaluation_interval_ms: 40')
-      .replace('cooldown_ms: 60000', 'cooldown_ms: 60000\n    recovery_ms: 100')
       .replace('lease_ttl_ms: 15000', 'lease_ttl_ms: 3000');
     const begin = text.indexOf('      - id: default_ttft_policy');
     const end = text.indexOf('# Admission');
@@ -62,7 +68,7 @@ describe('remediations of the qos service', () => {
       REDIS_URL: redis.url,
       MLX_SERVING_REDIS_PREFIX: `test-${prefixes}:`,
       MLX_SERVING_SLACK_WEBHOOK_URL: `${hooks}/slack`,
-      MLX_SERVING_PAGERDUTY_URL: `${hooks}/pagerduty`,
+      MLX_SERVING_PAGERDUTY_URL: `${hooks}/v2/enqueue`,
       MLX_SERVING_PAGERDUTY_ROUTING_KEY: 'R'.repeat(32),
       MLX_SERVING_ALERT_WEBHOOK_URL: `${hooks}/webhook`,
       ...variables,
@@ -140,18 +146,114 @@ describe('remediations of the qos service', () => {
     await until('the other to act', async () => (await elsewhere.client.getState({})).acting, 8_000);
   });
 
-  it('alert Slack, PagerDuty and a webhook once, again until it is taken, and resolve on recovery', async () => {
-    receiver.answers.push(500, 503);
+  it('alert Slack, PagerDuty and a webhook once, in their own form, again until it is taken, and resolve on recovery', async () => {
+    receiver.answers.push({ status: 500 }, { status: 503 });
     const gateway = link(await start(['slack', 'pagerduty', 'webhook'].map(ALERT).join(', ')));
-    const of = (path: string) => receiver.received.filter((each) => each.path === path);
-    await traffic(gateway, 900, () => of('/slack').length + of('/pagerduty').length + of('/webhook').length >= 5);
-    await traffic(gateway, 100, () => receiver.received.length >= 8);
-    const event = of('/pagerduty')[0]?.body;
-    expect(event).toMatchObject({ routing_key: 'R'.repeat(32), event_action: 'trigger', dedup_key: expect.stringContaining('p/ttft_p95/pagerduty'), payload: { severity: 'critical', source: 'mlx-serving/qos', summary: expect.stringContaining('too slow: ttft is 900') } });
-    expect(of('/pagerduty').at(-1)?.body).toEqual({ routing_key: 'R'.repeat(32), event_action: 'resolve', dedup_key: event?.['dedup_key'] });
-    expect(of('/slack')[0]?.body['text']).toContain(':rotating_light: too slow');
-    expect(of('/slack').at(-1)?.body['text']).toContain('Resolved');
-    expect(of('/webhook').at(-1)?.body).toMatchObject({ event: 'resolve', policy: 'p', slo: 'ttft_p95' });
+    await traffic(gateway, 900, () => receiver.received.length >= 3);
+    expect([...receiver.incidents.values()]).toEqual(['open']);
+    await traffic(gateway, 100, () => receiver.received.length >= 6);
+    const [trigger, resolve] = receiver.at('/v2/enqueue');
+    expect(trigger).toMatchObject({ routing_key: 'R'.repeat(32), event_action: 'trigger', dedup_key: expect.stringContaining('p/ttft_p95/pagerduty'), payload: { severity: 'critical', source: 'mlx-serving/qos', summary: expect.stringContaining('too slow: ttft is 900') } });
+    expect(resolve).toEqual({ routing_key: 'R'.repeat(32), event_action: 'resolve', dedup_key: trigger?.['dedup_key'] });
+    expect([[...receiver.incidents.values()], receiver.problems]).toEqual([['resolved'], []]);
+    expect(receiver.at('/slack').map(({ text }) => text)).toEqual([expect.stringContaining(':rotating_light: too slow'), expect.stringContaining('Resolved')]);
+    expect(receiver.at('/webhook')).toMatchObject([{ event: 'trigger' }, { event: 'resolve', policy: 'p', slo: 'ttft_p95' }]);
+  });
+
+  it('alert after a restart when the receiver was away before it, and not a second time when it was not', async () => {
+    receiver.answers.push(...Array.from({ length: 100 }, () => ({ status: 503 })));
+    const before = await start(ALERT('pagerduty'));
+    const gateway = link(before);
+    await traffic(gateway, 900, () => receiver.answers.length < 100);
+    gateway.close();
+    await before.stop();
+    receiver.answers.length = 0;
+    const after = await start(ALERT('pagerduty'));
+    const sent = async (): Promise<boolean> => (await (await fetch(`http://127.0.0.1:${after.ports.operations}/metrics`)).text()).includes('alerts_total{channel="pagerduty",outcome="sent"} 1');
+    await until('the alert', sent);
+    await after.stop();
+    const again = link(await start(ALERT('pagerduty')));
+    await traffic(again, 100, () => receiver.received.length >= 2);
+    expect(receiver.at('/v2/enqueue').map((event) => event['event_action'])).toEqual(['trigger', 'resolve']);
+  });
+
+  it('freeze what goes in circles at its own setting, and alert every channel of it', async () => {
+    const gateway = link(await start(SHED, {}, { cooldown_ms: 60, execution_window_ms: 60, max_executions_per_window: 100, recovery_ms: 60 }));
+    const frozen = async (): Promise<boolean> => (await gateway.client.listActions({ limit: 500 })).actions.some(({ outcome }) => outcome === 'frozen');
+    const sheds = async (): Promise<boolean> => (await gateway.client.getState({})).remediations.length > 0;
+    for (let turn = 0; turn < 8 && !(await frozen()); turn++) {
+      await traffic(gateway, 900, async () => (await sheds()) || (await frozen()));
+      await traffic(gateway, 100, async () => !(await sheds()) || (await frozen()));
+    }
+    expect(await frozen()).toBe(true);
+    await until('the alerts', () => receiver.received.length >= 3);
+    expect(receiver.received.map(({ path }) => path).sort()).toEqual(['/slack', '/v2/enqueue', '/webhook']);
+    expect(receiver.at('/v2/enqueue')).toMatchObject([{ payload: { severity: 'critical', class: 'loop', summary: expect.stringContaining('shed went in circles') } }]);
+    await traffic(gateway, 900, async () => (await gateway.client.listActions({ limit: 500 })).actions.some(({ rule }) => rule === 'frozen'));
+    expect([await sheds(), receiver.problems]).toEqual([false, []]);
+  });
+
+  it('open the circuit of the worker that is the cause, but not while a variant is judged', async () => {
+    const canary = await new FakeCanary().start();
+    stops.push(() => canary.kill());
+    canary.table = { ...canary.table, enabled: true, rolloutPercentage: 10 };
+    const workers = [new FakeWorker('w-1'), new FakeWorker('w-2')];
+    const [slow = '', fast = ''] = await Promise.all(workers.map(async (worker) => `127.0.0.1:${await worker.start()}`));
+    for (const worker of workers) stops.push(() => worker.stop());
+    const app = await start('{ type: circuit_break, target: transport, params: { duration_ms: 400 }, reason: bad worker }', { MLX_SERVING_CANARY_ADDRESS: canary.address });
+    const gateway = link(app);
+    const mixed = <T>(slowMs: number, done: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> =>
+      until('a circuit to change', () => {
+        gateway.report([slow, fast].flatMap((workerId) => Array.from({ length: 15 }, () => ({ outcome: StreamOutcome.OK, ttftMs: workerId === slow ? slowMs : 50, durationMs: 60, workerId, decision: { variant: 'baseline' } }))));
+        return done();
+      }, 8_000);
+    await mixed(900, async () => (await gateway.client.listActions({})).actions.some(({ rule }) => rule === 'canary_judged'));
+    expect(gateway.leases.map(({ directive }) => directive.case)).not.toContain('openCircuit');
+    canary.table = { ...canary.table, rolloutPercentage: 0 };
+    const opened = await mixed(900, () => gateway.leases.find(({ directive }) => directive.case === 'openCircuit'));
+    expect(opened.directive.value).toMatchObject({ workerId: slow, halfOpen: false });
+    const half = await mixed(50, () => gateway.leases.find(({ directive }) => directive.case === 'openCircuit' && directive.value.halfOpen));
+    await mixed(50, () => gateway.revoked.includes(half.id));
+    expect((await gateway.client.listActions({})).actions.map(({ outcome, rule }) => `${outcome} ${rule}`)).toContain('undone trial_good');
+  });
+
+  it('stay under what the memory of the workers takes', async () => {
+    const worker = new FakeWorker('worker-1');
+    const address = `127.0.0.1:${await worker.start()}`;
+    stops.push(() => worker.stop());
+    worker.memoryLimitBytes = 1_000_000_000n;
+    const gateway = link(await start(SCALE, { MLX_SERVING_WORKERS: address }));
+    await until('its limits to be known', () => worker.asked > 0);
+    const limit = (): number | undefined => gateway.leases.findLast(({ directive }) => directive.case === 'concurrencyLimit')?.directive.value as number | undefined;
+    await until('the ceiling', () => {
+      worker.show(0, 100_000_000n);
+      worker.show(4, 140_000_000n);
+      return limit() === 64;
+    });
+    await until('a ceiling of twenty', () => {
+      worker.show(0, 100_000_000n);
+      worker.show(4, 260_000_000n);
+      return limit() === 20;
+    });
+    await traffic(gateway, 900, async () => (await gateway.client.listActions({})).actions.some(({ rule }) => rule === 'at_bound'));
+    expect(limit()).toBe(20);
+  });
+
+  it('run out, an open circuit too, when nothing is known of who acts any more', async () => {
+    const server = await startRedis();
+    const workers = [new FakeWorker('w-1'), new FakeWorker('w-2')];
+    const [slow = '', fast = ''] = await Promise.all(workers.map(async (worker) => `127.0.0.1:${await worker.start()}`));
+    for (const worker of workers) stops.push(() => worker.stop());
+    const app = await start('{ type: circuit_break, target: transport, params: { duration_ms: 6000 }, reason: bad worker }', { REDIS_URL: server.url }, { remediation_ttl_ms: 500 });
+    const gateway = link(app);
+    const circuit = (): string | undefined => gateway.leases.findLast(({ directive }) => directive.case === 'openCircuit')?.id;
+    await until('a circuit', () => {
+      gateway.report([slow, fast].flatMap((workerId) => Array.from({ length: 15 }, () => ({ outcome: StreamOutcome.OK, ttftMs: workerId === slow ? 900 : 50, durationMs: 60, workerId, decision: { variant: 'baseline' } }))));
+      return circuit();
+    }, 8_000);
+    await server.dispose();
+    await until('the circuit to end', () => gateway.revoked.includes(circuit() ?? ''), 15_000);
+    expect((await gateway.client.getState({})).acting).toBe(false);
   });
 
   it('can be tried on what was recorded, and on a recording that is brought along', async () => {

@@ -161,6 +161,6 @@ export class FakeCanary extends FakeController<CanaryLinkRequest, CanaryLinkResp
   }
 
   protected serve(server: GrpcServer, link: (call: ServerDuplexStream<CanaryLinkRequest, CanaryLinkResponse>) => void): GrpcServer {
-    return server.add(Canary, { link, getState: () => Promise.resolve({}), control: () => Promise.resolve({}), plan: () => Promise.resolve({}) });
+    return server.add(Canary, { link, getState: () => Promise.resolve({ routingTable: this.table }), control: () => Promise.resolve({}), plan: () => Promise.resolve({}) });
   }
 }

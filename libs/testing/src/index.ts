@@ -1,3 +1,4 @@
+export { AlertStandIn, type ReceivedAlert } from './alert-stand-in.ts';
 export { findRedisServer, type RedisProcess, startRedis } from './redis-process.ts';
 export { FakeCanary, FakeFlags, FakeQos } from './fake-controllers.ts';
 export { FakeGateway } from './fake-gateway.ts';

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { AlertEffect, OpenAlert } from '@mlx-serving/policy';
 
 export type AlertChannel = 'slack' | 'pagerduty' | 'webhook';
@@ -18,6 +19,9 @@ export interface AlertRequest {
 /** PagerDuty cuts neither: longer ones are refused. */
 const LONGEST_KEY = 255;
 const LONGEST_SUMMARY = 1_024;
+/** Slack refuses a section of more than 3 000 characters, and a field of more than 2 000; a mark and a name stand before these. */
+const LONGEST_TEXT = 2_900;
+const LONGEST_FIELD = 1_900;
 
 /** What is posted for an alert, or undefined when its channel is not configured. */
 export function alertRequest({ kind, alert }: AlertEffect, channel: AlertChannel, targets: AlertTargets, nowMs: number): AlertRequest | undefined {
@@ -33,20 +37,29 @@ export function alertRequest({ kind, alert }: AlertEffect, channel: AlertChannel
 
 /** One alert is one incident, however often it is sent. */
 export function dedupKey({ key, sinceMs }: OpenAlert): string {
-  const end = `@${sinceMs}`;
-  return `mlx-serving/${key}`.slice(0, LONGEST_KEY - end.length) + end;
+  const whole = `mlx-serving/${key}@${sinceMs}`;
+  return whole.length <= LONGEST_KEY ? whole : `mlx-serving/${createHash('sha256').update(whole).digest('hex')}`;
 }
 
 /** Slack's incoming webhooks: https://api.slack.com/messaging/webhooks */
 function slackBody(kind: AlertEffect['kind'], alert: OpenAlert): Record<string, unknown> {
-  const text = `${kind === 'trigger' ? ':rotating_light:' : ':white_check_mark: Resolved:'} ${escaped(alert.summary)}`;
-  const fields = Object.entries(facts(alert)).map(([name, value]) => ({ type: 'mrkdwn', text: `*${name}*\n${escaped(String(value))}` }));
+  const text = `${kind === 'trigger' ? ':rotating_light:' : ':white_check_mark: Resolved:'} ${escaped(alert.summary, LONGEST_TEXT)}`;
+  const fields = Object.entries(facts(alert)).map(([name, value]) => ({ type: 'mrkdwn', text: `*${name}*\n${escaped(value, LONGEST_FIELD)}` }));
   return { text, blocks: [{ type: 'section', text: { type: 'mrkdwn', text } }, { type: 'section', fields }] };
 }
 
 /** Slack's three control characters. */
-function escaped(text: string): string {
-  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').slice(0, 2_000);
+const ESCAPES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;' };
+
+/** At most so long once it is escaped, and never cut within a character. */
+function escaped(text: string, most: number): string {
+  let result = '';
+  for (const character of text) {
+    const safe = ESCAPES[character] ?? character;
+    if (result.length + safe.length > most) break;
+    result += safe;
+  }
+  return result;
 }
 
 /** PagerDuty's Events API v2: https://developer.pagerduty.com/docs/send-alert-event */

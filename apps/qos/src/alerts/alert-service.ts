@@ -15,7 +15,8 @@ export interface AlertServiceOptions {
 }
 
 export const CHANNELS: readonly AlertChannel[] = ['slack', 'pagerduty', 'webhook'];
-const ATTEMPTS = 8;
+/** Over some ten minutes. */
+const ATTEMPTS = 20;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 60_000;
 const TIMEOUT_MS = 5_000;
@@ -26,19 +27,25 @@ const MOST_WAITING = 200;
 export class AlertService {
   readonly #options: AlertServiceOptions;
   readonly #chains = new Map<string, Promise<void>>();
+  readonly #pending = new Map<string, AlertEffect>();
   readonly #stopping = new AbortController();
-  #waiting = 0;
 
   constructor(options: AlertServiceOptions) {
     this.#options = options;
   }
 
+  /** What was not delivered yet, one for each channel: to be sent again after a restart. */
+  get pending(): readonly AlertEffect[] {
+    return [...this.#pending.values()];
+  }
+
+  /** What waits already is not sent twice. */
   send(effect: AlertEffect): void {
     const { channel } = effect.alert;
     for (const each of channel === EVERY_CHANNEL ? CHANNELS : CHANNELS.filter((known) => known === channel)) this.#enqueue(effect, each, channel === EVERY_CHANNEL);
   }
 
-  /** Gives up what still waits. */
+  /** Leaves what still waits as it is. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await Promise.all(this.#chains.values());
@@ -53,36 +60,42 @@ export class AlertService {
       logger.error({ channel, policy: effect.alert.policy, summary: effect.alert.summary }, 'an alert has nowhere to go: its channel is not configured');
       return;
     }
-    if (this.#waiting >= MOST_WAITING) return void metrics.alerts.inc({ channel, outcome: 'dropped' });
-    this.#waiting++;
-    const key = `${channel} ${dedupKey(effect.alert)}`;
-    const chain = (this.#chains.get(key) ?? Promise.resolve())
+    const incident = `${channel} ${dedupKey(effect.alert)}`;
+    const key = `${incident} ${effect.kind}`;
+    if (this.#pending.has(key)) return;
+    if (this.#pending.size >= MOST_WAITING) return void metrics.alerts.inc({ channel, outcome: 'dropped' });
+    this.#pending.set(key, { ...effect, alert: { ...effect.alert, channel } });
+    const chain = (this.#chains.get(incident) ?? Promise.resolve())
       .then(() => this.#deliver(request.url, request.body, channel, effect))
-      .finally(() => {
-        this.#waiting--;
-        if (this.#chains.get(key) === chain) this.#chains.delete(key);
+      .then((over) => {
+        if (over) this.#pending.delete(key);
+        if (this.#chains.get(incident) === chain) this.#chains.delete(incident);
       });
-    this.#chains.set(key, chain);
+    this.#chains.set(incident, chain);
   }
 
-  /** Never rejects. */
-  async #deliver(url: string, body: unknown, channel: AlertChannel, { kind, alert }: AlertEffect): Promise<void> {
+  /** Never rejects. @returns whether it is delivered or given up; false when the service ends before */
+  async #deliver(url: string, body: unknown, channel: AlertChannel, { kind, alert }: AlertEffect): Promise<boolean> {
     const { metrics, logger, pause = wait } = this.#options;
     for (let attempt = 1; !this.#stopping.signal.aborted; attempt++) {
       const answer = await this.#post(url, body);
       if (answer.delivered) {
         metrics.alerts.inc({ channel, outcome: kind === 'trigger' ? 'sent' : 'resolved' });
         metrics.remediations.inc({ action: 'alert', success: 'true' });
-        return logger.info({ channel, kind, policy: alert.policy, slo: alert.slo, attempt }, 'alert delivered');
+        logger.info({ channel, kind, policy: alert.policy, slo: alert.slo, attempt }, 'alert delivered');
+        return true;
       }
+      if (this.#stopping.signal.aborted) return false;
       if (!answer.again || attempt >= ATTEMPTS) {
         metrics.alerts.inc({ channel, outcome: 'failed' });
         metrics.remediations.inc({ action: 'alert', success: 'false' });
-        return logger.error({ channel, kind, policy: alert.policy, slo: alert.slo, attempt, problem: answer.problem }, 'alert not delivered');
+        logger.error({ channel, kind, policy: alert.policy, slo: alert.slo, attempt, problem: answer.problem }, 'alert not delivered');
+        return true;
       }
       const growing = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (attempt - 1)) * (0.5 + Math.random() / 2);
       await pause(Math.min(LONGEST_PAUSE_MS, Math.max(growing, answer.retryAfterMs)), this.#stopping.signal);
     }
+    return false;
   }
 
   async #post(url: string, body: unknown): Promise<{ delivered: boolean; again: boolean; retryAfterMs: number; problem: string }> {

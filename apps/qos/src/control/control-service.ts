@@ -1,4 +1,4 @@
-import type { ActionRecord, RequestSample, RuntimeFile, SloVerdict } from '@mlx-serving/policy';
+import type { ActionRecord, AlertEffect, RequestSample, RuntimeFile, SloVerdict } from '@mlx-serving/policy';
 import { SloController } from '@mlx-serving/policy';
 import type { Logger } from '@mlx-serving/service-kit';
 import type { AlertService } from '../alerts/alert-service.ts';
@@ -70,6 +70,7 @@ export class ControlService {
 
   add(sample: RequestSample): boolean {
     this.#options.canary.heard(sample.variant);
+    this.#options.workers.heard(sample.worker, sample.variant);
     return this.controller.add(sample);
   }
 
@@ -83,14 +84,17 @@ export class ControlService {
     if (!kept) return;
     const ahead = Math.max(0, kept.savedAtMs - this.#options.now());
     this.controller.restore(earlier(kept.executor, ahead));
-    if (acting) this.#options.workerLimits.restore(kept.workerBatches);
+    if (acting) {
+      this.#options.workerLimits.restore(kept.workerBatches);
+      for (const effect of kept.alerts ?? []) this.#options.alerts.send(effect);
+    }
     this.lend();
   }
 
-  /** Keeps the error budgets at once, as before the end. Never rejects. */
-  async keepBudgets(): Promise<void> {
-    this.#budgetsKeptAt = this.#options.now();
-    await this.#options.keeper().saveBudgets(this.controller.evaluator.budgets);
+  /** Keeps everything at once, as before the end. Never rejects. */
+  async keepAll(): Promise<void> {
+    await this.#keep([]);
+    await this.#keepBudgets();
   }
 
   /** One evaluation. Never rejects. */
@@ -102,7 +106,7 @@ export class ControlService {
       baseLimit: this.#baseLimit(),
       limitCeiling: this.#ceiling(),
       judging: canary.judging,
-      workers: workers.serving,
+      pools: workers.pools,
       acting: keeper().acting,
     });
     this.#logChanges(verdicts);
@@ -112,17 +116,29 @@ export class ControlService {
     this.lend();
     if (!keeper().acting) return;
     await this.#options.workerLimits.apply(this.#limitShare());
-    await keeper().save({ savedAtMs: this.#options.now(), executor: this.controller.state, workerBatches: this.#options.workerLimits.kept });
-    if (this.#options.now() - this.#budgetsKeptAt >= KEEP_BUDGETS_EVERY_MS) await this.keepBudgets();
-    // Kept before they are sent: after a crash in between, one is sent again under the same key rather than forgotten unresolved.
+    // Kept before they are sent: after a crash one is sent again under the same key rather than forgotten.
+    await this.#keep(effects);
+    if (this.#options.now() - this.#budgetsKeptAt >= KEEP_BUDGETS_EVERY_MS) await this.#keepBudgets();
     for (const effect of effects) alerts.send(effect);
   }
 
   /** Lends the gateways what is in force. */
   lend(): void {
     const { leases, keeper, now } = this.#options;
-    const held = this.controller.leases.filter(({ untilMs, action }) => untilMs > now() || action === 'circuit_break' || keeper().acting);
+    // A circuit is half opened by the next evaluation after its time, of whichever replica acts then; while none does it ends too.
+    const grace = this.#runtime.qos_monitor.executor.remediation_ttl_ms;
+    const held = this.controller.leases.filter(({ untilMs, action }) => keeper().acting || now() < untilMs + (action === 'circuit_break' ? grace : 0));
     leases.want(directivesOf({ leases: held, baseLimit: this.#baseLimit() }), this.#runtime.governor.lease_ttl_ms, keeper().term);
+  }
+
+  #keep(effects: readonly AlertEffect[]): Promise<void> {
+    const { keeper, alerts, workerLimits, now } = this.#options;
+    return keeper().save({ savedAtMs: now(), executor: this.controller.state, workerBatches: workerLimits.kept, alerts: [...alerts.pending, ...effects] });
+  }
+
+  #keepBudgets(): Promise<void> {
+    this.#budgetsKeptAt = this.#options.now();
+    return this.#options.keeper().saveBudgets(this.controller.evaluator.budgets);
   }
 
   /** A gateway's limit without a remediation: its setting, or what the workers' memory allows of it. */

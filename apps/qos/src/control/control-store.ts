@@ -1,4 +1,4 @@
-import type { ExecutorState, KeptBudget } from '@mlx-serving/policy';
+import type { AlertEffect, ExecutorState, KeptBudget } from '@mlx-serving/policy';
 
 /** All that survives a restart. */
 export interface KeptControl {
@@ -7,6 +7,8 @@ export interface KeptControl {
   readonly executor: ExecutorState;
   /** Batch sizes that workers had before they were changed, by address. */
   readonly workerBatches: Readonly<Record<string, { readonly pid: number; readonly maxBatch: number }>>;
+  /** Alerts that were to be sent and are not known to be delivered. */
+  readonly alerts?: readonly AlertEffect[];
 }
 
 /** Error budgets by SLO. */

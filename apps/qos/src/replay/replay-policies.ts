@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { type ActionRecord, type QosMonitorSettings, SloController, type SloVerdict, sloPercentile } from '@mlx-serving/policy';
 import { FineDigest } from '@mlx-serving/tdigest';
 import type { RecordedSample } from '../recording/recording.ts';
@@ -27,18 +28,22 @@ export interface Replay {
 
 /** Most evaluations of one replay, so that two samples a year apart do not hold the service up. */
 const MOST_EVALUATIONS = 20_000;
+/** Longest time in one go: the service's own loop and its lease go on in between. */
+const SLICE_MS = 10;
+
+type Counts = Map<string, Record<string, number>>;
 
 /** What policies would have done with recorded traffic: the same loop as the service's, on the recording's own clock. */
-export function replayPolicies(samples: readonly RecordedSample[], { settings, baseLimit }: ReplayOptions): Replay {
+export async function replayPolicies(samples: readonly RecordedSample[], { settings, baseLimit }: ReplayOptions): Promise<Replay> {
   const ordered = samples.toSorted((left, right) => left.atMs - right.atMs);
   const [fromMs, toMs] = [ordered[0]?.atMs ?? 0, ordered.at(-1)?.atMs ?? 0];
   const interval = settings.evaluator.evaluation_interval_ms;
   let time = fromMs;
   const controller = new SloController(settings, () => time);
-  const workers = [...new Set(ordered.map(({ worker }) => worker))].filter(Boolean);
+  const pools = poolsOf(ordered);
   const split = isSplit(ordered);
-  const verdicts: SloVerdict[] = [];
-  let [evaluations, next] = [0, 0];
+  const counts: Counts = new Map();
+  let [evaluations, next, pausedAt] = [0, 0, performance.now()];
   for (let end = fromMs + interval; evaluations < MOST_EVALUATIONS && end < toMs + interval; end += interval) {
     for (; next < ordered.length && (ordered[next] as RecordedSample).atMs < end; next++) {
       const sample = ordered[next] as RecordedSample;
@@ -46,24 +51,38 @@ export function replayPolicies(samples: readonly RecordedSample[], { settings, b
       controller.add(sample);
     }
     time = end;
-    verdicts.push(...controller.evaluate({ runningRequests: undefined, baseLimit, workers, judging: split }).verdicts);
+    count(counts, controller.evaluate({ runningRequests: undefined, baseLimit, pools, judging: split }).verdicts);
     evaluations++;
+    if (performance.now() - pausedAt < SLICE_MS) continue;
+    await setImmediate();
+    pausedAt = performance.now();
   }
-  return { requests: ordered.length, evaluations, fromMs, toMs, actions: controller.state.records, slos: summary(settings, verdicts, ordered) };
+  return { requests: ordered.length, evaluations, fromMs, toMs, actions: controller.state.records, slos: summary(settings, counts, ordered) };
+}
+
+function count(counts: Counts, verdicts: readonly SloVerdict[]): void {
+  for (const { policy, slo, verdict } of verdicts) {
+    const key = `${policy} ${slo}`;
+    const own = counts.get(key) ?? {};
+    counts.set(key, { ...own, [verdict]: (own[verdict] ?? 0) + 1 });
+  }
+}
+
+function poolsOf(samples: readonly RecordedSample[]): string[][] {
+  const of = (canary: boolean): string[] => [...new Set(samples.filter(({ variant }) => (variant === 'canary') === canary).map(({ worker }) => worker))].filter(Boolean);
+  return [of(false), of(true)];
 }
 
 function isSplit(samples: readonly RecordedSample[]): boolean {
   return samples.some(({ variant }) => variant === 'canary') && samples.some(({ variant }) => variant === 'baseline');
 }
 
-function summary({ policy_store: { policies } }: QosMonitorSettings, verdicts: readonly SloVerdict[], samples: readonly RecordedSample[]): ReplayedSlo[] {
+function summary({ policy_store: { policies } }: QosMonitorSettings, counts: Counts, samples: readonly RecordedSample[]): ReplayedSlo[] {
   return policies.flatMap((policy) =>
     policy.slos.map((slo) => {
-      const counts: Record<string, number> = {};
-      for (const each of verdicts) if (each.policy === policy.id && each.slo === slo.name) counts[each.verdict] = (counts[each.verdict] ?? 0) + 1;
       const percentile = sloPercentile(slo);
       const value = percentile === undefined ? undefined : digestOf(slo.metric, samples).percentile(percentile);
-      return { policy: policy.id, slo: slo.name, verdicts: counts, ...(value === undefined ? {} : { value }) };
+      return { policy: policy.id, slo: slo.name, verdicts: counts.get(`${policy.id} ${slo.name}`) ?? {}, ...(value === undefined ? {} : { value }) };
     }),
   );
 }

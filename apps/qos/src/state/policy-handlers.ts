@@ -35,7 +35,7 @@ export function createPolicyHandlers({ control, recording, baseLimit }: PolicyHa
     replayPolicies: async ({ policiesJson, requests }) => {
       const settings = withPolicies(control.controller.settings, policiesJson);
       const samples = requests.length === 0 ? recording.latest() : requests.map(toRecorded);
-      const { actions, slos, fromMs, toMs, ...counts } = replayPolicies(samples, { settings, baseLimit: baseLimit() });
+      const { actions, slos, fromMs, toMs, ...counts } = await replayPolicies(samples, { settings, baseLimit: baseLimit() });
       return {
         requests: BigInt(counts.requests),
         evaluations: BigInt(counts.evaluations),

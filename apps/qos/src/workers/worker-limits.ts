@@ -2,7 +2,8 @@ import { createServiceClient, type ServiceClient, type SetLimitsResponse, Worker
 import type { Logger } from '@mlx-serving/service-kit';
 
 export interface WorkerLimitsOptions {
-  readonly addresses: readonly string[];
+  /** Of the workers that are known now. */
+  readonly addresses: () => readonly string[];
   /** The process that a worker is now; undefined while it is not there. */
   readonly pidOf: (address: string) => number | undefined;
   readonly logger: Logger;
@@ -23,13 +24,12 @@ const ANSWER_WITHIN_MS = 1_000;
 /** Makes the workers' own limits follow the gateways' (SPEC Q3). A worker that starts anew begins with its own. */
 export class WorkerLimits {
   readonly #options: WorkerLimitsOptions;
-  readonly #clients: ReadonlyMap<string, ServiceClient<typeof Worker>>;
+  readonly #clients = new Map<string, ServiceClient<typeof Worker>>();
   readonly #known = new Map<string, Known>();
   #kept: KeptBatches = {};
 
   constructor(options: WorkerLimitsOptions) {
     this.#options = options;
-    this.#clients = new Map(options.addresses.map((address) => [address, createServiceClient(Worker, address, { defaultDeadlineMs: ANSWER_WITHIN_MS })]));
   }
 
   /** What workers had before they were changed, as another replica or an earlier process kept it. */
@@ -48,11 +48,25 @@ export class WorkerLimits {
 
   /** Every worker runs so many times as many requests at a time as by its own setting. Never rejects. */
   async apply(share: number): Promise<void> {
-    await Promise.all([...this.#clients].map(([address, client]) => this.#applyTo(address, client, share).catch((error: Error) => this.#options.logger.warn({ worker: address, problem: error.message }, 'the limits of a worker were not set'))));
+    const addresses = this.#options.addresses();
+    for (const [address, client] of this.#clients) if (!addresses.includes(address)) this.#forget(address, client);
+    await Promise.all(addresses.map((address) => this.#applyTo(address, this.#clientOf(address), share).catch((error: Error) => this.#options.logger.warn({ worker: address, problem: error.message }, 'the limits of a worker were not set'))));
   }
 
   close(): void {
     for (const client of this.#clients.values()) client.close();
+  }
+
+  #clientOf(address: string): ServiceClient<typeof Worker> {
+    const client = this.#clients.get(address) ?? createServiceClient(Worker, address, { defaultDeadlineMs: ANSWER_WITHIN_MS });
+    this.#clients.set(address, client);
+    return client;
+  }
+
+  #forget(address: string, client: ServiceClient<typeof Worker>): void {
+    client.close();
+    this.#clients.delete(address);
+    this.#known.delete(address);
   }
 
   async #applyTo(address: string, client: ServiceClient<typeof Worker>, share: number): Promise<void> {

@@ -24,7 +24,7 @@ let time: number;
 let surroundings: Surroundings;
 beforeEach(() => {
   time = 1_000_000;
-  surroundings = { runningRequests: 1, baseLimit: 20, workers: ['w:1', 'w:2', 'w:3', 'w:4'] };
+  surroundings = { runningRequests: 1, baseLimit: 20, pools: [['w:1', 'w:2', 'w:3', 'w:4']] };
 });
 
 const controllerOf = (policies: readonly Policy[], executor: Policy = {}) => new SloController(settingsOf(policies, executor), () => time);
@@ -234,9 +234,9 @@ describe('circuits', () => {
     expect(controller.leases).toMatchObject([{ value: 1 }]);
   });
 
-  it('never take out more than half of the workers', () => {
+  it.each([[[['w:2']]], [[['w:2'], ['w:4', 'w:5', 'w:6']]]])('never take out more than half of a pool: %j', (pools) => {
     const controller = controllerOf(policies);
-    for (let each = 0; each < 5; each++) mixed(controller, 'w:2', { workers: ['w:2'] });
+    for (let each = 0; each < 5; each++) mixed(controller, 'w:2', { pools });
     expect(controller.leases).toEqual([]);
     expect(outcomes(controller)).toEqual(['withheld no_worker']);
   });

@@ -15,8 +15,8 @@ export interface Surroundings {
   readonly limitCeiling?: number;
   /** Whether a variant is being judged, so that both must be treated alike. */
   readonly judging?: boolean;
-  /** Workers that serve, `host:port`. */
-  readonly workers?: readonly string[];
+  /** Workers that serve, `host:port`, those that can stand in for one another together. */
+  readonly pools?: readonly (readonly string[])[];
   /** Whether this replica may act. Default: true. */
   readonly acting?: boolean;
 }
@@ -75,7 +75,7 @@ export class SloController {
   }
 
   evaluate(surroundings: Surroundings): Evaluation {
-    const { runningRequests, baseLimit, limitCeiling = Number.POSITIVE_INFINITY, judging = false, workers = [], acting = true } = surroundings;
+    const { runningRequests, baseLimit, limitCeiling = Number.POSITIVE_INFINITY, judging = false, pools = [], acting = true } = surroundings;
     const off = !this.#settings.enabled || !this.#settings.evaluator.enabled;
     const verdicts = off ? [] : this.evaluator.evaluate(runningRequests);
     if (!acting) return { verdicts, records: [], alerts: [] };
@@ -88,7 +88,7 @@ export class SloController {
       baseLimit,
       limitCeiling,
       judging,
-      culprit: (policy) => this.#culprit(policy, workers),
+      culprit: (policy) => this.#culprit(policy, pools),
       trial: (worker, policy, slo) => this.#trials.get(trialKey(worker, policy, slo)) ?? { good: 0, bad: 0 },
     });
     this.#beginTrials(before.leases);
@@ -96,12 +96,12 @@ export class SloController {
     return { verdicts, alerts, records: this.state.records.filter(({ id, times }) => known.get(id) !== times) };
   }
 
-  /** The worst worker of a policy's SLOs, when at least as many stay as are taken out. */
-  #culprit(policy: SloPolicy, workers: readonly string[]): string | undefined {
+  /** The worst worker of a policy's SLOs, when at least as many stay in its pool as are taken out. */
+  #culprit(policy: SloPolicy, pools: readonly (readonly string[])[]): string | undefined {
     const open = new Set(this.leases.filter(({ action }) => action === 'circuit_break').map(({ actuator }) => workerOf(actuator)));
-    if ((open.size + 1) * 2 > workers.length) return undefined;
+    const spare = new Set(pools.filter((pool) => (pool.filter((worker) => open.has(worker)).length + 1) * 2 <= pool.length).flat());
     for (const slo of policy.slos) {
-      const worst = this.evaluator.byWorker(slo).find(({ worker, beyond }) => beyond && workers.includes(worker) && !open.has(worker));
+      const worst = this.evaluator.byWorker(slo).find(({ worker, beyond }) => beyond && spare.has(worker) && !open.has(worker));
       if (worst) return worst.worker;
     }
     return undefined;

@@ -77,6 +77,8 @@ export class WorkerWatch {
     this.#stats = undefined;
     this.#options.onStats(undefined);
     clearTimeout(this.#timer);
+    // Whoever was told may have stopped it.
+    if (this.#stopped) return;
     const delay = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(this.#attempt++, 10)) * (0.5 + Math.random() / 2);
     this.#timer = setTimeout(() => this.start(), delay);
   }
