@@ -24,6 +24,8 @@ export const governor = z.strictObject({
   max_concurrent_streams: z.number().int().min(1),
   /** Most requests that wait in one gateway; beyond it a request is refused with 429. */
   max_queued_requests: z.number().int().min(0),
+  /** Share of the limit that batch and background requests leave free, so that more urgent ones need not wait for a place. */
+  urgent_share: share.max(0.9).default(0.25),
   /** How long the limit that qos lends holds without renewal. */
   lease_ttl_ms: milliseconds,
   /** `gradient` learns the limit from how the time to the first token grows; `fixed` is the setting itself. The flag adaptive_governor puts a PID controller in place of either. */

@@ -4,9 +4,9 @@ import fc from 'fast-check';
 import { AdmissionQueue, type Seat } from './admission-queue.ts';
 import { CLASSES } from './traffic-control.ts';
 
-function queue(limit: number, maxQueued = 10) {
+function queue(limit: number, maxQueued = 10, urgentShare = 0) {
   const settings = { limit, maxQueued, now: 0 };
-  const admission = new AdmissionQueue({ limit: () => settings.limit, maxQueued: () => settings.maxQueued, now: () => settings.now });
+  const admission = new AdmissionQueue({ limit: () => settings.limit, maxQueued: () => settings.maxQueued, urgentShare: () => urgentShare, now: () => settings.now });
   return { admission, settings };
 }
 
@@ -31,12 +31,12 @@ describe('AdmissionQueue', () => {
   it('does not let a newcomer pass those who wait', async () => {
     const { admission, settings } = queue(1);
     await admission.acquire(never());
-    void admission.acquire(never());
+    const order: number[] = [];
+    const former = admission.acquire(never()).then(() => order.push(1));
     settings.limit = 5;
-    void admission.acquire(never());
-    expect(admission.queued).toBe(2);
-    admission.admitWaiting();
-    expect([admission.active, admission.queued]).toEqual([3, 0]);
+    const latter = admission.acquire(never()).then(() => order.push(2));
+    await Promise.all([former, latter]);
+    expect([order, admission.active, admission.queued]).toEqual([[1, 2], 3, 0]);
   });
 
   it('refuses beyond its bound, with a time to retry after that grows with the queue', async () => {
@@ -96,10 +96,40 @@ describe('a request with a deadline', () => {
   it('is refused at once when it cannot be served in time, and waits when it can', async () => {
     const { admission } = await measured(2_000);
     void admission.acquire(never());
-    await expect(admission.acquire(never(), { deadlineMs: 3_000 })).rejects.toMatchObject({ reason: 'DEADLINE_UNREACHABLE', code: 'UNAVAILABLE', retryAfterMs: expect.closeTo(4_000, -2) });
+    // Two before it, of two seconds each, and two more of its own.
+    await expect(admission.acquire(never(), { deadlineMs: 5_900 })).rejects.toMatchObject({ reason: 'DEADLINE_UNREACHABLE', code: 'UNAVAILABLE', retryAfterMs: expect.closeTo(6_000, -2) });
     expect(admission.queued).toBe(1);
-    void admission.acquire(never(), { deadlineMs: 5_000 });
+    void admission.acquire(never(), { deadlineMs: 6_100 });
     expect(admission.queued).toBe(2);
+  });
+
+  it('is judged by what it asks for, when that is less than what others do', async () => {
+    const made = queue(1);
+    for (let request = 0; request < 100; request++) {
+      const { release } = await made.admission.acquire(never(), { cost: 1_000 });
+      made.settings.now += 2_000;
+      release();
+    }
+    await made.admission.acquire(never());
+    await expect(made.admission.acquire(never(), { cost: 1_000, deadlineMs: 2_500 })).rejects.toMatchObject({ reason: 'DEADLINE_UNREACHABLE' });
+    void made.admission.acquire(never(), { cost: 100, deadlineMs: 2_500 });
+    expect(made.admission.queued).toBe(1);
+  });
+
+  it('takes no place once others have gone before it for so long that it could not end in time', async () => {
+    const made = queue(1);
+    let release = (): void => undefined;
+    for (let request = 0; request < 100; request++) {
+      ({ release } = await made.admission.acquire(never()));
+      made.settings.now += 2_000;
+      if (request < 99) release();
+    }
+    const late = made.admission.acquire(never(), { deadlineMs: 4_500 });
+    const next = made.admission.acquire(never());
+    made.settings.now += 3_000;
+    release();
+    await expect(late).rejects.toMatchObject({ reason: 'DEADLINE_UNREACHABLE' });
+    expect((await next).queuedMs).toBe(3_000);
   });
 
   it('is not refused for a guess: at first nobody knows how long a place is held', async () => {
@@ -107,6 +137,43 @@ describe('a request with a deadline', () => {
     await admission.acquire(never());
     void admission.acquire(never(), { deadlineMs: 1 });
     expect(admission.queued).toBe(1);
+  });
+});
+
+describe('the places for urgent requests', () => {
+  it('are left free by batch and background requests, and taken at once by others, who pass those that wait', async () => {
+    const { admission } = queue(4, 10, 0.5);
+    const background = (): Promise<Seat> => admission.acquire(never(), { priority: Priority.BACKGROUND });
+    const [{ release }] = await Promise.all([background(), background()]);
+    void background();
+    expect([admission.active, admission.queued]).toEqual([2, 1]);
+    const urgent = await Promise.all([admission.acquire(never()), admission.acquire(never(), { priority: Priority.INTERACTIVE })]);
+    expect([urgent.map(({ queuedMs }) => queuedMs), admission.active, admission.queued]).toEqual([[0, 0], 4, 1]);
+    for (const seat of urgent) seat.release();
+    expect([admission.active, admission.queued]).toEqual([2, 1]);
+    release();
+    expect([admission.active, admission.queued]).toEqual([2, 0]);
+  });
+
+  it('never leave those that can wait without a place at all', async () => {
+    const { admission } = queue(1, 10, 0.9);
+    await admission.acquire(never(), { priority: Priority.BACKGROUND });
+    expect(admission.active).toBe(1);
+  });
+
+  it('do not starve a background request: among many urgent ones it gets its turn', async () => {
+    const { admission, settings } = queue(2, 100, 0.5);
+    const seats = await Promise.all([admission.acquire(never()), admission.acquire(never())]);
+    let served = false;
+    void admission.acquire(never(), { priority: Priority.BACKGROUND }).then(() => (served = true));
+    for (let second = 0; second < 60 && !served; second++) {
+      const next = admission.acquire(never());
+      settings.now += 1_000;
+      seats.shift()?.release();
+      const seat = await Promise.race([next, new Promise<undefined>((resolve) => setImmediate(() => resolve(undefined)))]);
+      if (seat) seats.push(seat);
+    }
+    expect(served).toBe(true);
   });
 });
 

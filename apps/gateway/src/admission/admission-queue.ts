@@ -7,6 +7,8 @@ export interface AdmissionQueueOptions {
   readonly limit: () => number;
   /** Most requests that wait, read at each step. */
   readonly maxQueued: () => number;
+  /** Share of the limit that batch and background requests leave free for more urgent ones, read at each step. Default: 0. */
+  readonly urgentShare?: () => number;
   /** Called after every change of the numbers. */
   readonly onChange?: (active: number, queued: number) => void;
   readonly now?: () => number;
@@ -36,6 +38,8 @@ export interface Seat {
 }
 
 interface Entry extends Waiting {
+  /** When it must have ended, of the queue's clock. */
+  readonly deadlineAt: number;
   readonly admit: () => void;
   readonly refuse: (error: Error) => void;
 }
@@ -54,6 +58,7 @@ export class AdmissionQueue {
   readonly #queue = new FairQueue<Entry>();
   #active = 0;
   #averageHoldMs = 1_000;
+  #averageCost = 1;
   #samples = 0;
 
   constructor(options: AdmissionQueueOptions) {
@@ -76,8 +81,9 @@ export class AdmissionQueue {
   async acquire(signal: AbortSignal, arrival: Arrival = {}): Promise<Seat> {
     signal.throwIfAborted();
     const arrivedAt = this.#now();
+    const { priority = Priority.NORMAL, cost = 1 } = arrival;
     let position = 0;
-    if (this.#active >= this.#options.limit() || this.#queue.size > 0) {
+    if (this.#queue.size > 0 || !this.#hasPlaceFor(priority)) {
       const onQueued = (before: () => number): void => {
         position = before();
         arrival.onQueued?.(before);
@@ -91,8 +97,7 @@ export class AdmissionQueue {
       if (!held) return;
       held = false;
       this.#active--;
-      this.#samples++;
-      this.#averageHoldMs += SMOOTHING * (this.#now() - admittedAt - this.#averageHoldMs);
+      this.#learn(this.#now() - admittedAt, cost);
       this.admitWaiting();
     };
     return { position, queuedMs: admittedAt - arrivedAt, release };
@@ -100,23 +105,52 @@ export class AdmissionQueue {
 
   /** Admits whoever waits as far as the limit allows. Call it when the limit has changed. */
   admitWaiting(): void {
-    while (this.#active < this.#options.limit()) {
+    while (this.#hasPlaceFor(this.#queue.mostUrgent)) {
       const next = this.#queue.take();
       if (!next) break;
+      // Whom others have overtaken for too long would only take a place from those who can still be served.
+      const neededMs = this.#holdMs(next.cost);
+      const leftMs = next.deadlineAt - this.#now();
+      if (this.#samples >= LEAST_SAMPLES && leftMs < neededMs) {
+        next.refuse(unreachable(neededMs, leftMs));
+        continue;
+      }
       this.#active++;
       next.admit();
     }
     this.#changed();
   }
 
+  #hasPlaceFor(priority: Priority | undefined): boolean {
+    return priority !== undefined && this.#active < this.#placesFor(priority);
+  }
+
+  /** The last places are kept for urgent requests; once one of these waits, whose turn it is is as the queue says. */
+  #placesFor(priority: Priority): number {
+    const limit = this.#options.limit();
+    if (priority <= Priority.NORMAL) return limit;
+    return Math.max(1, limit - Math.floor(limit * (this.#options.urgentShare?.() ?? 0)));
+  }
+
   /** When a place should be free for one more, from how long places were held of late. */
   get retryAfterMs(): number {
-    return Math.min(LONGEST_RETRY_MS, Math.max(SHORTEST_RETRY_MS, this.#expectedMs(this.#queue.size)));
+    return Math.min(LONGEST_RETRY_MS, Math.max(SHORTEST_RETRY_MS, this.#expectedMs(this.#queue.size, Priority.NORMAL)));
   }
 
   /** How long one waits who has so many before him. */
-  #expectedMs(before: number): number {
-    return ((before + 1) * this.#averageHoldMs) / this.#options.limit();
+  #expectedMs(before: number, priority: Priority): number {
+    return ((before + 1) * this.#averageHoldMs) / this.#placesFor(priority);
+  }
+
+  /** How long a request of such a cost holds its place, as it seems: one that asks for little is not judged by those that ask for much. */
+  #holdMs(cost: number): number {
+    return this.#averageHoldMs * Math.min(1, cost / this.#averageCost);
+  }
+
+  #learn(heldMs: number, cost: number): void {
+    this.#averageCost = this.#samples === 0 ? cost : this.#averageCost + SMOOTHING * (cost - this.#averageCost);
+    this.#samples++;
+    this.#averageHoldMs += SMOOTHING * (heldMs - this.#averageHoldMs);
   }
 
   #wait(signal: AbortSignal, { priority = Priority.NORMAL, tenant = '', cost = 1, deadlineMs = Number.POSITIVE_INFINITY, onQueued }: Arrival, arrivedAt: number): Promise<void> {
@@ -130,18 +164,19 @@ export class AdmissionQueue {
         signal.removeEventListener('abort', leave);
         act();
       };
-      const entry: Entry = { priority, tenant, cost: Math.max(1, cost), arrivedAt, admit: stay(resolve), refuse: (error) => stay(() => reject(error))() };
+      const entry: Entry = { priority, tenant, cost: Math.max(1, cost), arrivedAt, deadlineAt: arrivedAt + deadlineMs, admit: stay(resolve), refuse: (error) => stay(() => reject(error))() };
       this.#makeRoom(entry);
       this.#queue.add(entry);
       const position = this.#queue.position(entry);
-      const expectedMs = this.#expectedMs(position);
+      const expectedMs = this.#expectedMs(position, priority) + this.#holdMs(entry.cost);
       if (this.#samples >= LEAST_SAMPLES && expectedMs > deadlineMs) {
         this.#queue.remove(entry);
         throw unreachable(expectedMs, deadlineMs);
       }
       signal.addEventListener('abort', leave, { once: true });
-      this.#changed();
       onQueued?.(() => this.#queue.position(entry));
+      // One of the places that are kept for urgent requests may be free.
+      this.admitWaiting();
     });
   }
 

@@ -9,6 +9,7 @@ export function createAdmission(governor: () => RuntimeFile['governor'], metrics
   const admission = new AdmissionQueue({
     limit: (): number => control.limit(),
     maxQueued: () => governor().max_queued_requests,
+    urgentShare: () => governor().urgent_share,
     onChange: (active, queued) => {
       metrics.activeStreams.set(active);
       metrics.queueDepth.set(queued);

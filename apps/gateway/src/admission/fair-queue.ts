@@ -42,6 +42,12 @@ export class FairQueue<T extends Waiting> {
     return this.#size;
   }
 
+  /** The most urgent class that somebody waits in. */
+  get mostUrgent(): Priority | undefined {
+    const classes = [...this.#lines].filter(([, { waiting }]) => waiting.size > 0).map(([priority]) => priority);
+    return classes.length === 0 ? undefined : Math.min(...classes);
+  }
+
   add(entry: T): void {
     const line = this.#line(entry.priority);
     const start = Math.max(line.virtual, line.ends.get(entry.tenant) ?? 0);
