@@ -1,9 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { AlertStandIn } from '@mlx-serving/testing';
 import { admin, chat } from './clients.ts';
 import { eventually } from './eventually.ts';
 import { copyOfConfig, root, Stack, stopAll, temporaryFolder } from './stack.ts';
@@ -18,6 +17,8 @@ interface Action {
 
 interface QosState {
   readonly acting: boolean;
+  readonly dryRun: boolean;
+  readonly linkedGateways: readonly string[];
   readonly slos: readonly { readonly policy: string; readonly slo: string; readonly metric: string; readonly verdict: string; readonly value?: number }[];
   readonly remediations: readonly { readonly actuator: string; readonly policy: string; readonly reason: string }[];
   readonly alerts: readonly unknown[];
@@ -29,8 +30,7 @@ const STOPPED_MS = 600;
 const RUNNING_MS = 60;
 
 let stack: Stack;
-let hooks: Server;
-const posted: { path: string; body: Record<string, unknown> }[] = [];
+let hooks: AlertStandIn;
 
 /** `config/runtime.yaml` with short windows, and policies that use every remediation. */
 function writeConfig(folder: string): void {
@@ -40,14 +40,14 @@ function writeConfig(folder: string): void {
   const metric = (name: string, threshold: number): string => `{ name: ${name}, metric: ${name}, threshold: ${threshold}, window_ms: 3000, severity: info, min_samples: 1 }`;
   const alerts = ['slack', 'pagerduty', 'webhook'].map((channel) => `{ type: alert, target: stream_registry, params: { channel: ${channel} }, reason: first tokens are late }`);
   const policies = [
-    `{ id: slow, name: Slow, enabled: true, priority: 9, ${ttft}, remediations: [{ type: scale_down, target: governor, params: { delta: 4 }, reason: too many at a time }, { type: shed_load, target: stream_registry, params: { percentage: 40 }, reason: too much }, ${alerts.join(', ')}] }`,
+    `{ id: slow, name: Slow, enabled: true, priority: 9, ${ttft}, remediations: [{ type: scale_down, target: governor, params: { delta: 16 }, reason: too many at a time }, { type: shed_load, target: stream_registry, params: { percentage: 40 }, reason: too much }, ${alerts.join(', ')}] }`,
     `{ id: would, name: Would, enabled: true, priority: 1, dry_run: true, ${ttft}, remediations: [{ type: scale_up, target: governor, params: { delta: 4 }, reason: try }] }`,
     `{ id: seen, name: Seen, enabled: true, priority: 0, slos: [${[metric('error_rate', 0.5), metric('throughput', 0), metric('stream_count', 1000), metric('latency', 60000).replace('name: latency', 'name: latency_p99')].join(', ')}], remediations: [] }`,
   ];
   const begin = text.indexOf('      - id: default_ttft_policy');
   const end = text.indexOf('# Admission');
   const changed = `${text.slice(0, begin)}${policies.map((policy) => `      - ${policy}\n`).join('')}\n${text.slice(end)}`;
-  writeFileSync(path, changed.replace('evaluation_interval_ms: 5000', 'evaluation_interval_ms: 250').replace('cooldown_ms: 60000', 'cooldown_ms: 60000\n    recovery_ms: 500'));
+  writeFileSync(path, changed.replace('evaluation_interval_ms: 5000', 'evaluation_interval_ms: 250').replace('cooldown_ms: 60000', 'cooldown_ms: 60000\n    recovery_ms: 500').replace('lease_ttl_ms: 15000', 'lease_ttl_ms: 3000'));
 }
 
 const state = (): Promise<QosState> => admin<QosState>(stack, 'GET', '/admin/qos');
@@ -75,6 +75,14 @@ function ask(): void {
   });
 }
 
+/** One request of a class. */
+const askOnce = (priority: string): Promise<Response> =>
+  fetch(`${stack.urls.gateway}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'x-mlx-serving-priority': priority },
+    body: JSON.stringify({ model: 'tiny', max_tokens: 1, messages: [{ role: 'user', content: 'Hello.' }] }),
+  });
+
 let slowing: NodeJS.Timeout | undefined;
 let slowed = 0;
 
@@ -95,16 +103,8 @@ function speedUp(): void {
 }
 
 beforeAll(async () => {
-  hooks = createServer((request, response) => {
-    const parts: Buffer[] = [];
-    request.on('data', (part: Buffer) => parts.push(part));
-    request.on('end', () => {
-      posted.push({ path: request.url ?? '', body: JSON.parse(Buffer.concat(parts).toString()) as Record<string, unknown> });
-      response.writeHead(202).end('{}');
-    });
-  });
-  await new Promise<void>((resolve) => hooks.listen(0, '127.0.0.1', resolve));
-  const url = `http://127.0.0.1:${(hooks.address() as AddressInfo).port}`;
+  hooks = new AlertStandIn();
+  const url = await hooks.start();
   Object.assign(process.env, {
     MLX_SERVING_SLACK_WEBHOOK_URL: `${url}/slack`,
     MLX_SERVING_PAGERDUTY_URL: `${url}/v2/enqueue`,
@@ -123,8 +123,7 @@ afterAll(async () => {
   if (slowed !== 0) speedUp();
   await Promise.allSettled(asked);
   await stopAll();
-  hooks.closeAllConnections();
-  hooks.close();
+  await hooks.stop();
 });
 
 describe('while the worker is fast', () => {
@@ -141,7 +140,7 @@ describe('while the worker is fast', () => {
     const { policies } = await admin<{ policies: { id: string }[] }>(stack, 'GET', '/admin/qos/policies');
     expect(policies.map(({ id }) => id)).toEqual(['slow', 'would', 'seen']);
     const broken = join(temporaryFolder(), 'runtime.yaml');
-    writeFileSync(broken, readFileSync(join(stack.config, 'runtime.yaml'), 'utf8').replace('delta: 4', 'delta: 0'));
+    writeFileSync(broken, readFileSync(join(stack.config, 'runtime.yaml'), 'utf8').replace('delta: 16', 'delta: 0'));
     expect(() => cli('validate', broken)).toThrow(/runtime.yaml:\d+:\d+.*scale_down needs delta/);
   });
 });
@@ -163,19 +162,27 @@ describe('while the worker is slow', () => {
 
   it('Q3: the SLO breaks, and the actions land in the gateway', async () => {
     await eventually(async () => (await verdictOf('slow')) === 'violated');
-    await eventually(async () => (await gatewayMetric('mlx_serving_gateway_concurrency_limit')) === 60);
+    await eventually(async () => (await gatewayMetric('mlx_serving_gateway_concurrency_limit')) === 48);
     await eventually(async () => (await gatewayMetric('mlx_serving_gateway_shed_share{priority="normal"}')) > 0);
     expect((await state()).remediations.map(({ actuator, reason }) => `${actuator}: ${reason}`).sort()).toEqual(['dry:limit: try', 'limit: too many at a time', 'shed: too much']);
     await eventually(() => (statuses.get(429) ?? 0) > 0);
   });
 
+  it('Q3: the worker’s own limit follows the gateways’', async () => {
+    await eventually(() => stack.log('qos').includes('"maxBatch":12'));
+  });
+
+  it('Q3, Q8: the least urgent are refused first', async () => {
+    const share = (priority: string): Promise<number> => gatewayMetric(`mlx_serving_gateway_shed_share{priority="${priority}"}`);
+    await eventually(async () => (await share('background')) === 1);
+    expect(await share('batch')).toBe(1);
+    expect(await share('interactive')).toBe(0);
+    for (let each = 0; each < 5; each++) expect((await askOnce('background')).status).toBe(429);
+  });
+
   it('Q8: who is refused gets 429, the reason, and a time to try again after', async () => {
     const refused = await eventually(async () => {
-      const response = await fetch(`${stack.urls.gateway}/v1/chat/completions`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ model: 'tiny', max_tokens: 1, messages: [{ role: 'user', content: 'Hello.' }] }),
-      });
+      const response = await askOnce('normal');
       const body = await response.text();
       expect(response.status).toBe(429);
       return { retryAfter: response.headers.get('retry-after'), body };
@@ -185,11 +192,11 @@ describe('while the worker is slow', () => {
   });
 
   it('Q3: Slack, PagerDuty and the webhook hear of it once, in their own form', async () => {
-    await eventually(() => new Set(posted.map(({ path }) => path)).size === 3);
-    const of = (path: string) => posted.filter((each) => each.path === path).map(({ body }) => body);
-    expect(of('/slack')).toEqual([{ text: expect.stringContaining('first tokens are late'), blocks: [expect.objectContaining({ type: 'section' }), expect.objectContaining({ type: 'section', fields: expect.any(Array) })] }]);
-    expect(of('/v2/enqueue')).toMatchObject([{ routing_key: 'K'.repeat(32), event_action: 'trigger', dedup_key: expect.any(String), payload: { summary: expect.any(String), source: expect.any(String), severity: 'critical' } }]);
-    expect(of('/webhook')).toMatchObject([{ event: 'trigger', policy: 'slow', slo: 'ttft_p50' }]);
+    await eventually(() => new Set(hooks.received.map(({ path }) => path)).size === 3);
+    expect(hooks.at('/slack')).toEqual([{ text: expect.stringContaining('first tokens are late'), blocks: [expect.objectContaining({ type: 'section' }), expect.objectContaining({ type: 'section', fields: expect.any(Array) })] }]);
+    expect(hooks.at('/v2/enqueue')).toMatchObject([{ routing_key: 'K'.repeat(32), event_action: 'trigger', payload: { severity: 'critical', summary: expect.stringContaining('first tokens are late') } }]);
+    expect(hooks.at('/webhook')).toMatchObject([{ event: 'trigger', policy: 'slow', slo: 'ttft_p50' }]);
+    expect([[...hooks.incidents.values()], hooks.problems]).toEqual([['open'], []]);
   });
 
   it('Q4: what was done and what was not is explained, and a dry run only says', async () => {
@@ -199,7 +206,7 @@ describe('while the worker is slow', () => {
     const done = all.find(({ action, outcome }) => action === 'scale_down' && outcome === 'executed');
     const text = cli('explain', done?.id ?? '');
     expect(text).toMatch(/Policy slow: ttft_p50 was \d+.*threshold 400, over \d+ samples in 3000 ms/);
-    expect(text).toMatch(/scale_down on limit, 64 → 60: executed/);
+    expect(text).toMatch(/scale_down on limit, 64 → 48: executed/);
     expect(text).toContain('Rule slo_violated');
   });
 
@@ -218,15 +225,31 @@ describe('while the worker is slow', () => {
   });
 });
 
+describe('while the worker is slow still', () => {
+  it('Q3: a controller that hangs is not obeyed for longer than its leases last, and again once it goes on', async () => {
+    const { pid } = stack.child('qos');
+    await eventually(async () => (await state()).linkedGateways.length === 1);
+    await eventually(async () => (await gatewayMetric('mlx_serving_gateway_concurrency_limit')) === 48);
+    process.kill(pid, 'SIGSTOP');
+    try {
+      await eventually(async () => (await gatewayMetric('mlx_serving_gateway_concurrency_limit')) === 64);
+      await eventually(async () => (await gatewayMetric('mlx_serving_gateway_shed_share{priority="background"}')) === 0);
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    await eventually(async () => (await gatewayMetric('mlx_serving_gateway_concurrency_limit')) === 48);
+  });
+});
+
 describe('when the worker is fast again', () => {
   beforeAll(speedUp);
 
   it('Q3: everything is undone, and the alerts are resolved', async () => {
     await eventually(async () => (await gatewayMetric('mlx_serving_gateway_concurrency_limit')) === 64);
     await eventually(async () => (await gatewayMetric('mlx_serving_gateway_shed_share{priority="normal"}')) === 0);
-    await eventually(() => posted.filter(({ body }) => body['event_action'] === 'resolve' || body['event'] === 'resolve').length === 2);
-    const keys = new Set(posted.filter(({ path }) => path === '/v2/enqueue').map(({ body }) => body['dedup_key']));
-    expect(keys.size).toBe(1);
+    await eventually(() => [...hooks.incidents.values()].every((each) => each === 'resolved'));
+    await eventually(() => hooks.received.length === 6);
+    expect([hooks.incidents.size, hooks.problems]).toEqual([1, []]);
     expect((await state()).alerts).toEqual([]);
   });
 
@@ -238,5 +261,19 @@ describe('when the worker is fast again', () => {
     cli('record', '--output', recording, '--limit', '500');
     expect(cli('replay', recording, '--policies', draft)).toMatch(/^\d+ requests, \d+ evaluations[\s\S]*policy draft/);
     expect((await actions()).map(({ policy }) => policy)).not.toContain('draft');
+  });
+});
+
+describe('when all is a dry run', () => {
+  it('Q2, Q4: the file says so without a restart, and a slow worker only leads to what would have been done', async () => {
+    const path = join(stack.config, 'runtime.yaml');
+    writeFileSync(path, readFileSync(path, 'utf8').replace('cooldown_ms: 60000', 'dry_run: true\n    cooldown_ms: 60000'));
+    await eventually(async () => (await state()).dryRun);
+    slowDown();
+    await eventually(async () => (await state()).remediations.some(({ actuator }) => actuator === 'dry:shed'));
+    speedUp();
+    expect((await state()).remediations.every(({ actuator }) => actuator.startsWith('dry:'))).toBe(true);
+    expect([await gatewayMetric('mlx_serving_gateway_concurrency_limit'), await gatewayMetric('mlx_serving_gateway_shed_share{priority="background"}')]).toEqual([64, 0]);
+    expect(hooks.received.length).toBe(6);
   });
 });
