@@ -550,6 +550,20 @@ export declare type CanaryJudgement = Message<"mlx_serving.v1.CanaryJudgement"> 
    * @generated from field: uint64 baseline_units = 7;
    */
   baselineUnits: bigint;
+
+  /**
+   * Of each worker of the canary whose memory was seen for long enough.
+   *
+   * @generated from field: repeated mlx_serving.v1.CanaryMemorySlope memory_slopes = 8;
+   */
+  memorySlopes: CanaryMemorySlope[];
+
+  /**
+   * Exits of the canary's workers in the whole rollout.
+   *
+   * @generated from field: uint64 worker_exits = 9;
+   */
+  workerExits: bigint;
 };
 
 /**
@@ -557,6 +571,39 @@ export declare type CanaryJudgement = Message<"mlx_serving.v1.CanaryJudgement"> 
  * Use `create(CanaryJudgementSchema)` to create a new message.
  */
 export declare const CanaryJudgementSchema: GenMessage<CanaryJudgement>;
+
+/**
+ * How the memory of a worker grows, in MB an hour, with the interval that holds the true slope in 99 of 100 cases.
+ *
+ * @generated from message mlx_serving.v1.CanaryMemorySlope
+ */
+export declare type CanaryMemorySlope = Message<"mlx_serving.v1.CanaryMemorySlope"> & {
+  /**
+   * @generated from field: string worker = 1;
+   */
+  worker: string;
+
+  /**
+   * @generated from field: double slope = 2;
+   */
+  slope: number;
+
+  /**
+   * @generated from field: double low = 3;
+   */
+  low: number;
+
+  /**
+   * @generated from field: double high = 4;
+   */
+  high: number;
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryMemorySlope.
+ * Use `create(CanaryMemorySlopeSchema)` to create a new message.
+ */
+export declare const CanaryMemorySlopeSchema: GenMessage<CanaryMemorySlope>;
 
 /**
  * @generated from message mlx_serving.v1.CanaryFinding
@@ -592,6 +639,13 @@ export declare type CanaryFinding = Message<"mlx_serving.v1.CanaryFinding"> & {
    * @generated from field: optional double ratio = 5;
    */
   ratio?: number | undefined;
+
+  /**
+   * Surely worse, yet by less than matters: a warning.
+   *
+   * @generated from field: bool slight = 6;
+   */
+  slight: boolean;
 };
 
 /**
@@ -658,6 +712,13 @@ export declare type CanaryCounterfactual = Message<"mlx_serving.v1.CanaryCounter
    * @generated from field: string first_reason = 3;
    */
   firstReason: string;
+
+  /**
+   * Each time that the bare ratios began to want a rollback, oldest first, at most 20.
+   *
+   * @generated from field: repeated mlx_serving.v1.CanaryCounterfactualEntry log = 4;
+   */
+  log: CanaryCounterfactualEntry[];
 };
 
 /**
@@ -665,6 +726,32 @@ export declare type CanaryCounterfactual = Message<"mlx_serving.v1.CanaryCounter
  * Use `create(CanaryCounterfactualSchema)` to create a new message.
  */
 export declare const CanaryCounterfactualSchema: GenMessage<CanaryCounterfactual>;
+
+/**
+ * @generated from message mlx_serving.v1.CanaryCounterfactualEntry
+ */
+export declare type CanaryCounterfactualEntry = Message<"mlx_serving.v1.CanaryCounterfactualEntry"> & {
+  /**
+   * @generated from field: int64 at_ms = 1;
+   */
+  atMs: bigint;
+
+  /**
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: double percentage = 3;
+   */
+  percentage: number;
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryCounterfactualEntry.
+ * Use `create(CanaryCounterfactualEntrySchema)` to create a new message.
+ */
+export declare const CanaryCounterfactualEntrySchema: GenMessage<CanaryCounterfactualEntry>;
 
 /**
  * @generated from message mlx_serving.v1.CanaryControlRequest

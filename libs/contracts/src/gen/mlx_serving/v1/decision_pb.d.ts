@@ -175,6 +175,13 @@ export declare type StreamReport = Message<"mlx_serving.v1.StreamReport"> & {
    * @generated from field: optional double queued_ms = 16;
    */
   queuedMs?: number | undefined;
+
+  /**
+   * The first 16 hexadecimal digits of the SHA-256 of the key by which flags are split. Only of requests that a watched flag has split.
+   *
+   * @generated from field: string flag_key_hash = 17;
+   */
+  flagKeyHash: string;
 };
 
 /**
