@@ -23,8 +23,8 @@ export class Observer {
     const failed = outcome === StreamOutcome.FAILED;
     // Of either variant: a cold baseline would set its quantiles too high.
     const cold = this.#isCold(report.workerId);
-    // A client that went away or that was refused was routed all the same: it counts for the sample ratio alone.
-    if (failed || outcome !== StreamOutcome.OK || cold) return { canary, failed, unit, values: [], atMs };
+    if (outcome !== StreamOutcome.OK && !failed) return { canary, failed, unfinished: true, unit, values: cold ? [] : leastValues(report), atMs };
+    if (failed || cold) return { canary, failed, unit, values: [], atMs };
     const tokens = report.usage?.completionTokens ?? 0;
     const { finishReason, repeatedOutput: repeated } = report;
     const otherFinish = finishReason !== FinishReason.STOP && finishReason !== FinishReason.LENGTH;
@@ -43,6 +43,14 @@ export class Observer {
     this.#served.set(workerId, served + 1);
     return true;
   }
+}
+
+/**
+ * Of a request that has no end. A client that was refused was routed all the same, and counts for the sample ratio alone.
+ * One that went away had waited so long at least: a canary that hangs must not look fast because nobody waits for it.
+ */
+function leastValues({ outcome, durationMs, ttftMs }: StreamReport): number[] {
+  return outcome === StreamOutcome.CANCELLED ? [durationMs, ttftMs ?? durationMs] : [];
 }
 
 /** By the order of TAIL_METRICS. Of a short output the reciprocal is taken, so that greater is worse. */

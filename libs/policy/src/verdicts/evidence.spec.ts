@@ -37,6 +37,16 @@ describe('Evidence', () => {
     expect(evidence.counts(0, 0)).toEqual({ canary: 1, baseline: 0 });
   });
 
+  it('takes of a request without an end that it took so long at least, and never for what the baseline usually takes', () => {
+    evidence.observe({ canary: true, failed: false, unfinished: true, values: [200] });
+    evidence.observe({ canary: true, failed: false, unfinished: true, values: [1] });
+    for (let index = 0; index < 1_000; index++) evidence.observe({ canary: false, failed: false, unfinished: true, values: [10_000] });
+    expect(evidence.counts(0, 3)).toEqual({ canary: 1, baseline: 1_000 });
+    expect([evidence.units, evidence.finished]).toEqual([{ canary: 2, baseline: 1_000 }, { canary: 0, baseline: 0 }]);
+    expect(evidence.first.count).toBe(0);
+    expect(evidence.next(0.5).keep().thresholds[0]?.[3]).toBe(99);
+  });
+
   it('divides the canary by the margin for promotion, and only the canary', () => {
     observe(true, 75);
     observe(true, 76);

@@ -15,6 +15,8 @@ const SEEN = KINDS;
 /** For units that had a bad request: the blast radius. */
 const BAD = KINDS + 1;
 const FAILED = KINDS + 2;
+/** For units of which one request at least came to an end. */
+const FINISHED = KINDS + 3;
 /** "Not worse" means: less than so many times slower, and fewer than so many times the baseline's errors. */
 export const DEFAULT_MARGIN = 1.5;
 /** A tail that is worse by less than this is no reason to roll back. P's threshold of 1.5 is beyond it as 1 is below, by their ratios. */
@@ -45,6 +47,7 @@ export interface KeptEvidence {
   readonly thresholds: readonly (readonly number[] | null)[];
   readonly requests: EventCounts;
   readonly units: EventCounts;
+  readonly finished: EventCounts;
   readonly failed: EventCounts;
   readonly bad: EventCounts;
   /** Of the canary's first ten requests: how many came, and how many failed. */
@@ -65,6 +68,8 @@ export class Evidence {
   readonly #blockMs: number | undefined;
   readonly requests: EventCounts;
   readonly units: EventCounts;
+  /** Units with a request that ended well or failed. */
+  readonly finished: EventCounts;
   /** Units with a failed request. */
   readonly failed: EventCounts;
   /** Units with a request that failed or was slow beyond P99 by more than the floor. */
@@ -84,7 +89,7 @@ export class Evidence {
    * @param kept what `keep` gave, to go on from there; one that an older version kept is left out
    */
   constructor(share: number, baseline: BaselineSample, kept?: KeptEvidence, options: EvidenceOptions = {}) {
-    const from = kept?.events.length === KINDS ? kept : nothingSeen(share, options);
+    const from = isPresent(kept) ? kept : nothingSeen(share, options);
     this.share = from.share;
     this.#margin = from.margin;
     this.#floors = from.floors;
@@ -92,6 +97,7 @@ export class Evidence {
     this.#baseline = baseline;
     this.requests = { ...from.requests };
     this.units = { ...from.units };
+    this.finished = { ...from.finished };
     this.failed = { ...from.failed };
     this.bad = { ...from.bad };
     this.first = { ...from.first };
@@ -105,12 +111,13 @@ export class Evidence {
 
   /** Takes in one finished request. */
   observe(observation: Observation): void {
-    const { canary, failed, unit, atMs } = observation;
+    const { canary, failed, unfinished, unit, atMs } = observation;
     if (atMs !== undefined) this.#steadiness.turn(atMs);
     const side = canary ? 'canary' : 'baseline';
     this.requests[side]++;
-    if (this.#isFirst(unit, SEEN)) {
-      this.units[side]++;
+    if (this.#isFirst(unit, SEEN)) this.units[side]++;
+    if (!unfinished && this.#isFirst(unit, FINISHED)) {
+      this.finished[side]++;
       if (canary) this.#countFirst(failed);
     }
     if (failed) {
@@ -177,6 +184,7 @@ export class Evidence {
       thresholds: this.#thresholds,
       requests: { ...this.requests },
       units: { ...this.units },
+      finished: { ...this.finished },
       failed: { ...this.failed },
       bad: { ...this.bad },
       first: { ...this.first },
@@ -188,7 +196,7 @@ export class Evidence {
     return this.share > 0 && this.share < 1;
   }
 
-  #observeAnswer({ canary, unit, values, empty, cut, repeated, otherFinish }: Observation, side: keyof EventCounts): void {
+  #observeAnswer({ canary, unfinished, unit, values, empty, cut, repeated, otherFinish }: Observation, side: keyof EventCounts): void {
     if (empty) this.#count(1, side, unit);
     if (cut) this.#count(2, side, unit);
     if (repeated) this.#count(3, side, unit);
@@ -197,7 +205,7 @@ export class Evidence {
       this.bad[side]++;
       this.#steadiness.add(SLOW, canary);
     }
-    if (!canary) this.#baseline.add(values);
+    if (!canary && !unfinished) this.#baseline.add(values);
   }
 
   #countFirst(failed: boolean): void {
@@ -254,6 +262,10 @@ function kindOf(index: number, quantile: number | undefined): number {
   return quantile === undefined ? index : PLAIN_EVENTS.length + index * TAIL_QUANTILES.length + quantile;
 }
 
+function isPresent(kept: KeptEvidence | undefined): kept is KeptEvidence {
+  return kept?.events.length === KINDS && 'finished' in kept;
+}
+
 function nothingSeen(share: number, { margin = DEFAULT_MARGIN, floors = [] }: EvidenceOptions): KeptEvidence {
   return {
     share,
@@ -265,6 +277,7 @@ function nothingSeen(share: number, { margin = DEFAULT_MARGIN, floors = [] }: Ev
     thresholds: [],
     requests: none(),
     units: none(),
+    finished: none(),
     failed: none(),
     bad: none(),
     first: { count: 0, failed: 0 },

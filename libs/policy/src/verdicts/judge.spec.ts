@@ -54,6 +54,30 @@ describe('judge', () => {
     expect(judge(evidenceOf([{ canary: true, times: 2 }, { canary: true, failed: true, times: 20 }]), settings).failedAtOnce).toBe(false);
   });
 
+  it('does not promote a canary that hangs until its clients go away, and finds it slow', () => {
+    const baseline = new BaselineSample();
+    for (let value = 1; value <= 100; value++) baseline.add([value]);
+    const evidence = new Evidence(0.5, baseline);
+    for (let index = 0; index < 600; index++) {
+      evidence.observe({ canary: true, failed: false, unfinished: true, values: [400] });
+      evidence.observe({ canary: false, failed: false, values: [1 + (index % 100)] });
+      if (index === 0) expect(judge(evidence, settings).notWorse).toBe(false);
+    }
+    expect(judge(evidence, settings)).toMatchObject({ notWorse: false, failedAtOnce: false });
+    expect(fired(evidence)).toEqual(['high_latency']);
+  });
+
+  it('knows nothing of failures from requests without an end', () => {
+    const baseline = new BaselineSample();
+    for (let value = 1; value <= 100; value++) baseline.add([value]);
+    const evidence = new Evidence(0.5, baseline);
+    for (let index = 0; index < 2_000; index++) {
+      evidence.observe({ canary: true, failed: false, unfinished: true, values: [] });
+      evidence.observe({ canary: false, failed: false, values: [1 + (index % 100)] });
+    }
+    expect(judge(evidence, settings).promotionProgress).toBe(0);
+  });
+
   it('promotes on evidence that the canary is not slower by the margin and does not fail more', () => {
     const spread = (canary: boolean) => [20, 40, 60, 80, 97].map((latency) => ({ canary, latency, times: 80 }));
     expect(judge(evidenceOf([...spread(true), ...spread(false)]), settings)).toMatchObject({ notWorse: true, promotionProgress: 1 });

@@ -121,7 +121,7 @@ function shownCounts(evidence: Evidence, name: StatisticalTrigger): EventCounts 
 /** Against "margin times as many errors or more, and above the floor": either half of it may be shown to be wrong. */
 function logErrorsNotWorse(evidence: Evidence, margin: number, errorFloor: number): number {
   const errors = evidence.counts(PLAIN_EVENTS.indexOf('error'));
-  return logMean([logNotWorse(errors, evidence.share, margin), logRateBelow({ events: errors.canary, trials: evidence.units.canary }, errorFloor)]);
+  return logMean([logNotWorse(errors, evidence.share, margin), logRateBelow({ events: errors.canary, trials: evidence.finished.canary }, errorFloor)]);
 }
 
 /**

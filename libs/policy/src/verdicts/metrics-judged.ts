@@ -14,6 +14,8 @@ export interface Observation {
   readonly canary: boolean;
   /** A fault of the server. */
   readonly failed: boolean;
+  /** Its end is not known, as the client went away: it took at least its values. Neither a success nor a failure. */
+  readonly unfinished?: boolean;
   /** The routed unit by 16 hexadecimal digits when a unit has many requests; absent when each request is one. */
   readonly unit?: string | undefined;
   /** The request's values by the order of TAIL_METRICS; NaN for what it does not have. */
