@@ -7,6 +7,8 @@ import { RunningFlags } from './running-flags.ts';
 
 const who = { actor: 'alice', reason: 'a test' };
 const HOUR_MS = 3_600_000n;
+/** As a gateway names a key. */
+const hashOf = (index: number): string => (index * 2_654_435_761).toString(16).padStart(16, '0').slice(-16);
 
 let server: RedisProcess;
 beforeAll(async () => {
@@ -72,8 +74,8 @@ describe('F24: a rollout in stages', () => {
     const report = (index: number) => {
       const on = index % 5 === 0;
       const failed = on && harmful && index % 2 === 0;
-      const decision = { flagReasons: { beta: on ? 'ROLLED_OUT' : 'NOT_ROLLED_OUT' }, routingKeyHash: (index * 2_654_435_761).toString(16).padStart(16, '0').slice(-16) };
-      return { decision, outcome: failed ? StreamOutcome.FAILED : StreamOutcome.OK, durationMs: 10 + (index % 7) };
+      const decision = { flagReasons: { beta: on ? 'ROLLED_OUT' : 'NOT_ROLLED_OUT' } };
+      return { decision, flagKeyHash: hashOf(index), outcome: failed ? StreamOutcome.FAILED : StreamOutcome.OK, durationMs: 10 + (index % 7) };
     };
     for (let sent = 0; sent < 2_000 && (await rollout())?.state === 'running'; sent += 50) gateway.send({ case: 'watchedReports', value: { reports: Array.from({ length: 50 }, (_, index) => report(sent + index)) } });
     if (harmful) while ((await rollout())?.state !== 'stopped');

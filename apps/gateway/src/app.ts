@@ -45,9 +45,9 @@ export async function createApp(config: GatewayConfig, logger: Logger): Promise<
   const keys = new Tenants({ replicaId: state.replicaId, required, file: state.keysFile, routing: () => runtime.value.routing });
   const clients = createClients(config);
   const links = new ControllerLinks({ ...state, control, keys, clients, metrics, logger });
-  const onReport = (report: StreamReport): void => {
+  const onReport = (report: StreamReport, flagKey: string): void => {
     control.onSample(report);
-    links.report(report);
+    links.report(report, flagKey);
   };
   const limits = (): RuntimeFile['requests'] => runtime.value.requests;
   const service = new GenerateService({ ...state, admission, control, pools, requestLimits: limits, failure: () => runtime.value.failure, onReport, onShadowReport: (report) => links.reportShadow(report), metrics, logger });

@@ -52,6 +52,21 @@ describe('the flags link', () => {
     await until(() => gateway.worker.generations[0]?.cancelled === true);
   });
 
+  it('reports requests that a watched flag has split, each with the key that was split, whatever the canary hashes', async () => {
+    gateway.canary.route({ revision: 2n, enabled: true, rolloutPercentage: 50, hashKey: 'request_id' });
+    await gateway.canary.until(() => gateway.canary.all('acknowledgement').some((one) => one.revision === 2n));
+    gateway.flags.send({ case: 'watchedFlags', value: { flags: ['half'] } });
+    gateway.flags.send({ case: 'delta', value: { baseRevision: 12n, revision: 13n, changed: [flag('half', 13n, { ...on, rolloutPercentage: 50 })] } });
+    await acknowledged(13n);
+    for (const user of ['a', 'a', 'b']) await gateway.chat({ user });
+    const reports = () => gateway.flags.all('watchedReports').flatMap((batch) => batch.reports);
+    await gateway.flags.until(() => reports().length === 3);
+    const [first, again, other] = reports();
+    expect(first?.flagKeyHash).toMatch(/^[0-9a-f]{16}$/);
+    expect([again?.flagKeyHash === first?.flagKeyHash, other?.flagKeyHash === first?.flagKeyHash]).toEqual([true, false]);
+    expect(again?.decision?.routingKeyHash).not.toBe(first?.decision?.routingKeyHash);
+  });
+
   it('sends the counts of decisions up', async () => {
     await gateway.chat();
     await gateway.chat();

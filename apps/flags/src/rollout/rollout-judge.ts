@@ -65,9 +65,10 @@ export class RolloutJudge {
   }
 }
 
-/** Errors are server faults only; a client that went away says nothing about latency. */
-function observationOf({ decision, outcome, durationMs, ttftMs }: StreamReport, canary: boolean): Observation {
-  const unit = decision?.routingKeyHash || undefined;
+/** Errors are server faults only; a client that went away had waited so long at least. */
+function observationOf({ flagKeyHash, outcome, durationMs, ttftMs }: StreamReport, canary: boolean): Observation {
+  const unit = flagKeyHash || undefined;
   const failed = outcome === StreamOutcome.FAILED;
-  return { canary, failed, unit, values: outcome === StreamOutcome.OK ? [durationMs, ttftMs ?? Number.NaN] : [] };
+  const unfinished = !failed && outcome !== StreamOutcome.OK;
+  return { canary, failed, unfinished, unit, values: failed || outcome === StreamOutcome.REJECTED ? [] : [durationMs, ttftMs ?? (unfinished ? durationMs : Number.NaN)] };
 }

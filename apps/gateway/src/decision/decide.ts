@@ -47,7 +47,7 @@ export interface DecisionRequest {
  * @param observe takes the answer of each flag
  */
 export function decide(snapshot: FlagState, routing: RoutingState, request: DecisionRequest, observe?: AnswerObserver): Decision {
-  const key = request.routingKey ?? request.user ?? request.requestId;
+  const key = flagKeyOf(request);
   const attributes = { user_id: request.user, request_id: request.requestId, model: request.model, tenant: request.tenant };
   const { enabled, reasons } = snapshot.flags.evaluateAll({ key, attributes: withoutAbsent(attributes) }, observe);
   const unit = unitOf(routing, request, key);
@@ -62,6 +62,11 @@ export function decide(snapshot: FlagState, routing: RoutingState, request: Deci
     routingRevision: routing.table?.revision ?? 0n,
     routingKeyHash: unit.hash,
   });
+}
+
+/** The key by which the shares of flags split requests. */
+export function flagKeyOf({ routingKey, user, requestId }: Pick<DecisionRequest, 'routingKey' | 'user' | 'requestId'>): string {
+  return routingKey ?? user ?? requestId;
 }
 
 function chooseVariant(rollbackToBaseline: boolean, { table, canaryAvailable, leaseEnded }: RoutingState, place: number): { variant: Variant; reason: VariantReason } {

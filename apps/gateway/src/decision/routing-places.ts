@@ -4,12 +4,17 @@ import { bucketByKey } from '@mlx-serving/hashing';
 /** Where a key falls among 100 000 places, and how reports name it. */
 export interface RoutingPlace {
   readonly place: number;
-  /** The first 16 hexadecimal digits of the key's SHA-256. */
+  /** See `hashOf`. */
   readonly hash: string;
 }
 
 export function placeOf(key: string, seed: string): RoutingPlace {
-  return { place: bucketByKey(key, seed), hash: createHash('sha256').update(key).digest('hex').slice(0, 16) };
+  return { place: bucketByKey(key, seed), hash: hashOf(key) };
+}
+
+/** The first 16 hexadecimal digits of a key's SHA-256. */
+export function hashOf(key: string): string {
+  return createHash('sha256').update(key).digest('hex').slice(0, 16);
 }
 
 /**

@@ -5,7 +5,7 @@ import { type Logger, plainLines, ServiceError } from '@mlx-serving/service-kit'
 import type { AdmissionQueue } from '../admission/admission-queue.ts';
 import { admitRequest } from '../admission/admit-request.ts';
 import type { TrafficControl } from '../admission/traffic-control.ts';
-import { decide } from '../decision/decide.ts';
+import { decide, flagKeyOf } from '../decision/decide.ts';
 import type { DecisionCounter } from '../decision/decision-counts.ts';
 import type { FlagSnapshotStore } from '../decision/flag-snapshot-store.ts';
 import type { RoutingStore } from '../decision/routing-store.ts';
@@ -34,7 +34,8 @@ export interface GenerateServiceOptions {
   readonly pools: Record<Variant, WorkerPool>;
   readonly requestLimits: () => RuntimeFile['requests'];
   readonly failure: () => RuntimeFile['failure'];
-  readonly onReport: (report: StreamReport) => void;
+  /** Called with the report of each finished request, and the key by which its flags were split. */
+  readonly onReport: (report: StreamReport, flagKey: string) => void;
   /** Called with the report of each request that was repeated at the canary. */
   readonly onShadowReport: (report: StreamReport) => void;
   readonly telemetry: FlagTelemetry;
@@ -203,7 +204,7 @@ export class GenerateService {
     measureFinished(report, this.#options.metrics);
     logFinished(record, report, failure, failure?.code === 'INTERNAL' ? this.#options.logger : this.#finished);
     record.trace?.finished(report, record.stages);
-    this.#options.onReport(report);
+    this.#options.onReport(report, flagKeyOf(record.request));
     if (!failure) this.#shadow.consider(record);
     record.request.onUsage?.(record);
   }

@@ -86,8 +86,8 @@ export class ControllerLinks {
   }
 
   /** One finished request, for every controller. */
-  report(report: StreamReport): void {
-    this.#links.flags.report(report);
+  report(report: StreamReport, flagKey: string): void {
+    this.#links.flags.report(report, flagKey);
     const encoded = encodeReport(report);
     this.#links.qos.report(encoded);
     this.#links.canary.report(encoded);

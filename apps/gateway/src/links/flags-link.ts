@@ -55,8 +55,8 @@ export class FlagsLink {
   }
 
   /** One finished request, which goes up when a flag that is rolled out in stages has split it. */
-  report(report: StreamReport): void {
-    this.#reports.add(report);
+  report(report: StreamReport, flagKey: string): void {
+    this.#reports.add(report, flagKey);
   }
 
   /** Lets what waits go up, then ends the link. */

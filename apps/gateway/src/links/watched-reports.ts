@@ -1,5 +1,7 @@
-import type { StreamReport } from '@mlx-serving/contracts';
+import { clone } from '@bufbuild/protobuf';
+import { type StreamReport, StreamReportSchema } from '@mlx-serving/contracts';
 import { ReportBuffer } from '@mlx-serving/service-kit';
+import { hashOf } from '../decision/routing-places.ts';
 
 /** Most reports that wait while the link is down: what is older says little about a rollout of now. */
 const CAPACITY = 1_000;
@@ -20,10 +22,12 @@ export class WatchedReports {
     this.#watched = flags;
   }
 
-  add(report: StreamReport): void {
+  /** @param key by which flags were split, which need not be what the canary's routing hashes: a verdict counts what was split */
+  add(report: StreamReport, key: string): void {
     if (this.#watched.length === 0) return;
     const reasons = report.decision?.flagReasons ?? {};
-    if (this.#watched.some((flag) => SPLIT.has(reasons[flag] ?? ''))) this.#buffer.add(report);
+    if (!this.#watched.some((flag) => SPLIT.has(reasons[flag] ?? ''))) return;
+    this.#buffer.add(Object.assign(clone(StreamReportSchema, report), { flagKeyHash: hashOf(key) }));
   }
 
   stop(): void {
