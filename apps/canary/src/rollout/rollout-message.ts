@@ -46,7 +46,6 @@ function runningStatus({ state, verdict, blind, comparison }: StatusFacts): Roll
 /** The rollout as others see it. */
 export function rolloutMessage(state: RolloutState, service: RolloutService, status: RolloutStatus, acting: boolean): CanaryRollout {
   const { id, source, phase, stages, stage, percentage, history, counterfactual } = state;
-  const { rollbacks, firstAtMs, firstReason } = counterfactual;
   return create(CanaryRolloutSchema, {
     id,
     source,
@@ -61,19 +60,25 @@ export function rolloutMessage(state: RolloutState, service: RolloutService, sta
     version: BigInt(state.version),
     history: history.map((entry) => ({ ...entry, atMs: BigInt(entry.atMs) })),
     acting,
-    counterfactual: { rollbacks: BigInt(rollbacks), firstAtMs: BigInt(firstAtMs), firstReason },
-    ...(service.verdict ? { judgement: judgementMessage(service.verdict, service) } : {}),
+    counterfactual: counterfactualMessage(counterfactual),
+    ...(service.verdict ? { judgement: judgementMessage(service.verdict, state, service) } : {}),
   });
 }
 
-function judgementMessage({ judgement, findings }: Verdict, { evidence }: RolloutService): NonNullable<MessageInitShape<typeof CanaryRolloutSchema>['judgement']> {
+function counterfactualMessage({ rollbacks, firstAtMs, firstReason, log }: RolloutState['counterfactual']): NonNullable<MessageInitShape<typeof CanaryRolloutSchema>['counterfactual']> {
+  return { rollbacks: BigInt(rollbacks), firstAtMs: BigInt(firstAtMs), firstReason, log: log.map((entry) => ({ ...entry, atMs: BigInt(entry.atMs) })) };
+}
+
+function judgementMessage({ judgement, findings, workers }: Verdict, { exits }: RolloutState, { evidence }: RolloutService): NonNullable<MessageInitShape<typeof CanaryRolloutSchema>['judgement']> {
   return {
-    findings: findings.map(({ name, severity, fired, progress, ratio }) => ({ trigger: name, severity, fired, progress, ...(ratio === undefined ? {} : { ratio }) })),
+    findings: findings.map(({ name, severity, fired, slight, progress, ratio }) => ({ trigger: name, severity, fired, slight, progress, ...(ratio === undefined ? {} : { ratio }) })),
     excessBadRequests: judgement.excessBad,
     sampleRatioMismatch: judgement.sampleRatioMismatch,
     notWorse: judgement.notWorse,
     promotionProgress: judgement.promotionProgress,
     canaryUnits: BigInt(evidence?.units.canary ?? 0),
     baselineUnits: BigInt(evidence?.units.baseline ?? 0),
+    memorySlopes: [...workers.slopes],
+    workerExits: BigInt(exits.count),
   };
 }

@@ -67,7 +67,7 @@ export class RolloutService {
   /** Why nothing moves though the rollout runs; undefined while the controller sees. */
   get blind(): string | undefined {
     if (this.#options.linkedGateways() === 0) return 'no gateway is linked';
-    if (this.#lastReportMs === undefined) return undefined;
+    if (this.#lastReportMs === undefined) return 'no report has come yet';
     const silence = this.#options.wallClock() - this.#lastReportMs;
     return silence > Math.max(15_000, BLIND_LOOKS * this.file.monitoring.intervalMs) ? `no report for ${Math.round(silence / 1_000)} s` : undefined;
   }
@@ -149,7 +149,7 @@ export class RolloutService {
     const problem = phase === 'running' && percentage > 0 ? bareRatioProblem(compare()) : undefined;
     if (problem) {
       metrics.counterfactualRollbacks.inc();
-      await keeper.change((state) => withCounterfactual(state, problem, wallClock()));
+      await keeper.change((state) => withCounterfactual(state, problem, wallClock(), this.file.monitoring.intervalMs));
     }
     await this.judge();
   }
@@ -219,7 +219,9 @@ export class RolloutService {
   /** Carries the evidence into the next stage of the same rollout. */
   #withEvidence(next: RolloutState, before: RolloutState): RolloutState {
     if (next === before || !this.#evidence) return next;
-    if (next.evidence === null && next.id === before.id && next.stage !== before.stage) return { ...next, evidence: this.#evidence.next(next.percentage / 100).keep() };
+    if (next.evidence === null && next.id === before.id && next.stage !== before.stage) {
+      return { ...next, requestsBefore: before.requestsBefore + this.#evidence.requests.canary, evidence: this.#evidence.next(next.percentage / 100).keep() };
+    }
     return next.evidence === null ? next : { ...next, evidence: this.#evidence.keep() };
   }
 

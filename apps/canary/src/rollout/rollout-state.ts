@@ -18,6 +18,17 @@ export interface HistoryEntry {
   readonly actor: string;
 }
 
+/** What thresholds on the bare ratios would have done. */
+export interface Counterfactual {
+  /** Looks at which they would have rolled back. */
+  readonly rollbacks: number;
+  readonly firstAtMs: number;
+  readonly firstReason: string;
+  readonly lastAtMs: number;
+  /** Each time that they began to, oldest first. */
+  readonly log: readonly { readonly atMs: number; readonly reason: string; readonly percentage: number }[];
+}
+
 /** Everything that a restart must find again (SPEC C3), as JSON. Times are Unix milliseconds. */
 export interface RolloutState {
   /** Raised by every change, so that two replicas never change one state. */
@@ -39,9 +50,12 @@ export interface RolloutState {
   /** At 0 % the canary's requests that have no token yet start anew at the baseline. */
   readonly moveUnstarted: boolean;
   readonly warnings: readonly string[];
+  /** Of the canary's workers in the whole rollout. */
   readonly exits: { readonly count: number; readonly atMs: readonly number[] };
+  /** The canary's requests in the stages before this one. */
+  readonly requestsBefore: number;
   readonly evidence: KeptEvidence | null;
-  readonly counterfactual: { readonly rollbacks: number; readonly firstAtMs: number; readonly firstReason: string };
+  readonly counterfactual: Counterfactual;
   readonly history: readonly HistoryEntry[];
   /** Idempotency keys that were seen, the newest last. */
   readonly keys: readonly string[];
@@ -68,8 +82,9 @@ export const emptyState: RolloutState = {
   moveUnstarted: false,
   warnings: [],
   exits: { count: 0, atMs: [] },
+  requestsBefore: 0,
   evidence: null,
-  counterfactual: { rollbacks: 0, firstAtMs: 0, firstReason: '' },
+  counterfactual: { rollbacks: 0, firstAtMs: 0, firstReason: '', lastAtMs: 0, log: [] },
   history: [],
   keys: [],
 };

@@ -123,7 +123,7 @@ export class StateKeeper {
 
   async #takeOver(): Promise<void> {
     const found = await this.#options.store.load();
-    if (found) this.#state = { ...emptyState, ...found };
+    if (found) this.#state = { ...emptyState, ...found, counterfactual: { ...emptyState.counterfactual, ...found.counterfactual } };
     this.#kept = found?.version ?? 0;
     this.#act(true);
   }

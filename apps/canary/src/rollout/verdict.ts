@@ -3,11 +3,17 @@ import type { RolloutState } from './rollout-state.ts';
 
 export type Severity = CanaryFile['rollback']['triggers'][number]['severity'];
 
+/** How the memory of one worker grows. */
+export interface WorkerSlope extends MemorySlope {
+  /** `host:port`. */
+  readonly worker: string;
+}
+
 /** What the canary's workers do, apart from requests. */
 export interface WorkerFacts {
   /** They were there, and none is there now. */
   readonly gone: boolean;
-  readonly slopes: readonly MemorySlope[];
+  readonly slopes: readonly WorkerSlope[];
 }
 
 export interface FiredTrigger {
@@ -19,6 +25,7 @@ export interface Verdict {
   readonly judgement: Judgement;
   readonly findings: readonly (Finding & { readonly severity: Severity })[];
   readonly fired: readonly FiredTrigger[];
+  readonly workers: WorkerFacts;
 }
 
 type Triggers = CanaryFile['rollback']['triggers'];
@@ -30,7 +37,7 @@ const HARD_EXITS = 3;
 const EXIT_WINDOW_MS = 600_000;
 
 /** All triggers, those of the configuration and those that always hold: no test is needed when everything fails. */
-export function verdictOf(evidence: Evidence, { exits }: Pick<RolloutState, 'exits'>, { triggers, blastRadius }: CanaryFile['rollback'], workers: WorkerFacts, nowMs: number): Verdict {
+export function verdictOf(evidence: Evidence, { exits, requestsBefore }: Pick<RolloutState, 'exits' | 'requestsBefore'>, { triggers, blastRadius }: CanaryFile['rollback'], workers: WorkerFacts, nowMs: number): Verdict {
   const judged = triggers.flatMap(({ name, threshold }) => (isStatistical(name) ? [{ name, threshold }] : []));
   const severities = new Map<string, Severity>(triggers.map(({ name, severity }) => [name, severity]));
   const judgement = judge(evidence, { triggers: judged, alpha: DEFAULT_ALPHA - CRASH_ALPHA, blastRadius });
@@ -44,10 +51,11 @@ export function verdictOf(evidence: Evidence, { exits }: Pick<RolloutState, 'exi
   return {
     judgement,
     findings,
+    workers,
     fired: [
       ...always.flatMap(([name, holds]) => (holds ? [{ name, severity: 'critical' as const }] : [])),
       ...findings.flatMap(({ name, severity, fired, slight }) => (fired ? [{ name, severity }] : slight ? [{ name, severity: 'warning' as const }] : [])),
-      ...watched(triggers, exits.count, evidence.requests.canary, workers),
+      ...watched(triggers, exits.count, requestsBefore + evidence.requests.canary, workers),
     ],
   };
 }

@@ -1,7 +1,7 @@
 import type { StatsResponse } from '@mlx-serving/contracts';
-import { type MemorySample, memorySlope, type MemorySlope } from '@mlx-serving/policy';
+import { type MemorySample, memorySlope } from '@mlx-serving/policy';
 import { type Logger, WorkerWatch } from '@mlx-serving/service-kit';
-import type { WorkerFacts } from '../rollout/verdict.ts';
+import type { WorkerFacts, WorkerSlope } from '../rollout/verdict.ts';
 
 export interface CanaryWorkersOptions {
   readonly addresses: readonly string[];
@@ -56,7 +56,7 @@ export class CanaryWorkers {
   get facts(): WorkerFacts {
     const all = [...this.#watched.values()];
     const isGone = ({ lostAtMs }: Watched): boolean => lostAtMs !== undefined && this.#options.now() - lostAtMs >= GONE_AFTER_MS;
-    return { gone: all.length > 0 && all.every(isGone), slopes: all.flatMap(({ samples }) => slopeOf(samples) ?? []) };
+    return { gone: all.length > 0 && all.every(isGone), slopes: [...this.#watched].flatMap(([worker, { samples }]) => slopeOf(worker, samples)) };
   }
 
   /** Takes in what a worker says, or that it is lost. A worker that was never there is not watched. */
@@ -95,6 +95,7 @@ export class CanaryWorkers {
   }
 }
 
-function slopeOf(samples: readonly MemorySample[]): MemorySlope | undefined {
-  return samples.length < LEAST_SAMPLES ? undefined : memorySlope(samples);
+function slopeOf(worker: string, samples: readonly MemorySample[]): WorkerSlope[] {
+  const slope = samples.length < LEAST_SAMPLES ? undefined : memorySlope(samples);
+  return slope ? [{ worker, ...slope }] : [];
 }
