@@ -1,15 +1,16 @@
 import { create } from '@bufbuild/protobuf';
-import { describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { CanaryComparisonSchema, StreamOutcome, type StreamReport, StreamReportSchema } from '@mlx-serving/contracts';
 import { canaryFile } from '@mlx-serving/policy';
-import { silentLogger } from '@mlx-serving/service-kit';
+import { createRedis, silentLogger } from '@mlx-serving/service-kit';
+import { type RedisProcess, startRedis } from '@mlx-serving/testing';
 import { createCanaryMetrics } from '../metrics.ts';
-import { FakeRoutingStore } from '../routing/fake-routing-store.ts';
+import { type Redis, RedisRoutingStore } from '../routing/redis-routing-store.ts';
 import { RoutingService } from '../routing/routing-service.ts';
 import { StageGate } from '../webhooks/stage-gate.ts';
-import { FakeRolloutStore } from './fake-rollout-store.ts';
+import { RedisRolloutStore } from './redis-rollout-store.ts';
 import { RolloutService } from './rollout-service.ts';
-import type { RolloutState } from './rollout-state.ts';
+import type { RolloutStore } from './rollout-store.ts';
 import { StateKeeper } from './state-keeper.ts';
 
 const file = canaryFile.parse({
@@ -18,23 +19,38 @@ const file = canaryFile.parse({
   monitoring: { enabled: true, intervalMs: 100, retentionHours: 1 },
 });
 
-/** A store whose process dies at its n-th operation: before it takes effect, or after it and before the answer. */
-class DyingStore extends FakeRolloutStore {
-  left = Number.POSITIVE_INFINITY;
-  answers = true;
-  onDeath: () => void = () => undefined;
+/** Counts what a process asks of Redis, and ends it at one of these: before it takes effect, or after it and before the answer. */
+class Fuse {
+  asked = 0;
+  readonly died: Promise<void>;
+  #die: () => void = () => undefined;
+  readonly #at: number;
+  readonly #takesEffect: boolean;
 
-  override async commit(holder: string, state: RolloutState, follows: number): Promise<boolean> {
-    if (--this.left > 0) return super.commit(holder, state, follows);
-    if (!this.answers) await super.commit(holder, state, follows);
-    this.onDeath();
+  constructor(at = Number.POSITIVE_INFINITY, takesEffect = false) {
+    this.#at = at;
+    this.#takesEffect = takesEffect;
+    this.died = new Promise((resolve) => (this.#die = resolve));
+  }
+
+  async ask<T>(operation: () => Promise<T>): Promise<T> {
+    if (++this.asked < this.#at) return operation();
+    if (this.asked === this.#at && this.#takesEffect) await operation();
+    this.#die();
     return new Promise(() => undefined);
   }
 }
 
-function startService(store: DyingStore, routingStore: FakeRoutingStore) {
+function startService(redis: Redis, prefix: string, fuse: Fuse) {
+  const [rollouts, revisions] = [new RedisRolloutStore(redis, prefix), new RedisRoutingStore(redis, prefix)];
+  const store: RolloutStore = {
+    load: () => fuse.ask(() => rollouts.load()),
+    commit: (holder, state, follows) => fuse.ask(() => rollouts.commit(holder, state, follows)),
+    acquire: (holder, ttlMs) => fuse.ask(() => rollouts.acquire(holder, ttlMs)),
+    release: (holder) => rollouts.release(holder),
+  };
   const metrics = createCanaryMetrics();
-  const routing = new RoutingService({ store: routingStore, hasCanaryWorker: true, onTable: () => undefined, logger: silentLogger });
+  const routing = new RoutingService({ store: { settle: (fingerprint, atLeast) => fuse.ask(() => revisions.settle(fingerprint, atLeast)) }, hasCanaryWorker: true, onTable: () => undefined, logger: silentLogger });
   const keeper = new StateKeeper({ store, holder: 'canary-1', onActing: () => undefined, logger: silentLogger, leaseMs: 60_000 });
   const gate = new StageGate({ webhooks: () => [], now: Date.now, logger: silentLogger });
   const workers = () => ({ gone: false, slopes: [] });
@@ -50,39 +66,70 @@ function report(routingRevision: bigint, fails: boolean): StreamReport {
   return create(StreamReportSchema, { decision, workerId: 'w', outcome: canary && fails ? StreamOutcome.FAILED : StreamOutcome.OK, durationMs: 100 });
 }
 
-describe('a service that is killed at any point', () => {
-  it.each(Array.from({ length: 100 }, (_, point) => [point]))('goes on where it was, and rolls back once (point %i)', async (point) => {
-    const [store, routingStore] = [new DyingStore(), new FakeRoutingStore()];
-    store.left = 1 + Math.floor(point / 2) % 12;
-    store.answers = point % 2 === 0;
-    const died = new Promise<void>((resolve) => (store.onDeath = resolve));
-    const run = async (instance: ReturnType<typeof startService>): Promise<void> => {
-      await instance.keeper.start();
-      await instance.service.configure(file);
-      for (let batch = 0; batch < 8; batch++) {
-        // Four batches are as good as the baseline's, then the canary fails.
-        for (let each = 0; each < 10; each++) instance.service.ingest(report(instance.routing.table.revision, batch >= 4));
-        await instance.service.keep();
-        await instance.service.judge();
-      }
-    };
-    const first = startService(store, routingStore);
-    await Promise.race([run(first), died]);
+/** Four batches are as good as the baseline's, then the canary fails. */
+async function run({ keeper, routing, service }: ReturnType<typeof startService>): Promise<void> {
+  await keeper.start();
+  await service.configure(file);
+  for (let batch = 0; batch < 8; batch++) {
+    for (let each = 0; each < 10; each++) service.ingest(report(routing.table.revision, batch >= 4));
+    await service.keep();
+    await service.judge();
+  }
+}
+
+/** Points at random, the same in each run. */
+function pointsOf(count: number): { at: number; takesEffect: boolean }[] {
+  let seed = 20_261;
+  const next = (): number => (seed = (seed * 48_271) % 2_147_483_647) / 2_147_483_647;
+  return Array.from({ length: count }, () => ({ at: 1 + Math.floor(next() * OPERATIONS), takesEffect: next() < 0.5 }));
+}
+/** Of an undisturbed run, as the first test says; a slow one keeps its evidence more often. */
+const OPERATIONS = 14;
+
+describe('a service that is killed at any point, on a real Redis', () => {
+  let server: RedisProcess;
+  let redis: Redis;
+  beforeAll(async () => {
+    server = await startRedis();
+    redis = createRedis(server.url, silentLogger, 'test');
+  });
+  afterAll(async () => {
+    redis.disconnect();
+    await server.dispose();
+  });
+
+  it(`asks Redis at least ${OPERATIONS} times when nothing disturbs it`, async () => {
+    const fuse = new Fuse();
+    const whole = startService(redis, 'whole:', fuse);
+    await run(whole);
+    whole.service.stop();
+    await whole.keeper.stop();
+    expect(fuse.asked).toBeGreaterThanOrEqual(OPERATIONS);
+  });
+
+  it.each(pointsOf(100))('goes on where it was, and rolls back once (at operation $at, which takes effect: $takesEffect)', async ({ at, takesEffect }) => {
+    const prefix = `killed-${++count}:`;
+    const fuse = new Fuse(at, takesEffect);
+    const first = startService(redis, prefix, fuse);
+    await Promise.race([run(first), fuse.died]);
     first.service.stop();
-    const kept = await store.load();
-    store.left = Number.POSITIVE_INFINITY;
-    const second = startService(store, routingStore);
+    first.routing.stop();
+    void first.keeper.stop();
+    const kept = await new RedisRolloutStore(redis, prefix).load();
+    const revision = JSON.parse((await redis.get(`${prefix}canary:routing`)) ?? '{"revision":0}') as { revision: number };
+    const second = startService(redis, prefix, new Fuse());
     await second.keeper.start();
     await second.service.configure(file);
     if (kept) {
-      expect({ id: second.keeper.state.id, history: second.keeper.state.history, phase: second.keeper.state.phase }).toEqual({ id: kept.id, history: kept.history, phase: kept.phase });
+      const { id, history, phase, stage, percentage, cooldownUntilMs } = kept;
+      expect(second.keeper.state).toMatchObject({ id, history, phase, stage, percentage, cooldownUntilMs });
       if (kept.evidence) expect(second.service.evidence?.keep()).toEqual(kept.evidence);
     }
     if (second.keeper.state.phase === 'running') await run(second);
-    expect(second.keeper.state.history.filter(({ event }) => event === 'rolled_back')).toHaveLength(1);
+    expect(second.keeper.state.history.map(({ event }) => event)).toEqual(['started', 'rolled_back']);
     expect(second.routing.table.rolloutPercentage).toBe(0);
+    expect(Number(second.routing.table.revision)).toBeGreaterThanOrEqual(revision.revision);
     second.service.stop();
     await second.keeper.stop();
-    await Promise.race([first.keeper.stop(), Promise.resolve()]);
   });
 });

@@ -74,7 +74,8 @@ export class CanaryWorkers {
       this.#options.onExit(address);
     }
     watched.pid = stats.pid;
-    this.#sample(watched, Number(stats.residentMemoryBytes) / MEGABYTE);
+    // A prefix cache that fills up is bounded, and no leak.
+    this.#sample(watched, Number(stats.residentMemoryBytes - (stats.prefixCache?.bytes ?? 0n)) / MEGABYTE);
   }
 
   #lost(watched: Watched): void {
