@@ -1,3 +1,3 @@
 #!/bin/sh
-# Shows the canary's health: --duration SECONDS, --output FILE. See docs/canary.md.
+# Watches the canary: --duration MINUTES, --output FILE or FILE.json. See docs/canary.md.
 exec "$(dirname "$0")/mlx-serving.sh" canary monitor "$@"

@@ -5,8 +5,12 @@ import { errors } from './errors.ts';
 
 /** The services as the command sees them. */
 export interface Api {
-  /** Calls the admin REST interface. @throws ServiceError with the service's message */
-  admin<T>(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: object): Promise<T>;
+  /**
+   * Calls the admin REST interface.
+   * @param key names a change, so that asking again with it changes nothing more
+   * @throws ServiceError with the service's message
+   */
+  admin<T>(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: object, key?: string): Promise<T>;
   gateway<T>(path: string): Promise<T>;
 }
 
@@ -20,8 +24,8 @@ export function createApi({ adminUrl, gatewayUrl, tokenFile, stateDirectory }: C
     }
   };
   return {
-    admin: async (method, path, body) => {
-      const headers = { authorization: `Bearer ${await readToken()}`, 'content-type': 'application/json', 'x-actor': 'cli' };
+    admin: async (method, path, body, key) => {
+      const headers = { authorization: `Bearer ${await readToken()}`, 'content-type': 'application/json', 'x-actor': 'cli', ...(key ? { 'idempotency-key': key } : {}) };
       return call(`${adminUrl}${path}`, { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) });
     },
     gateway: (path) => call(`${gatewayUrl}${path}`, {}),

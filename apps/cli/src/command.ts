@@ -6,6 +6,8 @@ export interface CommandContext {
   readonly write: (text: string) => void;
   readonly values: Readonly<Record<string, string | boolean | undefined>>;
   readonly positionals: readonly string[];
+  /** Whether a person looks on, so that a view may be drawn anew in its place. */
+  readonly isTerminal: boolean;
 }
 
 /** One command: its options, what it is for, and what it does. */

@@ -10,6 +10,7 @@ import { keyCommands } from './keys/commands.ts';
 import { qosCommands } from './qos/commands.ts';
 
 interface Output {
+  readonly isTTY?: boolean;
   write(text: string): unknown;
 }
 
@@ -32,7 +33,7 @@ export async function runCommand(args: readonly string[], config: CliConfig, out
   try {
     const { values, positionals } = parse(command, rest);
     if (values['help']) out.write(`mlx-serving ${group} ${name}: ${command.help}\nOptions: ${Object.keys(command.options).map((option) => `--${option}`).join(' ') || 'none'}\n`);
-    else return (await command.run({ api: createApi(config), write: (text) => void out.write(`${text}\n`), values, positionals })) ?? 0;
+    else return (await command.run({ api: createApi(config), write: (text) => void out.write(`${text}\n`), values, positionals, isTerminal: out.isTTY === true })) ?? 0;
     return 0;
   } catch (thrown) {
     const error = ServiceError.from(thrown);

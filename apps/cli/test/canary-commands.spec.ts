@@ -14,11 +14,13 @@ describe('mlx-serving canary', () => {
   let server: Server;
   let folder: string;
   let url: string;
-  let asked: { method: string; path: string; body: unknown; token: string }[];
+  let asked: { method: string; path: string; body: unknown; token: string; key: string | undefined }[];
   let refusal: string | undefined;
+  let rolloutNow: object;
 
   beforeEach(async () => {
     [asked, refusal] = [[], undefined];
+    rolloutNow = rollout;
     folder = await mkdtemp(join(tmpdir(), 'cli-'));
     await writeFile(join(folder, 'admin-token'), 'the-token\n');
     server = createServer((request, response) => {
@@ -26,10 +28,10 @@ describe('mlx-serving canary', () => {
       request.on('data', (part: Buffer) => (text += part.toString()));
       request.on('end', () => {
         const path = request.url ?? '';
-        asked.push({ method: request.method ?? '', path, body: text ? JSON.parse(text) : undefined, token: request.headers.authorization ?? '' });
+        asked.push({ method: request.method ?? '', path, body: text ? JSON.parse(text) : undefined, token: request.headers.authorization ?? '', key: request.headers['idempotency-key'] as string | undefined });
         const changed = { success: true, changed: true, notes: [], rollout };
         const plan = { requestsPerSecond: 10, notes: ['a note'], stages: [{ percentage: 10, requestsToDetectSlow: 60, requestsToPromote: 500, requestsAtRisk: 7, secondsToDetectSlow: 60, secondsToPromote: 500 }] };
-        const answer = path.startsWith('/health') ? health : path.endsWith('/rollout') ? rollout : path.endsWith('/plan') ? plan : changed;
+        const answer = path.startsWith('/health') ? health : path.endsWith('/rollout') ? rolloutNow : path.endsWith('/plan') ? plan : changed;
         response.writeHead(refusal ? 409 : 200).end(JSON.stringify(refusal ? { error: { message: refusal } } : answer));
       });
     });
@@ -69,6 +71,42 @@ Status: ✓ HEALTHY (all metrics within thresholds)
     expect(await readFile(output, 'utf8')).toBe(out);
   });
 
+  it('keeps every look of a file that ends in .json', async () => {
+    const output = join(folder, 'canary-metrics.json');
+    await cli('canary', 'monitor', '--duration', '0', '--output', output);
+    expect(JSON.parse(await readFile(output, 'utf8'))).toEqual([{ at: expect.stringMatching(/^\d{4}-/), ...health }]);
+  });
+
+  it('watches the shares of the guide one after the other when only a duration is given', async () => {
+    await cli('canary', 'deploy', '--percentage', '10', '--duration', '24');
+    const held = { hold_ms: 86_400_000, gate: false };
+    expect(asked.find(({ path }) => path.endsWith('/deploy'))?.body).toMatchObject({ percentage: 10, stages: [{ percentage: 10, ...held }, { percentage: 50, ...held }, { percentage: 100, ...held }] });
+  });
+
+  it('writes the share into the configuration that it is shown, and nothing else', async () => {
+    const file = join(folder, 'canary.yaml');
+    const text = (share: number): string => `canary:\n  rolloutPercentage: ${share}   # of all\n  strategy: hash\n`;
+    await writeFile(file, text(1));
+    expect((await cli('canary', 'deploy', '--percentage', '10', '--config', file)).out).toContain(`updated: ${file} says 10 %`);
+    expect(await readFile(file, 'utf8')).toBe(text(10));
+    await cli('canary', 'deploy', '--percentage', '20', '--config', file, '--dry-run');
+    expect(await readFile(file, 'utf8')).toBe(text(10));
+    await cli('canary', 'rollback', '--force', '--config', file);
+    expect(await readFile(file, 'utf8')).toBe(text(0));
+    expect(await cli('canary', 'deploy', '--percentage', '10', '--config', join(folder, 'missing.yaml'))).toMatchObject({ code: 0, out: expect.stringContaining('was not updated') });
+  });
+
+  it('finds nothing to take back at 0 %, which is no mistake', async () => {
+    rolloutNow = { ...rollout, phase: 'rolled_back', percentage: 0 };
+    expect(await cli('canary', 'rollback')).toEqual({ code: 0, out: 'unchanged: rolled_back, canary at 0 %\n', problems: '' });
+    expect(asked.map(({ method }) => method)).toEqual(['GET']);
+  });
+
+  it.each(['deploy', 'pause', 'resume', 'promote', 'abort', 'retry', 'rollback'])('names %s by --key, so that it may be repeated', async (name) => {
+    await cli('canary', name, '--key', 'once', '--force');
+    expect(asked.find(({ method }) => method === 'POST')).toMatchObject({ path: `/admin/canary/${name}`, key: 'once' });
+  });
+
   it('deploys, and looks whether the gateway follows', async () => {
     const { code, out } = await cli('canary', 'deploy', '--percentage', '10', '--stages', '10:gate,50', '--duration', '2');
     expect({ code, out }).toEqual({ code: 0, out: 'done: running, canary at 10 %\nverified: the gateway sends 10 % to the canary\n' });
@@ -85,8 +123,8 @@ Status: ✓ HEALTHY (all metrics within thresholds)
   });
 
   it.each([['pause'], ['resume'], ['promote', '--full'], ['abort'], ['retry', '--force'], ['rollback', '--gradual']])('asks for %s', async (name, ...options) => {
-    expect(await cli('canary', name, '--reason', 'why', ...options)).toMatchObject({ code: 0, out: 'done: running, canary at 10 %\n' });
-    expect(asked.at(-1)).toMatchObject({ method: 'POST', path: `/admin/canary/${name}`, body: { reason: 'why', ...Object.fromEntries(options.map((option) => [option.slice(2), true])) } });
+    expect(await cli('canary', name, '--reason', 'why', ...options)).toMatchObject({ code: 0, out: expect.stringMatching(/^done: running, canary at 10 %\n/) });
+    expect(asked.find(({ method }) => method === 'POST')).toMatchObject({ method: 'POST', path: `/admin/canary/${name}`, body: { reason: 'why', ...Object.fromEntries(options.map((option) => [option.slice(2), true])) } });
   });
 
   it('shows where the rollout stands', async () => {

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { CanaryComparison, StreamReport } from '@mlx-serving/contracts';
 import { BaselineSample, type CanaryFile, Evidence } from '@mlx-serving/policy';
 import type { Logger } from '@mlx-serving/service-kit';
@@ -7,8 +6,9 @@ import type { RoutingService } from '../routing/routing-service.ts';
 import type { StageGate } from '../webhooks/stage-gate.ts';
 import { bareRatioProblem, withCounterfactual } from './bare-ratios.ts';
 import { evidenceOptions } from './evidence-options.ts';
+import { followFile } from './follow-file.ts';
 import { Observer } from './observation-of.ts';
-import { advanced, type Cause, isOver, rolledBack, type RolloutState, started, warned } from './rollout-state.ts';
+import { advanced, type Cause, isOver, rolledBack, type RolloutState, warned } from './rollout-state.ts';
 import type { StateKeeper } from './state-keeper.ts';
 import { type Verdict, verdictOf, type WorkerFacts } from './verdict.ts';
 
@@ -77,13 +77,7 @@ export class RolloutService {
     this.#file = file;
     this.#observer.countsUsers = countsUsers(file);
     if (!this.#options.keeper.acting) return;
-    const { rolloutPercentage, strategy, hashKey, hashSeed } = file.canary;
-    const asked = JSON.stringify([rolloutPercentage, strategy, hashKey, hashSeed]);
-    await this.#options.keeper.change((state) =>
-      state.file === asked
-        ? state
-        : started(state, { id: randomUUID(), source: 'file', file: asked, stages: [{ percentage: rolloutPercentage, holdMs: 0, gate: false }] }, this.#cause('file', 'config/canary.yaml')),
-    );
+    await this.#options.keeper.change((state) => followFile(state, file.canary, this.#cause('file', 'config/canary.yaml')));
     await this.settle();
   }
 

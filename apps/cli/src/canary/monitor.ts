@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import type { Command } from '../command.ts';
+import { LiveView } from './live-view.ts';
 import { readNumber } from './stages.ts';
 
 interface Side {
@@ -11,7 +12,16 @@ export interface CanaryHealth {
   readonly canary: { readonly percentage: number; readonly requests: { readonly baseline: number; readonly canary: number }; readonly metrics: { readonly baseline: Side; readonly canary: Side }; readonly status: string };
 }
 
+/** One look, as `--output FILE.json` keeps it. */
+interface Look extends CanaryHealth {
+  readonly at: string;
+}
+
 const LOOK_EVERY_MS = 5_000;
+/** On a terminal. */
+const LIVE_EVERY_MS = 1_000;
+const MINUTE_MS = 60_000;
+const MOST_LOOKS = 10_000;
 const BAD: ReadonlySet<string> = new Set(['rolled_back', 'rolling_back', 'warning', 'sample_ratio_mismatch', 'aborted']);
 
 /** The report of the guide, from /health/canary. */
@@ -44,17 +54,39 @@ function statusLine(status: string): string {
   return `${BAD.has(status) ? '✗' : '…'} ${status.toUpperCase().replaceAll('_', ' ')}`;
 }
 
+/** What `--output` keeps: of a name that ends in .json every look, else the last report. */
+async function save(file: string, looks: readonly Look[]): Promise<void> {
+  const last = looks.at(-1);
+  if (last) await writeFile(file, file.endsWith('.json') ? `${JSON.stringify(looks, null, 2)}\n` : `${report(last)}\n`);
+}
+
 export const monitor: Command = {
-  help: 'print the report every 5 s: --duration SECONDS (default: until stopped), --output FILE for the last one',
+  help: 'watch the canary: --duration MINUTES (default: until stopped), --output FILE for the report, or FILE.json for every look',
   options: { duration: { type: 'string' }, output: { type: 'string' } },
-  run: async ({ api, write, values }) => {
-    const end = performance.now() + (values['duration'] === undefined ? Number.POSITIVE_INFINITY : readNumber('duration', values['duration']) * 1_000);
+  run: async (context) => {
+    const { api, values, isTerminal } = context;
+    const { duration, output } = values;
+    const end = performance.now() + (duration === undefined ? Number.POSITIVE_INFINITY : readNumber('duration', duration) * MINUTE_MS);
+    const everyMs = isTerminal ? LIVE_EVERY_MS : LOOK_EVERY_MS;
+    const view = new LiveView(context);
+    const looks: Look[] = [];
     for (;;) {
-      const health = await api.gateway<CanaryHealth>('/health/canary');
-      write(report(health));
-      if (typeof values['output'] === 'string') await writeFile(values['output'], `${report(health)}\n`);
-      if (performance.now() + LOOK_EVERY_MS > end) return BAD.has(health.canary.status) ? 1 : 0;
-      await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+      const health = await api.gateway<CanaryHealth>('/health/canary').catch((error: unknown) => missed(error, looks.length > 0));
+      if (health instanceof Error) view.show(health.message);
+      else {
+        looks.push({ at: new Date().toISOString(), ...health });
+        if (looks.length > MOST_LOOKS) looks.shift();
+        view.show(report(health));
+        if (typeof output === 'string') await save(output, looks);
+      }
+      if (performance.now() + everyMs > end) return BAD.has(looks.at(-1)?.canary.status ?? '') ? 1 : 0;
+      await new Promise((resolve) => setTimeout(resolve, everyMs));
     }
   },
 };
+
+/** One look that finds no gateway does not end the watch, unless it is the first. */
+function missed(error: unknown, hasSeen: boolean): Error {
+  if (hasSeen && error instanceof Error) return error;
+  throw error;
+}

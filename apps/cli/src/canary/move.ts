@@ -1,15 +1,15 @@
 import type { Command } from '../command.ts';
-import { type Changed, lineOf } from './rollout.ts';
+import { type Changed, changeOptions, keyOf, lineOf } from './rollout.ts';
 
 /** A change that takes no more than a reason. */
 function move(name: string, help: string, own: Command['options'] = {}): Command {
   return {
     help,
-    options: { ...own, reason: { type: 'string' }, force: { type: 'boolean' }, 'dry-run': { type: 'boolean' } },
+    options: { ...own, ...changeOptions, force: { type: 'boolean' }, 'dry-run': { type: 'boolean' } },
     run: async ({ api, write, values }) => {
       const body = { reason: values['reason'] ?? '', force: values['force'] ?? false, dry_run: values['dry-run'] ?? false };
       const flags = Object.fromEntries(Object.keys(own).map((option) => [option, values[option] ?? false]));
-      write(lineOf(await api.admin<Changed>('POST', `/admin/canary/${name}`, { ...body, ...flags })));
+      write(lineOf(await api.admin<Changed>('POST', `/admin/canary/${name}`, { ...body, ...flags }, keyOf(values))));
     },
   };
 }

@@ -1,5 +1,5 @@
 import type { Command } from '../command.ts';
-import { readNumber, readStages } from './stages.ts';
+import { readTarget } from './stages.ts';
 
 interface Plan {
   readonly requestsPerSecond: number;
@@ -19,9 +19,8 @@ export function planLines({ requestsPerSecond, stages, notes }: Plan): string[] 
 
 export const plan: Command = {
   help: 'how long detection and promotion would take with the present traffic: --percentage N or --stages 1,10,50',
-  options: { percentage: { type: 'string', default: '1' }, stages: { type: 'string' } },
+  options: { percentage: { type: 'string' }, stages: { type: 'string' } },
   run: async ({ api, write, values }) => {
-    const body = { percentage: readNumber('percentage', values['percentage']), stages: readStages(values['stages'] as string | undefined, 0) };
-    for (const line of planLines(await api.admin<Plan>('POST', '/admin/canary/plan', body))) write(line);
+    for (const line of planLines(await api.admin<Plan>('POST', '/admin/canary/plan', readTarget(values)))) write(line);
   },
 };

@@ -1,3 +1,4 @@
+import type { CommandContext } from '../command.ts';
 import { errors } from '../errors.ts';
 
 export interface StageBody {
@@ -14,6 +15,21 @@ export function readStages(text: string | undefined, holdHours: number): StageBo
     if (gate !== undefined && gate !== 'gate') throw errors.USAGE({ problem: `'${part}' is no stage.` });
     return { percentage: readNumber('stages', share), hold_ms: Math.round(holdHours * 3_600_000), gate: gate === 'gate' };
   });
+}
+
+/** The shares of the guide, each after the last one. */
+const USUAL_SHARES: readonly number[] = [1, 10, 50, 100];
+
+/**
+ * The target of a rollout by `--percentage`, `--stages` and `--duration`. A duration without stages is how long each of the
+ * guide's shares beyond the percentage is watched before the next.
+ */
+export function readTarget({ percentage: share, stages: list, duration }: CommandContext['values']): { percentage: number; stages: StageBody[] } {
+  const percentage = readNumber('percentage', share ?? '1');
+  const holdHours = duration === undefined ? 0 : readNumber('duration', duration);
+  if (typeof list === 'string') return { percentage, stages: readStages(list, holdHours) };
+  const usual = duration === undefined ? [] : [percentage, ...USUAL_SHARES.filter((each) => each > percentage)];
+  return { percentage, stages: readStages(usual.join(), holdHours) };
 }
 
 /** @throws USAGE when the text is no number of at least 0 */
