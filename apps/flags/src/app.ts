@@ -36,6 +36,9 @@ import { RedisFlagStore } from './store/redis-flag-store.ts';
 import { SettleService } from './store-loss/settle-service.ts';
 import { DecisionCounter } from './usage/decision-counter.ts';
 
+/** Longest wait for a read of everything, in milliseconds. */
+const BULK_TIMEOUT_MS = 4_000;
+
 export interface FlagsApp extends App {
   reload(): Promise<void>;
   /** Where it listens, once it was started. */
@@ -63,6 +66,7 @@ export function createApp(config: FlagsConfig, logger: Logger): FlagsApp {
   const server = createServer(logger, { ...core, ...features, settling, environment: config.environment, logger, onLinks, greetings: () => [...(observability.directive ? [observability.directive] : []), features.judge.directive] });
   const health = createHealth({ live, refresher, replicas, kills });
   const showState = (): void => {
+    showLiveFlags(metrics, live);
     metrics.journalledKills.set(kills.journalled.length);
     metrics.storeLost.set(refresher.lost ? 1 : 0);
   };
@@ -104,7 +108,7 @@ function createCore(config: FlagsConfig, metrics: FlagsMetrics, logger: Logger) 
   const redis = createRedis(config.redisUrl, logger, 'flags');
   const store = new RedisFlagStore({
     redis,
-    // One connection for commands and one that listens.
+    bulk: createRedis(config.redisUrl, logger, 'flags-bulk', { commandTimeoutMs: BULK_TIMEOUT_MS }),
     subscriber: createRedis(config.redisUrl, logger, 'flags-changes'),
     prefix: config.redisPrefix,
     logger,
@@ -114,7 +118,6 @@ function createCore(config: FlagsConfig, metrics: FlagsMetrics, logger: Logger) 
     onChange: (change) => {
       replicas.broadcast(changeDirective(live, change));
       keys.announce();
-      showLiveFlags(metrics, live);
       kept.save();
     },
     onUndecodable: (name, problem) => logger.error({ flag: name, problem }, 'an entry in redis cannot be read; the last good value of this flag stays in force'),

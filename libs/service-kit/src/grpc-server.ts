@@ -10,7 +10,7 @@ import type { Logger } from './logger.ts';
 /** Bounds of every gRPC server: message size, keepalive, streams of one connection. */
 const serverOptions: ServerOptions = {
   'grpc.max_receive_message_length': 4 * 1024 * 1024,
-  'grpc.max_send_message_length': 4 * 1024 * 1024,
+  'grpc.max_send_message_length': 64 * 1024 * 1024,
   'grpc.keepalive_time_ms': 20_000,
   'grpc.keepalive_timeout_ms': 5_000,
   'grpc.max_concurrent_streams': 4_096,

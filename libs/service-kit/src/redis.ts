@@ -7,11 +7,12 @@ export const COMMAND_TIMEOUT_MS = 250;
 /**
  * A Redis client that fails fast and reconnects with a jittered backoff of 50 ms to 2 s.
  * @param url `redis://…`
+ * @param commandTimeoutMs longest wait for one command. Default: 250
  */
-export function createRedis(url: string, logger: Logger, name: string): Redis {
+export function createRedis(url: string, logger: Logger, name: string, { commandTimeoutMs = COMMAND_TIMEOUT_MS } = {}): Redis {
   const redis = new Redis(url, {
     connectionName: `mlx-serving-${name}`,
-    commandTimeout: COMMAND_TIMEOUT_MS,
+    commandTimeout: commandTimeoutMs,
     connectTimeout: 2_000,
     maxRetriesPerRequest: 1,
     enableOfflineQueue: true,

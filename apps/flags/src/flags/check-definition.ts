@@ -1,10 +1,7 @@
 import { type FlagConfig, findCircle, flagName, parentOf, referencesOf, RESERVED_NAMES } from '@mlx-serving/policy';
 import { errors } from '../errors.ts';
-import { decodeDefinition } from '../snapshot/decode-definition.ts';
+import { decodeDefinition, MAX_FLAGS } from '../snapshot/decode-definition.ts';
 import type { LiveFlag, LiveFlags } from '../snapshot/live-flags.ts';
-
-/** Most flags that one store holds, so that a snapshot fits into one message. */
-const MAX_FLAGS = 5_000;
 
 /**
  * Reads a definition that somebody wants to write.

@@ -2,6 +2,10 @@ import { type FlagConfig, flagConfig, flagName } from '@mlx-serving/policy';
 
 /** Longest text of one flag, in characters. */
 export const MAX_DEFINITION_LENGTH = 64 * 1024;
+/** Most flags that one store holds. */
+export const MAX_FLAGS = 10_000;
+/** Most bytes of all definitions together, so that a snapshot fits into one message. */
+export const MAX_DEFINITION_BYTES = 48 * 1024 * 1024;
 
 export type Decoded<T> = { readonly value: T } | { readonly problem: string };
 

@@ -1,9 +1,14 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { z } from 'zod';
 import { type Logger, readFileIfPresent, writeFileAtomically } from '@mlx-serving/service-kit';
 import type { RecordKind, StoredState } from '../store/flag-store.ts';
-import type { LiveFlags } from './live-flags.ts';
+import type { LiveFlag, LiveFlags } from './live-flags.ts';
 
 const WRITE_EVERY_MS = 250;
+/** Flags that are encoded before other work gets its turn. */
+const SLICE = 100;
+/** The text of each flag. A flag that stays the same is encoded once. */
+const encoded = new WeakMap<LiveFlag, string>();
 
 const kill = z.object({ actor: z.string(), reason: z.string(), atMs: z.number() });
 const texts = z.record(z.string(), z.string());
@@ -60,17 +65,32 @@ export class KeptState {
     this.#timer = undefined;
     this.#writing = this.#writing.then(async () => {
       if (this.#live.takenAtMs === undefined) return;
-      await writeFileAtomically(this.#path, this.#text(), 0o600).catch((error: unknown) => this.#logger.warn({ file: this.#path, problem: String(error) }, 'the flags cannot be kept on disk'));
+      await writeFileAtomically(this.#path, await this.#text(), 0o600).catch((error: unknown) => this.#logger.warn({ file: this.#path, problem: String(error) }, 'the flags cannot be kept on disk'));
     });
     return this.#writing;
   }
 
-  #text(): string {
+  async #text(): Promise<string> {
     const { epoch, storeRevision, takenAtMs, auditHead, flags, kills, emergency, records } = this.#live;
     const maps = Object.fromEntries(Object.entries<ReadonlyMap<string, string>>(records).map(([kind, map]) => [kind, Object.fromEntries<string>(map)]));
-    const stored = flags.map(({ name, text, revision }) => [name, { text, revision: String(revision) }] as const);
-    return JSON.stringify({ epoch, revision: String(storeRevision), takenAtMs, auditHead, flags: Object.fromEntries(stored), kills: Object.fromEntries(kills), emergency, records: maps });
+    const rest = JSON.stringify({ epoch, revision: String(storeRevision), takenAtMs, auditHead, kills: Object.fromEntries(kills), emergency, records: maps });
+    return `{"flags":{${(await encode(flags)).join(',')}},${rest.slice(1)}`;
   }
+}
+
+/** In slices: thousands of flags at once would hold a kill up. */
+async function encode(flags: readonly LiveFlag[]): Promise<string[]> {
+  const texts: string[] = [];
+  let fresh = 0;
+  for (const flag of flags) {
+    const { name, text, revision } = flag;
+    const known = encoded.get(flag);
+    if (known === undefined && ++fresh % SLICE === 0) await nextTurn();
+    const own = known ?? `${JSON.stringify(name)}:${JSON.stringify({ text, revision: String(revision) })}`;
+    if (known === undefined) encoded.set(flag, own);
+    texts.push(own);
+  }
+  return texts;
 }
 
 function toState(file: z.output<typeof kept>): StoredState & { takenAtMs: number } {

@@ -1,6 +1,6 @@
 import type { FlagConfig } from '@mlx-serving/policy';
 import { type AuditHead, type EmergencyRecord, type KillRecord, NO_AUDIT, NO_EMERGENCY, type PartialState, type Records, type StoredFlag, type StoredState } from '../store/flag-store.ts';
-import { decodeStoredFlag } from './decode-definition.ts';
+import { decodeStoredFlag, MAX_DEFINITION_BYTES, MAX_FLAGS } from './decode-definition.ts';
 import { type LiveSegment, LiveSegments } from './live-segments.ts';
 import { RevisionLog } from './revision-log.ts';
 
@@ -57,6 +57,8 @@ export class LiveFlags {
   #auditHead = NO_AUDIT;
   #records = NO_RECORDS;
   #takenAtMs: number | undefined;
+  /** Of the definitions in force. */
+  #bytes = 0;
 
   constructor(options: LiveFlagsOptions) {
     this.#options = options;
@@ -189,9 +191,10 @@ export class LiveFlags {
     if (emergencyToo) this.#latchedEmergency = undefined;
   }
 
-  /** Notes that the store was read and that nothing had changed. */
-  touch(): void {
+  /** Notes that the store was read and that nothing had changed. @param auditHead where the audit trail ends, if that was read */
+  touch(auditHead = this.#auditHead): void {
     this.#takenAtMs = this.#now();
+    this.#auditHead = auditHead;
   }
 
   #announceLatch(changed: LiveFlag[], emergency: EmergencyRecord | undefined): void {
@@ -235,9 +238,16 @@ export class LiveFlags {
     });
   }
 
+  /** Other tools know no bounds: what lies beyond them is reported, and what is in force still reaches the gateways. */
+  #isFull(text: string, former: LiveFlag | undefined): boolean {
+    if (!former && this.#flags.size >= MAX_FLAGS) return true;
+    return this.#bytes + Buffer.byteLength(text) - Buffer.byteLength(former?.text ?? '') > MAX_DEFINITION_BYTES;
+  }
+
   #forget(name: string): boolean {
     this.#storedTexts.delete(name);
     this.#undecodable.delete(name);
+    this.#bytes -= Buffer.byteLength(this.#flags.get(name)?.text ?? '');
     return this.#flags.delete(name);
   }
 
@@ -257,9 +267,10 @@ export class LiveFlags {
     const seen = this.#storedTexts.get(name) === text;
     this.#storedTexts.set(name, text);
     if (seen) return former && { text: former.text, config: former.config };
-    const decoded = decodeStoredFlag(name, text);
+    const decoded = this.#isFull(text, former) ? { problem: `There are ${MAX_FLAGS} flags already, or their definitions have ${MAX_DEFINITION_BYTES} bytes.` } : decodeStoredFlag(name, text);
     if ('value' in decoded) {
       this.#undecodable.delete(name);
+      this.#bytes += Buffer.byteLength(text) - Buffer.byteLength(former?.text ?? '');
       return { text, config: decoded.value };
     }
     this.#undecodable.set(name, decoded.problem);

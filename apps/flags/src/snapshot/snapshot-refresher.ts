@@ -43,7 +43,7 @@ export class SnapshotRefresher {
     const { store, refreshMs, revisionCheckMs, onPeerMessage } = this.#options;
     store.start({ onChange: (change) => void this.#follow(change), onConnected: () => void this.reload().catch(() => undefined), onPeerMessage });
     this.#timers = [
-      setInterval(() => void this.reload().catch(() => undefined), refreshMs).unref(),
+      setInterval(() => void this.#refresh(), refreshMs).unref(),
       setInterval(() => void this.#compareRevisions(), revisionCheckMs).unref(),
     ];
   }
@@ -99,6 +99,19 @@ export class SnapshotRefresher {
       // Only the very revision that was announced is known to have touched these names alone.
       if (state && (state.revision !== change.revision || !live.apply(state, change.names, change.emergency))) await this.reload();
       if (!state) await this.reload();
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  /** What is the same as before is not read again. */
+  async #refresh(): Promise<void> {
+    const { store, live } = this.#options;
+    try {
+      const settled = live.takenAtMs !== undefined && this.#problem === '';
+      const head = settled ? await store.check({ revision: live.storeRevision, epoch: live.epoch }) : undefined;
+      if (head) live.touch(head);
+      else await this.reload();
     } catch (error) {
       this.#failed(error);
     }

@@ -1,3 +1,6 @@
+/** Most records that one read takes over, as their digests are made in Lua; the next read takes more. */
+const MOST_RECORDS = 20;
+
 /**
  * What another tool did to segments, tokens, API keys, pending changes and rollouts: noticed by a digest of what was last written
  * here, and entered in the audit trail as `<kind>.external`. A segment that was written as its bare definition is taken
@@ -22,6 +25,7 @@ local function adoptRecord(kind, id, text, revision)
     redis.call('HSET', FLAGS .. ':segments', id, text)
   end
   audit(revision, 'external', 'written by another tool', kind .. '.external', id, redis.call('HGET', SHOWN, field) or nil, shown)
+  redis.call('HDEL', DIGESTS, field)
   if text then
     redis.call('HSET', RECORD_DIGESTS, field, redis.sha1hex(text))
     redis.call('HSET', SHOWN, field, shown)
@@ -30,7 +34,7 @@ local function adoptRecord(kind, id, text, revision)
     redis.call('HDEL', SHOWN, field)
   end
 end
-local function adoptRecords(kinds)
+local function changedRecords(kinds)
   local changed, seen = {}, {}
   for _, kind in ipairs(kinds) do
     local records = redis.call('HGETALL', FLAGS .. ':' .. kind)
@@ -45,9 +49,13 @@ local function adoptRecords(kinds)
       table.insert(changed, {kind, id, false})
     end
   end
+  return changed
+end
+local function adoptRecords(kinds)
+  local changed = changedRecords(kinds)
   if #changed == 0 then return end
   local revision = nextRevision()
-  for _, one in ipairs(changed) do adoptRecord(one[1], one[2], one[3] or nil, revision) end
+  for i = 1, math.min(#changed, ${MOST_RECORDS}) do adoptRecord(changed[i][1], changed[i][2], changed[i][3] or nil, revision) end
   publish(revision, {}, false, true)
 end
 `;

@@ -139,6 +139,40 @@ export function flagStoreContract(name: string, create: () => Promise<StoreUnder
       expect([removed.revision, [...removed.flags.keys()]]).toEqual([3n, ['b']]);
     });
 
+    it('is as it is known until anybody writes to it: the API, or another tool', async () => {
+      await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined });
+      const known = await store.load({ revision: 1n, epoch: '' });
+      expect(await store.check(known)).toEqual(known.auditHead);
+      await under.hset('a', '2');
+      expect(await store.check(known)).toBeUndefined();
+      const seen = await store.load(known);
+      expect(await store.check(seen)).toEqual({ ...seen.auditHead, count: 2 });
+      await under.putByHand('segments', 'staff', '{}');
+      expect(await store.check(seen)).toBeUndefined();
+      const both = await store.load(seen);
+      await store.killFlag('a', kill);
+      expect(await store.check(both)).toBeUndefined();
+    });
+
+    it('audits what another tool wrote before a kill too, and what it wrote to many flags in a chain', async () => {
+      const { epoch } = await store.load({ revision: 0n, epoch: '' });
+      const names = Array.from({ length: 120 }, (_, index) => `flag_${index}`);
+      for (const name of names) await under.hset(name, '{}');
+      await store.killFlag('flag_7', kill);
+      const seen = await store.load({ revision: 0n, epoch });
+      expect(seen.revision).toBe(4n);
+      expect(seen.auditHead.count).toBe(121);
+      let previous = '';
+      for await (const batch of store.auditTrail()) {
+        for (const entry of batch) {
+          expect(problemOf(entry, previous)).toBeUndefined();
+          previous = entry.hash;
+        }
+      }
+      expect(previous).toBe(seen.auditHead.hash);
+      expect((await store.load(seen)).revision).toBe(4n);
+    });
+
     it('says that it has lost data when it was emptied, changes nothing then, and takes no write, until that is settled', async () => {
       await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined });
       const known = await store.load({ revision: 1n, epoch: '' });

@@ -12,7 +12,7 @@ afterAll(() => server.dispose());
 
 function redisStore(prefix: string): RedisFlagStore {
   const connect = () => createRedis(server.url, silentLogger, 'flags');
-  return new RedisFlagStore({ redis: connect(), subscriber: connect(), prefix, logger: silentLogger });
+  return new RedisFlagStore({ redis: connect(), bulk: connect(), subscriber: connect(), prefix, logger: silentLogger });
 }
 
 flagStoreContract('Redis', async () => {

@@ -153,6 +153,8 @@ export interface FlagStore {
   stop(): Promise<void>;
   /** Reads everything, and first gives a revision and an audit entry to what other tools wrote, changed or deleted. */
   load(known: KnownStore): Promise<StoredState>;
+  /** Whether the store is as it is known, and no other tool has written to it since. @returns where the audit trail ends then */
+  check(known: KnownStore): Promise<AuditHead | undefined>;
   read(names: readonly string[]): Promise<PartialState>;
   revision(): Promise<bigint>;
   setFlag(write: SetFlagWrite): Promise<WriteResult>;

@@ -1,35 +1,21 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { COMMAND_TIMEOUT_MS, type Logger, ServiceError } from '@mlx-serving/service-kit';
 import { readEntry } from '../audit/audit-entry.ts';
 import { errors } from '../errors.ts';
-import type {
-  AuditHead,
-  Authorship,
-  DecisionTotals,
-  DeleteFlagWrite,
-  EmergencyWrite,
-  FlagStore,
-  KillRecord,
-  KnownStore,
-  PartialState,
-  RecordKind,
-  RecordResult,
-  RecordWrite,
-  SetFlagWrite,
-  SettleWrite,
-  StoredAuditEntry,
-  StoredFlag,
-  StoredState,
-  StoreListeners,
-  WriteResult,
-} from './flag-store.ts';
+import type { AuditHead, Authorship, DecisionTotals, DeleteFlagWrite, EmergencyWrite, FlagStore, KnownStore, PartialState, RecordResult, RecordWrite, SetFlagWrite, SettleWrite, StoredAuditEntry, StoredFlag, StoredState, StoreListeners, WriteResult } from './flag-store.ts';
+import { adoption, type Base, type ExternalChange, inSteps, sha256 } from './external-changes.ts';
 import { readAuditEntry, readAuditHead, readChange, readEmergency, readKill, toFields } from './redis-records.ts';
+import { check, load } from './load-scripts.ts';
+import { isSame, type LoadAnswer, readLoadAnswer } from './read-load-answer.ts';
+import { type ScriptName, scripts } from './redis-scripts.ts';
+import { KEY_PARTS } from './script-common.ts';
 import { StoreClock } from './store-clock.ts';
-import { KEY_PARTS, RECORD_KINDS, type ScriptName, scripts } from './redis-scripts.ts';
 
 export interface RedisFlagStoreOptions {
   readonly redis: Redis;
+  /** For what takes its time, such as a read of everything: it has a longer limit, and a kill does not wait behind it. */
+  readonly bulk: Redis;
   /** A connection of its own: one that listens cannot do anything else. */
   readonly subscriber: Redis;
   readonly prefix: string;
@@ -37,14 +23,16 @@ export interface RedisFlagStoreOptions {
 }
 
 type Answer = (string | null)[];
-type LoadAnswer = [string, string, string, string[], string[], string[], string[], string[], string, ...string[][]];
 
 /** Entries of the audit trail that are read at once. */
 const AUDIT_BATCH = 500;
+/** How often a read begins anew because other tools write meanwhile; what is left is for the next read. */
+const LOAD_ATTEMPTS = 3;
 
 /** The flags in Redis (SPEC F10): the hash `feature_flags`, and beside it what must not be overwritten with it. */
 export class RedisFlagStore implements FlagStore {
   readonly #redis: Redis;
+  readonly #bulk: Redis;
   readonly #subscriber: Redis;
   readonly #logger: Logger;
   readonly #prefix: string;
@@ -55,19 +43,24 @@ export class RedisFlagStore implements FlagStore {
   readonly #clock = new StoreClock();
   readonly #keys: readonly string[];
 
-  constructor({ redis, subscriber, prefix, logger }: RedisFlagStoreOptions) {
+  constructor({ redis, bulk, subscriber, prefix, logger }: RedisFlagStoreOptions) {
     this.#redis = redis;
+    this.#bulk = bulk;
     this.#subscriber = subscriber;
     this.#logger = logger;
     this.#prefix = prefix;
     this.#flags = `${prefix}feature_flags`;
     this.#peers = `${this.#flags}:peers`;
     this.#keys = [this.#flags, ...KEY_PARTS.map((part) => `${this.#flags}:${part}`)];
-    for (const [name, lua] of Object.entries(scripts)) redis.defineCommand(name, { numberOfKeys: this.#keys.length, lua });
+    for (const [name, lua] of Object.entries(scripts)) for (const connection of [redis, bulk]) connection.defineCommand(name, { numberOfKeys: this.#keys.length, lua });
   }
 
   start({ onChange, onConnected, onPeerMessage }: StoreListeners): void {
-    this.#redis.on('ready', onConnected);
+    for (const connection of [this.#redis, this.#bulk]) {
+      connection.on('ready', () => {
+        if (this.#redis.status === 'ready' && this.#bulk.status === 'ready') onConnected();
+      });
+    }
     this.#subscriber.on('message', (channel, text) => {
       if (channel === this.#peers) return onPeerMessage(text);
       const change = readChange(text);
@@ -78,30 +71,31 @@ export class RedisFlagStore implements FlagStore {
       // What was published while nobody listened is caught by the load that follows.
       this.#subscriber.subscribe(`${this.#flags}:changes`, this.#peers).then(onConnected, (error: unknown) => this.#logger.warn({ err: error }, 'cannot listen for changes'));
     });
-    for (const connection of [this.#redis, this.#subscriber]) connection.connect().catch(() => undefined);
+    for (const connection of [this.#redis, this.#bulk, this.#subscriber]) connection.connect().catch(() => undefined);
   }
 
   async stop(): Promise<void> {
     this.#redis.disconnect();
+    this.#bulk.disconnect();
     this.#subscriber.disconnect();
   }
 
   async load(known: KnownStore): Promise<StoredState> {
-    const argv = ['', '', String(Date.now()), 'external', '', '', String(known.revision), known.epoch, randomBytes(8).toString('hex')];
-    const [lost, revision, epoch, texts, revisions, killTexts, emergency, head, now, ...records] = (await this.#run('load', argv)) as LoadAnswer;
-    this.#clock.note(Number(now));
-    if (lost === '0') this.#epoch = epoch;
-    const flags = new Map<string, StoredFlag>();
-    const kills = new Map<string, KillRecord>([...toFields(killTexts)].map(([name, text]) => [name, readKill(text)!]));
-    const revisionOf = toFields(revisions);
-    for (const [name, text] of toFields(texts)) flags.set(name, { text, revision: BigInt(revisionOf.get(name) ?? 0), kill: kills.get(name) });
-    const recordsOf = (kind: RecordKind): Map<string, string> => toFields(records[RECORD_KINDS.indexOf(kind)]);
-    return {
-      ...{ lost: lost === '1', revision: BigInt(revision), epoch, flags, kills },
-      emergency: readEmergency(toFields(emergency)),
-      auditHead: readAuditHead(head),
-      records: { segments: recordsOf('segments'), tokens: recordsOf('tokens'), pending: recordsOf('pending'), rollouts: recordsOf('rollouts'), 'api-keys': recordsOf('api-keys') },
-    };
+    for (let attempt = 1; ; attempt++) {
+      const argv = [String(Date.now()), 'external', '', '', String(known.revision), known.epoch, randomBytes(8).toString('hex')];
+      const answer = await this.#readAll(load, argv, ['', ':texts', ':revisions', ':kills', ':digests']);
+      const { state, changes, nowMs } = readLoadAnswer(answer as LoadAnswer);
+      this.#clock.note(nowMs);
+      if (!state.lost) this.#epoch = state.epoch;
+      if (state.lost || changes.length === 0 || attempt === LOAD_ATTEMPTS) return state;
+      let base: Base | undefined = { revision: state.revision, head: state.auditHead };
+      for (const step of inSteps(changes)) base &&= await this.#adopt(base, step);
+    }
+  }
+
+  async check({ revision, epoch }: KnownStore): Promise<AuditHead | undefined> {
+    const [[same, head], flags, texts] = (await this.#readAll(check, ['', '', '', '', String(revision), epoch], ['', ':texts'])) as [[string, string[]], string[], string[]];
+    return same === '1' && isSame(flags, texts) ? readAuditHead(head) : undefined;
   }
 
   async read(names: readonly string[]): Promise<PartialState> {
@@ -128,11 +122,11 @@ export class RedisFlagStore implements FlagStore {
 
   async setFlag(write: SetFlagWrite): Promise<WriteResult> {
     const { name, text, base, ifRevision, fileDigest } = write;
-    return this.#write('setFlag', name, [...this.#author(write, 'set'), name, text, sha256(text), base ?? '', base === undefined ? '0' : '1', revisionText(ifRevision), fileDigest ?? '']);
+    return this.#write('setFlag', name, [...this.#author(write, 'set'), name, text, sha256(text), base ?? '', sha256(base ?? ''), base === undefined ? '0' : '1', String(ifRevision ?? ''), fileDigest ?? '']);
   }
 
   async deleteFlag(write: DeleteFlagWrite): Promise<WriteResult> {
-    return this.#write('deleteFlag', write.name, [...this.#author(write, 'delete'), write.name, write.base, revisionText(write.ifRevision)]);
+    return this.#write('deleteFlag', write.name, [...this.#author(write, 'delete'), write.name, write.base, sha256(write.base), String(write.ifRevision ?? '')]);
   }
 
   killFlag(name: string, kill: Authorship, always = false): Promise<WriteResult> {
@@ -178,7 +172,7 @@ export class RedisFlagStore implements FlagStore {
   async *auditTrail({ after, upToRevision }: { after?: string; upToRevision?: bigint } = {}): AsyncGenerator<StoredAuditEntry[]> {
     const end = upToRevision === undefined ? '+' : String(upToRevision);
     for (let start = after === undefined ? '-' : `(${after}`; ; ) {
-      const found = await this.#attempt(() => this.#redis.xrange(`${this.#flags}:audit`, start, end, 'COUNT', AUDIT_BATCH));
+      const found = await this.#attempt(() => this.#bulk.xrange(`${this.#flags}:audit`, start, end, 'COUNT', AUDIT_BATCH), this.#bulk);
       if (found.length > 0) yield found.map(readAuditEntry);
       if (found.length < AUDIT_BATCH) return;
       start = `(${found.at(-1)![0]}`;
@@ -187,7 +181,7 @@ export class RedisFlagStore implements FlagStore {
 
   async newestAudit(beforeId: string | undefined, count: number): Promise<StoredAuditEntry[]> {
     const newest = beforeId === undefined ? '+' : `(${beforeId}`;
-    return (await this.#attempt(() => this.#redis.xrevrange(`${this.#flags}:audit`, newest, '-', 'COUNT', count))).map(readAuditEntry);
+    return (await this.#attempt(() => this.#bulk.xrevrange(`${this.#flags}:audit`, newest, '-', 'COUNT', count), this.#bulk)).map(readAuditEntry);
   }
 
   async auditHead(): Promise<AuditHead> {
@@ -197,9 +191,9 @@ export class RedisFlagStore implements FlagStore {
   async changedAt(revisions: readonly bigint[]): Promise<ReadonlyMap<bigint, number>> {
     const found = new Map<bigint, number>();
     for (let start = 0; start < revisions.length; start += AUDIT_BATCH) {
-      const batch = this.#redis.pipeline();
+      const batch = this.#bulk.pipeline();
       for (const revision of revisions.slice(start, start + AUDIT_BATCH)) batch.xrange(`${this.#flags}:audit`, String(revision), String(revision), 'COUNT', 1);
-      for (const [error, entries] of (await this.#attempt(() => batch.exec())) ?? []) {
+      for (const [error, entries] of (await this.#attempt(() => batch.exec(), this.#bulk)) ?? []) {
         if (error) throw this.#toServiceError(error);
         const [entry] = (entries as [string, string[]][]).map(readAuditEntry).map(readEntry);
         if (entry) found.set(entry.revision, entry.atMs);
@@ -236,6 +230,27 @@ export class RedisFlagStore implements FlagStore {
     return { enabled: BigInt(enabled ?? 0), disabled: BigInt(disabled ?? 0) };
   }
 
+  /**
+   * A script and then everything about the flags, in one transaction. The script goes as its text: one that Redis has
+   * forgotten would fail within the transaction.
+   */
+  async #readAll(lua: string, argv: readonly string[], parts: readonly string[]): Promise<unknown[]> {
+    const transaction = this.#bulk.multi().eval(lua, this.#keys.length, ...this.#keys, '', '', ...argv);
+    for (const part of parts) transaction.call('HGETALL', `${this.#flags}${part}`);
+    const answers = await this.#attempt(() => transaction.exec(), this.#bulk);
+    return (answers ?? []).map(([error, answer]) => {
+      if (error) throw this.#toServiceError(error);
+      return answer;
+    });
+  }
+
+  /** @returns what the store stands at now, or undefined when somebody wrote to it meanwhile */
+  async #adopt(base: Base, changes: readonly ExternalChange[]): Promise<Base | undefined> {
+    const { argv, next } = adoption(base, changes, Date.now());
+    const [outcome] = await this.#run('adoptFlags', ['', '', '', '', this.#epoch, '', ...argv], this.#bulk);
+    return outcome === 'written' ? next : undefined;
+  }
+
   async #write(script: ScriptName, name: string, argv: string[]): Promise<WriteResult> {
     const [outcome, rest] = (await this.#run(script, argv)) as [WriteResult['outcome'], string | Answer];
     if (outcome === 'stale' || outcome === 'not-found') return { outcome };
@@ -253,17 +268,17 @@ export class RedisFlagStore implements FlagStore {
   }
 
   /** @throws STORE_LOST when the store is not the one that is known here, STORE_UNREACHABLE when the answer would come too late */
-  async #run(script: ScriptName, argv: string[]): Promise<unknown[]> {
-    const commands = this.#redis as unknown as Record<ScriptName, (...args: string[]) => Promise<unknown[]>>;
-    const answer = await this.#attempt(() => commands[script](...this.#keys, ...argv));
+  async #run(script: ScriptName, argv: string[], connection = this.#redis): Promise<unknown[]> {
+    const commands = connection as unknown as Record<ScriptName, (...args: string[]) => Promise<unknown[]>>;
+    const answer = await this.#attempt(() => commands[script](...this.#keys, ...argv), connection);
     if (answer[0] === 'lost') throw errors.STORE_LOST();
     if (answer[0] === 'late') throw errors.STORE_UNREACHABLE();
     return answer;
   }
 
   /** A command that waited in the client's queue would be carried out long after its caller was told that it failed. */
-  async #attempt<T>(command: () => Promise<T>): Promise<T> {
-    if (this.#redis.status !== 'ready') throw errors.STORE_UNREACHABLE();
+  async #attempt<T>(command: () => Promise<T>, connection = this.#redis): Promise<T> {
+    if (connection.status !== 'ready') throw errors.STORE_UNREACHABLE();
     try {
       return await command();
     } catch (error) {
@@ -276,12 +291,4 @@ export class RedisFlagStore implements FlagStore {
     if (error instanceof Error && error.name === 'ReplyError' && !cannotServe.test(error.message)) return ServiceError.from(error);
     return errors.STORE_UNREACHABLE({}, { cause: error });
   }
-}
-
-function revisionText(revision: bigint | undefined): string {
-  return revision === undefined ? '' : String(revision);
-}
-
-function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
 }

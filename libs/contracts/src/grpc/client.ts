@@ -38,7 +38,7 @@ export interface ClientSettings {
   options?: ChannelOptions;
 }
 
-/** Bounds that every channel of the system has: keepalive, message size, no hidden retries, quick reconnection. */
+/** Bounds that every channel of the system has: keepalive, message size, no hidden retries, quick reconnection. A snapshot of ten thousand flags fits into one answer. */
 export const channelOptions: ChannelOptions = {
   'grpc.keepalive_time_ms': 20_000,
   'grpc.keepalive_timeout_ms': 5_000,
@@ -46,7 +46,7 @@ export const channelOptions: ChannelOptions = {
   'grpc.enable_retries': 0,
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 2_000,
-  'grpc.max_receive_message_length': 4 * 1024 * 1024,
+  'grpc.max_receive_message_length': 64 * 1024 * 1024,
   'grpc.max_send_message_length': 4 * 1024 * 1024,
 };
 
