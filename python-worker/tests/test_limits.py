@@ -9,6 +9,7 @@ import pytest
 from conftest import GATED, StepGate, running_worker
 from test_admission import refusal
 
+from mlx_worker.engine import decode
 from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
 from mlx_worker.supervisor import RESTARTS_VARIABLE
 
@@ -130,6 +131,18 @@ async def test_kept_prompts_go_when_their_budget_or_the_memory_limit_shrinks(ref
                 answer = await worker.generate(f"7 {LONG}", max_tokens=8, request=KV)
                 assert answer.ids == reference.generate(f"7 {LONG}", 8)[0]
                 assert (await worker.until(lambda stats: True)).prefix_cache.bytes <= room
+
+
+async def test_who_has_memory_decodes_at_once_while_others_wait_for_it(monkeypatch, reference):
+    # A burst of callers may be waited for this long; who waits for memory cannot come in at all.
+    monkeypatch.setattr(decode, "MOST_GAPS_BEFORE_DECODE", 10**9)
+    async with running_worker() as worker:
+        (served,) = worker.app.engine.work.models
+        room = served.bytes_per_token * 60
+        await set_limits(worker, memory_limit_bytes=served.model.weight_bytes + room)
+        answers = await asyncio.gather(*(worker.generate("A flag", max_tokens=20) for _ in range(6)))
+        wanted = reference.generate("A flag", 20)[0]
+        assert [answer.ids for answer in answers] == [wanted] * 6
 
 
 async def test_memory_stays_under_its_limit_whatever_comes(reference):

@@ -59,6 +59,8 @@ class Admission:
             request.worth_keeping = True
 
     def give_places(self) -> None:
+        """Gives places to those who are next, as long as there are places, and memory."""
+        self._work.lacks_memory = False
         while len(self._work.placed) < self._work.inbox.limits.max_batch:
             warm = [begun for begun in self._work.begun.values() if begun.request not in self._work.placed]
             first = min(warm, key=lambda begun: self._work.inbox.score(begun.entry), default=None)
@@ -70,6 +72,7 @@ class Admission:
             ):
                 self._work.placed[first.request] = bytes_for(first.request, first.served)
             elif entry is not None and not self._begin(entry, placed=True):
+                self._work.lacks_memory = True
                 return
 
     def warm(self) -> None:

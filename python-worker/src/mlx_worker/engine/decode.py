@@ -45,14 +45,19 @@ class Decode:
         When nobody decodes yet, the prompts that wait come first: with decode steps in between, all of their
         callers would wait longer. It is one longer gap for each of these streams, and bounded.
         """
-        may_begin = len(self._work.inbox) and len(self._work.placed) < self._work.inbox.limits.max_batch
-        if not may_begin and all(begun.job is None for begun in self._work.begun.values()):
+        if not self._may_begin and all(begun.job is None for begun in self._work.begun.values()):
             return True
         first = min(begun.request.first_drawn_at or 0.0 for begun in ready)
         gaps = (time.monotonic() - first) * 1000 / self._work.inbox.limits.decode_gap_ms
         if not self._work.decoding:
             return gaps >= MOST_GAPS_BEFORE_DECODE
         return len(ready) >= JOIN_TOGETHER or gaps >= 1
+
+    @property
+    def _may_begin(self) -> bool:
+        """Whether somebody who waits can still come in before anybody ends."""
+        has_place = len(self._work.placed) < self._work.inbox.limits.max_batch
+        return len(self._work.inbox) > 0 and has_place and not self._work.lacks_memory
 
     def run(self) -> None:
         for served in self._work.models:

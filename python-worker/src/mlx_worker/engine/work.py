@@ -68,6 +68,8 @@ class Work:
         self.pace = Pace(inbox.limits.decode_gap_ms / 1000, inbox.limits.prefill_chunk)
         self.begun: dict[GenerationRequest, Begun] = {}
         self.placed: dict[GenerationRequest, int] = {}
+        # Whether who is next waits for memory, so that nobody else can begin before somebody ends.
+        self.lacks_memory = False
         self.failed_in_a_row = 0
         self.last_failure: Exception | None = None
 
