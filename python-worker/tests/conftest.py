@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +17,7 @@ import pytest
 import pytest_asyncio
 
 from mlx_worker.app import App
+from mlx_worker.blas import ensure_blas, is_preloaded
 from mlx_worker.config import WorkerConfig
 from mlx_worker.gen.mlx_serving.v1 import generation_pb2 as pb
 from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
@@ -23,7 +26,8 @@ from mlx_worker.logs import Logger
 from mlx_worker.model import PACKAGED_MODELS
 from mlx_worker.sampling import GREEDY, sampler_for
 
-GATE_TIMEOUT_SECONDS = 30
+# Far more than a loaded machine needs: it only ends what would wait for ever.
+GATE_TIMEOUT_SECONDS = 180
 CONSTANT_TOKEN = 500
 
 
@@ -149,6 +153,15 @@ async def running_worker(make_sampler=sampler_for, **settings) -> AsyncIterator[
             yield Worker(app, log, channel)
     finally:
         await app.stop(0)
+
+
+def pytest_configure(config):
+    """Runs the tests on the BLAS on which the worker runs."""
+    if sys.platform == "linux" and not is_preloaded(os.environ):
+        capture = config.pluginmanager.getplugin("capturemanager")
+        capture.suspend_global_capture(in_=True)
+        ensure_blas()
+        capture.resume_global_capture()
 
 
 def pytest_addoption(parser):

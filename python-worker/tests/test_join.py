@@ -7,7 +7,7 @@ import io
 
 import grpc
 import pytest_asyncio
-from conftest import running_worker
+from conftest import GATE_TIMEOUT_SECONDS, running_worker
 
 from mlx_worker.gen.mlx_serving.v1 import membership_pb2 as mpb
 from mlx_worker.gen.mlx_serving.v1 import membership_pb2_grpc as mgrpc
@@ -46,13 +46,13 @@ async def gateway():
 
 async def test_it_joins_when_it_serves_and_leaves_before_it_drains(gateway):
     async with running_worker(join=gateway.address, join_token="secret") as worker:
-        request, token = await asyncio.wait_for(gateway.said.get(), 10)
+        request, token = await asyncio.wait_for(gateway.said.get(), GATE_TIMEOUT_SECONDS)
         assert (request.address, request.variant, token) == (
             f"127.0.0.1:{worker.app.server.port}",
             "baseline",
             "secret",
         )
-    while await asyncio.wait_for(gateway.said.get(), 10) is not None:
+    while await asyncio.wait_for(gateway.said.get(), GATE_TIMEOUT_SECONDS) is not None:
         pass
 
 
@@ -62,7 +62,7 @@ async def test_it_renews_and_comes_back_to_a_gateway_that_sent_it_away(gateway):
     join = GatewayJoin([gateway.address], "w:1", "canary", "", lambda: True, Logger("info", log))
     join.start()
     for _ in range(3):
-        request, _ = await asyncio.wait_for(gateway.said.get(), 10)
+        request, _ = await asyncio.wait_for(gateway.said.get(), GATE_TIMEOUT_SECONDS)
         assert (request.address, request.variant) == ("w:1", "canary")
     await join.leave()
     assert "not joined" in log.getvalue()

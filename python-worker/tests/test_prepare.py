@@ -14,6 +14,14 @@ WARM, SPECULATE, KV = "ttft_pipeline.warmup_queue", "ttft_pipeline.speculation",
 PROMPT = "A kill switch turns a feature off at once, for everybody. " * 4
 
 
+@pytest.fixture
+def patient(tmp_path) -> str:
+    """A runtime configuration by which what was announced is waited for, however slow the machine is."""
+    path = tmp_path / "patient.yaml"
+    path.write_text("ttft_accelerator: {warm_queue: {ttl_ms: 3600000}}")
+    return str(path)
+
+
 def announcement(name: str = "one", prompt: str = PROMPT, flags=(WARM,), **fields) -> wpb.PrepareRequest:
     return wpb.PrepareRequest(request_id=name, prompt=prompt, enabled_flags=flags, **fields)
 
@@ -41,10 +49,10 @@ def left_over(worker) -> int:
 
 
 @pytest.mark.parametrize("flags", [(WARM,), (WARM, KV), (WARM, SPECULATE, KV)])
-async def test_a_prepared_request_has_nothing_left_to_compute_and_the_same_answer(reference, flags):
-    async with running_worker(prefill_chunk=16) as worker:
+async def test_a_prepared_request_has_nothing_left_to_compute_and_the_same_answer(patient, reference, flags):
+    async with running_worker(prefill_chunk=16, runtime_config=patient) as worker:
         announced = await worker.stub.Prepare(announcement(flags=flags))
-        assert (announced.warming, announced.ttl_ms) == (True, 800)
+        assert (announced.warming, announced.ttl_ms) == (True, 3_600_000)
         assert await settled(worker) == announced.prompt_tokens
         before = worker.app.engine.work.statistics.computed_tokens
         answer = await generate(worker, flags=flags)
@@ -56,9 +64,10 @@ async def test_a_prepared_request_has_nothing_left_to_compute_and_the_same_answe
         assert left_over(worker) == 0
 
 
-async def test_a_prompt_is_warmed_beside_running_streams_and_taken_over_half_way(reference):
+async def test_a_prompt_is_warmed_beside_running_streams_and_taken_over_half_way(patient, reference):
     gate = StepGate()
-    async with running_worker(gate.make_sampler, max_batch=2, prefill_chunk=16) as worker:
+    settings = {"max_batch": 2, "prefill_chunk": 16, "runtime_config": patient}
+    async with running_worker(gate.make_sampler, **settings) as worker:
         running = worker.call("A flag", **GATED)
         assert (await running.read()).WhichOneof("event") == "accepted"
         gate.permit(2)
@@ -81,8 +90,8 @@ async def test_a_prompt_is_warmed_beside_running_streams_and_taken_over_half_way
     [{"tenant": "b"}, {"name": "two"}, {"prompt": "Another text"}],
     ids=["tenant", "request", "prompt"],
 )
-async def test_only_the_announced_request_goes_on_from_it(reference, changed):
-    async with running_worker() as worker:
+async def test_only_the_announced_request_goes_on_from_it(patient, reference, changed):
+    async with running_worker(runtime_config=patient) as worker:
         await worker.stub.Prepare(announcement(tenant="a"))
         await settled(worker)
         answer = await generate(worker, **{"tenant": "a", **changed})
@@ -90,8 +99,8 @@ async def test_only_the_announced_request_goes_on_from_it(reference, changed):
         assert not warmed(answer)
 
 
-async def test_a_second_announcement_replaces_the_first(reference):
-    async with running_worker() as worker:
+async def test_a_second_announcement_replaces_the_first(patient, reference):
+    async with running_worker(runtime_config=patient) as worker:
         await asyncio.gather(
             *(worker.stub.Prepare(announcement(prompt=text)) for text in ("A flag", PROMPT) * 3)
         )
@@ -102,9 +111,27 @@ async def test_a_second_announcement_replaces_the_first(reference):
         assert (answer.ids, warmed(answer)) == (reference.generate(PROMPT, 12)[0], True)
 
 
+async def test_what_nobody_asks_for_in_time_is_freed_and_goes_on_cold(tmp_path, reference):
+    path = tmp_path / "runtime.yaml"
+    path.write_text("ttft_accelerator: {warm_queue: {ttl_ms: 1}}")
+    async with running_worker(runtime_config=str(path)) as worker:
+        assert (await worker.stub.Prepare(announcement())).ttl_ms == 1
+        stats = await worker.until(lambda stats: stats.warm_queue.expired == 1)
+        assert (stats.warm_queue.size, left_over(worker)) == (0, 0)
+        answer = await generate(worker)
+        assert (answer.ids, warmed(answer)) == (reference.generate(PROMPT, 12)[0], False)
+
+
+async def test_what_was_announced_is_waited_for_as_long_as_it_says():
+    async with running_worker() as worker:
+        assert (await worker.stub.Prepare(announcement())).ttl_ms == 800
+
+
 async def test_what_cannot_be_warmed_goes_on_cold(tmp_path, reference):
     path = tmp_path / "runtime.yaml"
-    path.write_text("ttft_accelerator: {warm_queue: {max_size: 1, ttl_ms: 100, priority_by_tokens: true}}")
+    path.write_text(
+        "ttft_accelerator: {warm_queue: {max_size: 1, ttl_ms: 3600000, priority_by_tokens: true}}"
+    )
     async with running_worker(runtime_config=str(path)) as worker:
         reasons = [
             (await worker.stub.Prepare(asked)).reason
@@ -119,23 +146,24 @@ async def test_what_cannot_be_warmed_goes_on_cold(tmp_path, reference):
             )
         ]
         assert reasons == ["OFF", "OFF", "MODEL_NOT_FOUND", "PROMPT_EMPTY", "PROMPT_TOO_LONG", "", "FULL"]
-        stats = await worker.until(lambda stats: stats.warm_queue.expired == 1)
-        assert (stats.warm_queue.overflowed, stats.warm_queue.size, left_over(worker)) == (1, 0, 0)
-        for name in ("first", "second"):
+        await settled(worker)
+        for name, was_warm in (("second", False), ("first", True)):
             answer = await generate(worker, name)
-            assert (answer.ids, warmed(answer)) == (reference.generate(PROMPT, 12)[0], False)
+            assert (answer.ids, warmed(answer)) == (reference.generate(PROMPT, 12)[0], was_warm)
+        stats = await worker.until(lambda stats: stats.running_requests == 0)
+        assert (stats.warm_queue.overflowed, stats.warm_queue.size, left_over(worker)) == (1, 0, 0)
 
 
-async def test_there_is_no_room_for_more_than_the_budget_of_kept_prompts(reference):
-    async with running_worker(prefix_cache_bytes=100) as worker:
+async def test_there_is_no_room_for_more_than_the_budget_of_kept_prompts(patient, reference):
+    async with running_worker(prefix_cache_bytes=100, runtime_config=patient) as worker:
         assert (await worker.stub.Prepare(announcement())).warming
         assert await settled(worker) == 0
         assert (await generate(worker)).ids == reference.generate(PROMPT, 12)[0]
         assert left_over(worker) == 0
 
 
-async def test_a_fault_while_warming_harms_nobody(reference):
-    async with running_worker() as worker:
+async def test_a_fault_while_warming_harms_nobody(patient, reference):
+    async with running_worker(runtime_config=patient) as worker:
         (served,) = worker.app.engine.work.models
         whole = served.forward.last_logits
         served.forward.last_logits = lambda tokens, caches: 1 / 0
@@ -147,9 +175,9 @@ async def test_a_fault_while_warming_harms_nobody(reference):
         assert (answer.ids, warmed(answer)) == (reference.generate(PROMPT, 12)[0], False)
 
 
-async def test_a_request_that_leaves_before_its_turn_frees_what_was_warmed():
+async def test_a_request_that_leaves_before_its_turn_frees_what_was_warmed(patient):
     gate = StepGate()
-    async with running_worker(gate.make_sampler, max_batch=1) as worker:
+    async with running_worker(gate.make_sampler, max_batch=1, runtime_config=patient) as worker:
         await worker.stub.Prepare(announcement(flags=(WARM,)))
         await settled(worker)
         running = worker.call("A flag", **GATED)

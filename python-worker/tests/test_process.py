@@ -20,7 +20,8 @@ from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
 from mlx_worker.gen.mlx_serving.v1 import worker_pb2_grpc as wgrpc
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
-TIMEOUT = 60
+# Far more than a loaded machine needs: it only ends what would wait for ever.
+TIMEOUT = 300
 MODULE = ["-m", "mlx_worker"]
 FAILING = [
     "-c",
