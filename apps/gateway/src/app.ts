@@ -17,6 +17,7 @@ import { previewImpact } from './impact/preview-impact.ts';
 import { RecentContexts } from './impact/recent-contexts.ts';
 import { ControllerLinks } from './links/controller-links.ts';
 import { createGatewayMetrics, type GatewayMetrics } from './metrics.ts';
+import type { SiblingProcess } from './processes/sibling-process.ts';
 import { Tenants } from './tenants/tenants.ts';
 import { ModelService } from './models/model-service.ts';
 import { createGrpcServer, createHttpServer } from './server.ts';
@@ -32,8 +33,12 @@ export interface GatewayApp extends App {
 /** What a stop takes besides the grace of running requests, at most. */
 const STOP_SLACK_MS = 5_000;
 
-/** Composes the gateway. @throws StartupError or ConfigError when it cannot run with this configuration */
-export async function createApp(config: GatewayConfig, logger: Logger): Promise<GatewayApp> {
+/**
+ * Composes the gateway, or one process of it.
+ * @param sibling where this is one of several processes, whose metrics and health another one shows
+ * @throws StartupError or ConfigError when it cannot run with this configuration
+ */
+export async function createApp(config: Omit<GatewayConfig, 'processes'>, logger: Logger, sibling?: SiblingProcess): Promise<GatewayApp> {
   assertBindable(config.host, config.trustedNetwork);
   const metrics = createGatewayMetrics();
   const runtime = createRuntimeFile(config, metrics, logger, (value) => control.configure(value.governor.max_concurrent_streams));
@@ -53,25 +58,28 @@ export async function createApp(config: GatewayConfig, logger: Logger): Promise<
   const service = new GenerateService({ ...state, admission, control, pools, requestLimits: limits, failure: () => runtime.value.failure, onReport, onShadowReport: (report) => links.reportShadow(report), metrics, logger });
   const health = createHealth({ ...state, pools, stopping: () => service.stopping, links: () => links.up });
   const explain = new ExplainService({ ...state, pools, tokenFile: join(config.stateDirectory, 'admin-token'), client: clients.flags });
-  const doors = { ...state, pools, joinToken: config.joinToken, service, models: new ModelService(pools), accelerator: new AcceleratorService(pools), limits, readCaller: keys.readCaller, cors: () => runtime.value.cors, explain, canaryConfigured: pools.canary.size > 0, health, metrics, logger };
+  const doors = { ...state, pools, joinToken: config.joinToken, service, models: new ModelService(pools), accelerator: new AcceleratorService(pools), limits, readCaller: keys.readCaller, cors: () => runtime.value.cors, explain, canaryConfigured: pools.canary.size > 0, health, metrics, logger, ...(sibling ? { onLease: sibling.tell.bind(sibling) } : {}) };
   const http = createHttpServer(doors);
   const grpc = createGrpcServer(doors);
-  const operations = new OperationsServer({ host: config.host, port: config.operationsPort, registry: metrics.registry, health });
+  const operations = sibling ? undefined : new OperationsServer({ host: config.host, port: config.operationsPort, registry: metrics.registry, health });
+  const stopLimitMs = (): number => runtime.value.failure.drain_grace_ms + STOP_SLACK_MS;
   const ports = { http: 0, grpc: 0, operations: 0 };
   return {
     ports,
     start: async () => {
       await links.loadKept();
-      ports.operations = await operations.start();
+      sibling?.connect({ pools, metrics, health });
+      ports.operations = (await operations?.start()) ?? 0;
       ports.http = await listen(http, config.host, config.httpPort);
       ports.grpc = await grpc.start(config.host, config.grpcPort);
       pools.baseline.start();
       pools.canary.start();
       links.start();
       runtime.watch();
+      sibling?.started(stopLimitMs());
     },
     reload: () => runtime.reload(),
-    stopLimitMs: () => runtime.value.failure.drain_grace_ms + STOP_SLACK_MS,
+    stopLimitMs,
     stop: async () => {
       runtime.stop();
       const grace = runtime.value.failure.drain_grace_ms;
@@ -83,12 +91,12 @@ export async function createApp(config: GatewayConfig, logger: Logger): Promise<
       pools.baseline.stop();
       pools.canary.stop();
       control.stop();
-      await operations.stop();
+      await operations?.stop();
     },
   };
 }
 
-function createRuntimeFile(config: GatewayConfig, metrics: GatewayMetrics, logger: Logger, onChange: (value: RuntimeFile) => void) {
+function createRuntimeFile(config: Pick<GatewayConfig, 'configDirectory'>, metrics: GatewayMetrics, logger: Logger, onChange: (value: RuntimeFile) => void) {
   return new ConfigFile({
     path: join(config.configDirectory, 'runtime.yaml'),
     schema: runtimeFile,
@@ -99,7 +107,7 @@ function createRuntimeFile(config: GatewayConfig, metrics: GatewayMetrics, logge
 }
 
 /** What the gateway knows, and where it keeps it. */
-function createState(config: GatewayConfig, logger: Logger, onAbort: (flags: ReadonlySet<string>) => void) {
+function createState(config: Omit<GatewayConfig, 'processes'>, logger: Logger, onAbort: (flags: ReadonlySet<string>) => void) {
   const replicaId = replicaIdOf(config);
   const path = (kind: string): string => join(config.stateDirectory, 'snapshots', `${replicaId}-${kind}.json`);
   const flags = new FlagSnapshotStore(logger, { environment: config.environment, onAbort });
@@ -117,7 +125,7 @@ function createState(config: GatewayConfig, logger: Logger, onAbort: (flags: Rea
   };
 }
 
-function createClients(config: GatewayConfig) {
+function createClients(config: Pick<GatewayConfig, 'flagsAddress' | 'qosAddress' | 'canaryAddress'>) {
   return {
     flags: createServiceClient(Flags, config.flagsAddress),
     qos: createServiceClient(Qos, config.qosAddress),

@@ -1,6 +1,6 @@
 import { Metadata } from '@grpc/grpc-js';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { createServiceClient, type GenerateRequestSchema, Inference, Priority, type ServiceClient } from '@mlx-serving/contracts';
+import { createServiceClient, type GenerateRequestSchema, Inference, Priority, type SamplingOptionsSchema, type ServiceClient } from '@mlx-serving/contracts';
 import { Generation } from './generation.ts';
 import { InferenceError } from './inference-error.ts';
 import { type TtftHint, TtftPipeline } from './ttft-pipeline.ts';
@@ -8,6 +8,8 @@ import { type TtftHint, TtftPipeline } from './ttft-pipeline.ts';
 export interface EngineOptions {
   /** The gateway's gRPC door, `host:port`. Default: `127.0.0.1:50051`. */
   readonly address?: string;
+  /** Where the gateway asks for an API key. Default: none is sent. */
+  readonly apiKey?: string;
 }
 
 export interface Message {
@@ -15,9 +17,8 @@ export interface Message {
   readonly content: string;
 }
 
+/** How tokens are drawn. */
 interface Sampling {
-  /** Default: the gateway's default model. */
-  readonly model?: string;
   /** Most tokens to generate. Default: 256. */
   readonly maxTokens?: number;
   /** 0 is greedy. Default: 0. */
@@ -27,6 +28,25 @@ interface Sampling {
   readonly seed?: number | bigint;
   /** At most four strings that end the generation; they are not part of the text. */
   readonly stop?: readonly string[];
+  /** Draws from so many of the likeliest tokens only. Default: 0, all. */
+  readonly topK?: number;
+  /** Least probability as a share of the likeliest token's. Default: 0. */
+  readonly minP?: number;
+  /** Divides the logits of recent tokens. Default: 1. */
+  readonly repetitionPenalty?: number;
+  /** -2 to 2. Default: 0. */
+  readonly presencePenalty?: number;
+  /** -2 to 2. Default: 0. */
+  readonly frequencyPenalty?: number;
+  /** By token id, -100 to 100. */
+  readonly logitBias?: Readonly<Record<number, number>>;
+  /** The answer is JSON that this schema allows. */
+  readonly jsonSchema?: Readonly<Record<string, unknown>>;
+}
+
+interface Request extends Sampling {
+  /** Default: the gateway's default model. */
+  readonly model?: string;
   /** The same user gets the same variant and the same flags. */
   readonly user?: string;
   /** Default: made by the gateway. */
@@ -36,11 +56,11 @@ interface Sampling {
   /** Longest time from now to the last token. Default: the gateway's own limit. */
   readonly deadlineMs?: number;
   /** What is known of the prompt, for the TTFT accelerator. */
-  readonly ttftHint?: TtftHint;
+  readonly ttftHint?: Partial<TtftHint>;
 }
 
 /** A prompt or messages, and how to draw. */
-export type GenerateOptions = Sampling & ({ readonly prompt: string; readonly messages?: never } | { readonly messages: readonly Message[]; readonly prompt?: never });
+export type GenerateOptions = Request & ({ readonly prompt: string; readonly messages?: never } | { readonly messages: readonly Message[]; readonly prompt?: never });
 
 export interface Engine {
   /** Starts a generation; iterate over what it returns. Errors come out of the iteration. */
@@ -54,15 +74,15 @@ export interface Engine {
 }
 
 /** Connects to a gateway. The connection is made with the first call, and comes back by itself. */
-export function createEngine({ address = '127.0.0.1:50051' }: EngineOptions = {}): Engine {
+export function createEngine({ address = '127.0.0.1:50051', apiKey }: EngineOptions = {}): Engine {
   const client: ServiceClient<typeof Inference> = createServiceClient(Inference, address);
-  const ttft = new TtftPipeline(client);
+  const ttft = new TtftPipeline(client, { metadata: () => toMetadata(apiKey) });
   return {
     ttft,
-    generate: (options) => new Generation(client.generate(toRequest(options), toSettings(options)), (streamId, stages) => ttft.report(streamId, stages)),
+    generate: (options) => new Generation(client.generate(toRequest(options), toSettings(options, apiKey)), (streamId, stages) => ttft.report(streamId, stages)),
     models: async () => {
       try {
-        return (await client.listModels({})).models.map(({ id }) => id);
+        return (await client.listModels({}, { metadata: toMetadata(apiKey) })).models.map(({ id }) => id);
       } catch (error) {
         throw InferenceError.from(error);
       }
@@ -75,30 +95,34 @@ export function createEngine({ address = '127.0.0.1:50051' }: EngineOptions = {}
 }
 
 function toRequest({ model = '', prompt, messages, user = '', ttftHint, ...sampling }: GenerateOptions): MessageInitShape<typeof GenerateRequestSchema> {
-  const { maxTokens, temperature, topP, seed, stop } = sampling;
   return {
     model,
     user,
     input: prompt === undefined ? { case: 'conversation', value: { messages: messages.map((message) => ({ ...message })) } } : { case: 'prompt', value: prompt },
-    sampling: {
-      ...(maxTokens === undefined ? {} : { maxTokens }),
-      ...(temperature === undefined ? {} : { temperature }),
-      ...(topP === undefined ? {} : { topP }),
-      ...(seed === undefined ? {} : { seed: BigInt(seed) }),
-      stop: [...(stop ?? [])],
-    },
+    sampling: toSampling(sampling),
     ...(ttftHint ? { ttftHint: toHint(ttftHint) } : {}),
   };
 }
 
+function toSampling({ maxTokens, temperature, topP, seed, stop, topK, minP, repetitionPenalty, presencePenalty, frequencyPenalty, logitBias, jsonSchema }: Sampling): MessageInitShape<typeof SamplingOptionsSchema> {
+  const asked = { maxTokens, temperature, topP, topK, minP, repetitionPenalty, presencePenalty, frequencyPenalty, logitBias, seed: seed === undefined ? undefined : BigInt(seed), jsonSchema: jsonSchema && JSON.stringify(jsonSchema) };
+  return { ...Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined)), stop: [...(stop ?? [])] };
+}
+
 const PRIORITIES = { high: Priority.INTERACTIVE, normal: Priority.NORMAL, low: Priority.BATCH };
 
-function toHint({ allowSpeculation = false, estimatedTokens = 0, priority = 'normal' }: TtftHint) {
+function toHint({ allowSpeculation = false, estimatedTokens = 0, priority = 'normal' }: Partial<TtftHint>) {
   return { allowSpeculation, estimatedTokens, priority: PRIORITIES[priority] };
 }
 
-function toSettings({ ttftHint, requestId = ttftHint?.streamId, signal, deadlineMs }: GenerateOptions) {
-  const metadata = new Metadata();
+function toSettings({ ttftHint, requestId = ttftHint?.streamId, signal, deadlineMs }: GenerateOptions, apiKey: string | undefined) {
+  const metadata = toMetadata(apiKey);
   if (requestId !== undefined) metadata.set('x-request-id', requestId);
   return { metadata, ...(signal ? { signal } : {}), ...(deadlineMs === undefined ? {} : { deadlineMs }) };
+}
+
+function toMetadata(apiKey: string | undefined): Metadata {
+  const metadata = new Metadata();
+  if (apiKey !== undefined) metadata.set('authorization', `Bearer ${apiKey}`);
+  return metadata;
 }

@@ -1,14 +1,15 @@
 import { EventEmitter } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Metadata } from '@grpc/grpc-js';
 import type { Inference, ServiceClient, StageEvent, TtftStatsResponse } from '@mlx-serving/contracts';
 import { InferenceError } from './inference-error.ts';
 
 /** What the caller knows of a request (SPEC T5). */
 export interface TtftHint {
   /** Taken as the request's id. */
-  readonly streamId?: string;
-  readonly prompt?: string;
-  readonly model?: string;
+  readonly streamId: string;
+  readonly prompt: string;
+  readonly model: string;
   /** About how long the prompt is. */
   readonly estimatedTokens?: number;
   readonly priority?: 'high' | 'normal' | 'low';
@@ -57,13 +58,16 @@ const RECONNECT_MS = 1_000;
  */
 export class TtftPipeline extends EventEmitter<TtftEvents> {
   readonly #client: Pick<ServiceClient<typeof Inference>, 'ttftStats' | 'addToAllowlist'>;
+  readonly #metadata: () => Metadata;
   readonly #closed = new AbortController();
   #stats: TtftStatsResponse | undefined;
   #first: Promise<void> | undefined;
 
-  constructor(client: Pick<ServiceClient<typeof Inference>, 'ttftStats' | 'addToAllowlist'>) {
+  /** @param metadata goes with each call */
+  constructor(client: Pick<ServiceClient<typeof Inference>, 'ttftStats' | 'addToAllowlist'>, { metadata = () => new Metadata() }: { metadata?: () => Metadata } = {}) {
     super();
     this.#client = client;
+    this.#metadata = metadata;
   }
 
   /** Resolves once the statistics are known; they are kept up to date from then on. */
@@ -96,7 +100,7 @@ export class TtftPipeline extends EventEmitter<TtftEvents> {
    */
   async addToAllowlist(prompt: string, { model = '' }: { readonly model?: string } = {}): Promise<number> {
     try {
-      return (await this.#client.addToAllowlist({ model, input: { case: 'prompt', value: prompt } })).workers;
+      return (await this.#client.addToAllowlist({ model, input: { case: 'prompt', value: prompt } }, { metadata: this.#metadata() })).workers;
     } catch (error) {
       throw InferenceError.from(error);
     }
@@ -130,7 +134,7 @@ export class TtftPipeline extends EventEmitter<TtftEvents> {
     const { signal } = this.#closed;
     while (!signal.aborted) {
       try {
-        for await (const stats of this.#client.ttftStats({}, { signal }) as AsyncIterable<TtftStatsResponse>) {
+        for await (const stats of this.#client.ttftStats({}, { metadata: this.#metadata(), signal }) as AsyncIterable<TtftStatsResponse>) {
           this.#stats = stats;
           onStats();
         }

@@ -15,8 +15,8 @@ export { type PropagationProof, ReplicaRegistry } from './links/replica-registry
 export { type Batch, ReportBuffer, type ReportBufferOptions } from './links/report-buffer.ts';
 export { WorkerWatch, type WorkerWatchOptions } from './links/worker-watch.ts';
 export { createLogger, type Logger, plainLines, silentLogger } from './logger.ts';
-export { createMetrics, type MetricEntry, type Metrics, type MetricsTable } from './metrics.ts';
-export { answerOperations, type Health, OperationsServer, readiness, type ReadinessCheck, sendJson } from './operations-server.ts';
+export { createMetrics, type MetricEntry, type Metrics, type MetricsSnapshot, type MetricsTable, metricsTogether } from './metrics.ts';
+export { answerOperations, type Health, type HealthSource, type MetricsSource, OperationsServer, type Readiness, readiness, type ReadinessCheck, sendJson } from './operations-server.ts';
 export { COMMAND_TIMEOUT_MS, createRedis } from './redis.ts';
 export { startTelemetry } from './telemetry/start-telemetry.ts';
 export { CounterSampler, TraceSampler } from './telemetry/trace-sampler.ts';

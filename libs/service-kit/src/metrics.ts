@@ -1,4 +1,5 @@
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { MetricsSource } from './operations-server.ts';
+import { AggregatorRegistry, collectDefaultMetrics, Counter, Gauge, Histogram, type MetricObjectWithValues, type MetricValue, Registry } from 'prom-client';
 
 /** One row of a service's metrics table. Names follow Prometheus' rules; `labels` must be bounded sets. */
 export interface MetricEntry {
@@ -8,6 +9,8 @@ export interface MetricEntry {
   readonly labels?: readonly string[];
   /** Upper bounds of a histogram, in the unit that the name says. */
   readonly buckets?: readonly number[];
+  /** What the processes of one service show together. Default: the sum. */
+  readonly together?: 'sum' | 'min' | 'max';
 }
 
 export type MetricsTable = Record<string, MetricEntry>;
@@ -25,8 +28,16 @@ export function createMetrics<T extends MetricsTable>(table: T): Metrics<T> {
 }
 
 function createMetric(entry: MetricEntry, registry: Registry): Counter | Gauge | Histogram {
-  const options = { name: entry.name, help: entry.help, labelNames: [...(entry.labels ?? [])], registers: [registry] };
+  const options = { name: entry.name, help: entry.help, labelNames: [...(entry.labels ?? [])], registers: [registry], aggregator: entry.together ?? 'sum' };
   if (entry.type === 'counter') return new Counter(options);
   if (entry.type === 'gauge') return new Gauge(options);
   return new Histogram(entry.buckets ? { ...options, buckets: [...entry.buckets] } : options);
+}
+
+/** What the registry of one process holds, in a form that can be sent. */
+export type MetricsSnapshot = MetricObjectWithValues<MetricValue<string>>[];
+
+/** The metrics of several processes as if they were one. */
+export function metricsTogether(collect: () => Promise<readonly MetricsSnapshot[]>): MetricsSource {
+  return { contentType: Registry.PROMETHEUS_CONTENT_TYPE, metrics: async () => AggregatorRegistry.aggregate([...(await collect())]).metrics() };
 }

@@ -15,22 +15,30 @@ export interface Health {
 /** Where /metrics comes from. */
 export type MetricsSource = Pick<Registry, 'metrics' | 'contentType'>;
 
+export interface Readiness {
+  readonly status: number;
+  readonly body: Record<string, unknown>;
+}
+
+/** Where /health/ready comes from: checks of this process, or what asks other processes. */
+export type HealthSource = Health | (() => Promise<Readiness>);
+
 /** The answer of /health/ready: 200 when every check holds, else 503 and what is missing. */
-export function readiness(health: Health): { status: number; body: Record<string, unknown> } {
+export function readiness(health: Health): Readiness {
   const checks = Object.fromEntries(Object.entries(health.checks).map(([name, check]) => [name, check() ?? 'ok']));
   const ready = Object.values(checks).every((answer) => answer === 'ok');
   return { status: ready ? 200 : 503, body: { status: ready ? 'ready' : 'not ready', checks, ...health.details?.() } };
 }
 
 /** Answers GET /metrics, /health/live and /health/ready; returns false for any other path. */
-export async function answerOperations(path: string, response: ServerResponse, registry: MetricsSource, health: Health): Promise<boolean> {
+export async function answerOperations(path: string, response: ServerResponse, registry: MetricsSource, health: HealthSource): Promise<boolean> {
   if (path === '/metrics') {
     const text = await registry.metrics();
     response.writeHead(200, { 'content-type': registry.contentType }).end(text);
   } else if (path === '/health/live') {
     sendJson(response, 200, { status: 'live' });
   } else if (path === '/health/ready') {
-    const { status, body } = readiness(health);
+    const { status, body } = typeof health === 'function' ? await health() : readiness(health);
     sendJson(response, status, body);
   } else return false;
   return true;
@@ -47,7 +55,7 @@ export class OperationsServer {
   readonly #host: string;
   readonly #port: number;
 
-  constructor(options: { host: string; port: number; registry: MetricsSource; health: Health }) {
+  constructor(options: { host: string; port: number; registry: MetricsSource; health: HealthSource }) {
     this.#host = options.host;
     this.#port = options.port;
     this.#server = createServer((request, response) => {

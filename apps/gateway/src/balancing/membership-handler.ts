@@ -16,15 +16,17 @@ export interface MembershipOptions {
   readonly pools: Record<Variant, WorkerPool>;
   /** What a worker must show. Empty: only workers of this machine may join. */
   readonly joinToken: string;
+  /** Told when a lease begins or ends here. */
+  readonly onLease?: (change: 'joined' | 'left', lease: { readonly variant: Variant; readonly address: string }) => void;
   readonly logger: Logger;
 }
 
 /** Workers join by a lease that they renew: a stream each, which ends with the worker. */
-export function createMembershipHandlers({ pools, joinToken, logger }: MembershipOptions): Handlers<typeof Membership> {
+export function createMembershipHandlers(options: MembershipOptions): Handlers<typeof Membership> {
   return {
     join: (call) => {
-      if (!isAllowed(call, joinToken)) return void call.emit('error', toGrpcError(errors.JOIN_DENIED()));
-      const lease = new JoinLease(pools, call, logger);
+      if (!isAllowed(call, options.joinToken)) return void call.emit('error', toGrpcError(errors.JOIN_DENIED()));
+      const lease = new JoinLease(call, options);
       call.on('data', (request: JoinRequest) => lease.renew(request));
       call.on('end', () => lease.end('it left'));
       call.on('cancelled', () => lease.end('its connection is gone'));
@@ -34,26 +36,26 @@ export function createMembershipHandlers({ pools, joinToken, logger }: Membershi
 }
 
 class JoinLease {
-  readonly #pools: Record<Variant, WorkerPool>;
+  readonly #options: MembershipOptions;
   readonly #call: ServerDuplexStream<JoinRequest, JoinResponse>;
-  readonly #logger: Logger;
   #expiry: NodeJS.Timeout | undefined;
-  #joined: { pool: WorkerPool; address: string } | undefined;
+  #joined: { pool: WorkerPool; address: string; variant: Variant } | undefined;
 
-  constructor(pools: Record<Variant, WorkerPool>, call: ServerDuplexStream<JoinRequest, JoinResponse>, logger: Logger) {
-    this.#pools = pools;
+  constructor(call: ServerDuplexStream<JoinRequest, JoinResponse>, options: MembershipOptions) {
+    this.#options = options;
     this.#call = call;
-    this.#logger = logger;
   }
 
-  renew({ address, variant }: JoinRequest): void {
-    const pool = this.#pools[(variant || 'baseline') as Variant] as WorkerPool | undefined;
+  renew({ address, variant: asked }: JoinRequest): void {
+    const variant = (asked || 'baseline') as Variant;
+    const pool = this.#options.pools[variant] as WorkerPool | undefined;
     if (!pool || !ADDRESS.test(address)) return void this.#call.emit('error', toGrpcError(errors.JOIN_INVALID()));
     if (this.#joined && (this.#joined.address !== address || this.#joined.pool !== pool)) return void this.#call.emit('error', toGrpcError(errors.JOIN_INVALID()));
     if (!this.#joined) {
       if (!pool.join(address)) return void this.#call.emit('error', toGrpcError(errors.JOIN_TOO_MANY()));
-      this.#joined = { pool, address };
-      this.#logger.info({ worker: address, variant: variant || 'baseline' }, 'worker joined');
+      this.#joined = { pool, address, variant };
+      this.#options.onLease?.('joined', { variant, address });
+      this.#options.logger.info({ worker: address, variant }, 'worker joined');
     }
     clearTimeout(this.#expiry);
     this.#expiry = setTimeout(() => this.end('its lease ended'), LEASE_MS);
@@ -67,7 +69,8 @@ class JoinLease {
     this.#joined = undefined;
     if (!joined) return;
     joined.pool.leave(joined.address);
-    this.#logger.warn({ worker: joined.address, why }, 'worker left');
+    this.#options.onLease?.('left', joined);
+    this.#options.logger.warn({ worker: joined.address, why }, 'worker left');
     if (this.#call.writable) this.#call.end();
   }
 }

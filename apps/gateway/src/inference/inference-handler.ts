@@ -47,7 +47,7 @@ export function createInferenceHandlers({ service, models, accelerator, limits, 
         metrics.requests.inc({ route: 'grpc', status: answered });
       }
     },
-    ...createAcceleratorHandlers(accelerator),
+    ...createAcceleratorHandlers(accelerator, (call) => readCaller({ headers: headersOf(call) })),
     listModels: async (_request, call) => {
       readCaller({ headers: headersOf(call) });
       return { models: await models.list() };
