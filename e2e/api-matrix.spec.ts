@@ -20,6 +20,8 @@ interface Outcome {
   readonly whole?: string | null;
   readonly streamed?: string | null;
   readonly error?: string;
+  /** Of an error: its status, code and parameter. */
+  readonly refusal?: readonly [number, string | null, string | null];
 }
 
 const least: Record<string, Record<string, unknown>> = {
@@ -44,6 +46,7 @@ function readCases(): Case[] {
 
 const cases = readCases();
 const taken = cases.filter(({ support }) => support !== 'refused');
+const refused = cases.filter(({ support }) => support === 'refused');
 let stack: Stack;
 let openai: OpenAI;
 
@@ -73,13 +76,12 @@ describe('every parameter of docs/api.md that is taken', () => {
 
   it("works with OpenAI's JavaScript client, at once and streamed", async () => {
     const outcomes: Outcome[] = [];
-    for (let i = 0; i < taken.length; i += 4) outcomes.push(...(await Promise.all(taken.slice(i, i + 4).map((one) => ask(openai, one)))));
+    for (let i = 0; i < taken.length; i += 4) outcomes.push(...(await Promise.all(taken.slice(i, i + 4).map(ask))));
     expectTexts(outcomes);
   });
 
   it("works with OpenAI's Python client, at once and streamed", async () => {
-    const script = join(root, 'e2e', 'python', 'openai_matrix.py');
-    expectTexts(JSON.parse(await output([pythonInterpreter(), script, `${stack.urls.gateway}/v1`], JSON.stringify(taken))) as Outcome[]);
+    expectTexts(await askPython(taken));
   });
 
   it('holds an answer to its schema and a forced call to its arguments', async () => {
@@ -94,12 +96,9 @@ describe('every parameter of docs/api.md that is taken', () => {
 });
 
 describe('every parameter of docs/api.md that is refused', () => {
-  it('is refused by name', async () => {
-    for (const { endpoint, name, body } of cases.filter(({ support }) => support === 'refused')) {
-      const response = await fetch(`${stack.urls.gateway}${endpoint}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
-      const { error } = (await response.json()) as { error: { param: string; code: string } };
-      expect([name, response.status, error.param.split(/[.[]/)[0], error.code]).toEqual([name, 400, name, 'unsupported_value']);
-    }
+  it.each([["JavaScript client", () => Promise.all(refused.map(ask))], ['Python client', () => askPython(refused)]])("is refused by name to OpenAI's %s", async (_, outcomesOf) => {
+    const outcomes = await outcomesOf();
+    expect(outcomes.map(({ refusal }, index) => [refused[index]!.name, refusal?.[0], refusal?.[1], refusal?.[2]?.split(/[.[]/)[0]])).toEqual(refused.map(({ name }) => [name, 400, 'unsupported_value', name]));
   });
 });
 
@@ -122,17 +121,27 @@ describe('an API key', () => {
   });
 });
 
-async function ask(client: OpenAI, { endpoint, body, whole, streams }: Case): Promise<Outcome> {
+async function ask({ endpoint, body, whole, streams }: Case): Promise<Outcome> {
   try {
-    const path = endpoint.slice('/v1'.length);
-    const answer = whole ? textOf(await client.post(path, { body: { ...body, stream: false } })) : null;
+    const answer = whole ? textOf(await create(endpoint, { ...body, stream: false })) : null;
     if (!streams) return { whole: answer };
     let streamed = '';
-    for await (const chunk of await client.post<AsyncIterable<unknown>>(path, { body: { ...body, stream: true }, stream: true })) streamed += deltaOf(chunk);
+    for await (const chunk of (await create(endpoint, { ...body, stream: true })) as AsyncIterable<unknown>) streamed += deltaOf(chunk);
     return { whole: answer, streamed };
   } catch (error) {
-    return { error: String(error) };
+    if (!(error instanceof OpenAI.APIError)) return { error: String(error) };
+    return { error: String(error), refusal: [Number(error.status), error.code ?? null, error.param ?? null] };
   }
+}
+
+function create(endpoint: string, body: Record<string, unknown>): Promise<unknown> {
+  const resource = endpoint === '/v1/responses' ? openai.responses : endpoint === '/v1/completions' ? openai.completions : openai.chat.completions;
+  return (resource.create as (body: unknown) => Promise<unknown>).call(resource, body);
+}
+
+async function askPython(asked: readonly Case[]): Promise<Outcome[]> {
+  const script = join(root, 'e2e', 'python', 'openai_matrix.py');
+  return JSON.parse(await output([pythonInterpreter(), script, `${stack.urls.gateway}/v1`], JSON.stringify(asked))) as Outcome[];
 }
 
 interface Choice {

@@ -21,6 +21,9 @@ export interface StackOptions {
   readonly env?: NodeJS.ProcessEnv;
 }
 
+/** The ports of a system lie where the machine also takes those of outgoing connections from. */
+const MOST_STARTS = 3;
+
 const launchers = new Set<Launcher>();
 
 /** Ends every system that a test has left running, so that a failure leaves nothing behind. */
@@ -82,7 +85,18 @@ export class Stack {
     this.offset = offset;
   }
 
+  /** Where no offset was asked for, a port that somebody else has taken meanwhile is no failure: there are others. */
   static async start(options: StackOptions = {}): Promise<Stack> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await Stack.#startOnce(options);
+      } catch (error) {
+        if (options.offset !== undefined || tries === MOST_STARTS || !/ in use/.test(String(error))) throw error;
+      }
+    }
+  }
+
+  static async #startOnce(options: StackOptions): Promise<Stack> {
     const config = options.config ?? copyOfConfig();
     const offset = options.offset ?? (await freeOffset());
     const args = ['--json', '--state', options.state ?? temporaryFolder(), '--port-offset', String(offset), ...(options.canary ? ['--canary'] : [])];

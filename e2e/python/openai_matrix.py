@@ -1,4 +1,4 @@
-"""Sends every body on standard input by the official OpenAI client, at once and streamed; prints texts."""
+"""Sends every body on standard input by the official OpenAI client, at once and streamed; prints texts or refusals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from openai import OpenAI
+from openai import APIStatusError, OpenAI
 
 client = OpenAI(base_url=sys.argv[1], api_key="unused", max_retries=0)
 
@@ -67,6 +67,8 @@ def ask(case: dict[str, Any]) -> dict[str, Any]:
         text = whole_text(endpoint, create(endpoint, body, False)) if whole else None
         parts = [delta_text(endpoint, chunk) for chunk in create(endpoint, body, True)] if streams else None
         return {"whole": text, "streamed": None if parts is None else "".join(parts)}
+    except APIStatusError as error:
+        return {"error": str(error), "refusal": [error.status_code, error.code, error.param]}
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}"}
 
