@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { FakeWorker } from '@mlx-serving/testing';
 import { chatTable } from '../src/chat/chat-parameters.ts';
@@ -33,5 +34,19 @@ describe.each(endpoints)('%s', (path, table, least) => {
   it('refuses what is in no table', async () => {
     const response = await gateway.post(path, { ...least, frobnicate: 1 });
     expect([response.status, (await errorOf(response)).message]).toEqual([400, 'Unrecognized request argument supplied: frobnicate']);
+  });
+});
+
+describe("OpenAI's client", () => {
+  it.each([
+    ['chat/completions/completions.d.ts', 'ChatCompletionCreateParamsBase', chatTable],
+    ['completions.d.ts', 'CompletionCreateParamsBase', completionTable],
+    ['responses/responses.d.ts', 'ResponseCreateParamsBase', responseTable],
+  ])('knows no parameter of %s that the table does not name', async (file, name, table) => {
+    const types = await readFile(new URL(`resources/${file}`, import.meta.resolve('openai')), 'utf8');
+    const [, body = ''] = types.split(`export interface ${name} {`);
+    const known = [...body.slice(0, body.indexOf('\n}')).matchAll(/^ {4}(\w+)\??:/gm)].map(([, parameter]) => parameter!);
+    expect(known.length).toBeGreaterThan(15);
+    expect(known.filter((parameter) => !(parameter in table))).toEqual([]);
   });
 });

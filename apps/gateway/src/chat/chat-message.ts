@@ -3,7 +3,7 @@ import type { ChatMessageSchema } from '@mlx-serving/contracts';
 import { z } from 'zod';
 import { onlyNeutral, unsupported } from '../openai/parameter.ts';
 
-const textPart = z.strictObject({ type: z.literal('text', unsupported('only parts of type text are.')), text: z.string() });
+const textPart = z.strictObject({ type: z.literal('text', unsupported('only parts of type text are.')), text: z.string(), prompt_cache_breakpoint: z.unknown().optional() });
 const content = z
   .union([z.string(), z.array(textPart).min(1)], 'must be a string or an array of text parts')
   .transform((value) => (typeof value === 'string' ? value : value.map((part) => part.text).join('')));

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { commonParameters, metadata, promptCacheKey, safetyIdentifier, serviceTier } from '../openai/common-parameters.ts';
+import { commonParameters, metadata, moderation, promptCacheKey, promptCacheOptions, safetyIdentifier, serviceTier } from '../openai/common-parameters.ts';
 import { bodySchema, ignored, refused, supported } from '../openai/parameter.ts';
 import { responseFormat } from '../openai/response-format.ts';
 import { chatMessage } from './chat-message.ts';
@@ -27,6 +27,7 @@ export const chatTable = {
   metadata,
   safety_identifier: safetyIdentifier,
   prompt_cache_key: promptCacheKey,
+  prompt_cache_options: promptCacheOptions,
   prompt_cache_retention: ignored(z.string(), '24h', 'The worker keeps prompts within its byte budget.'),
   prediction: ignored(z.record(z.string(), z.unknown()), { type: 'content', content: 'x' }, 'A hint for speed alone.'),
   functions: refused([[]], [{ name: 'f' }], 'Use `tools`.'),
@@ -37,6 +38,7 @@ export const chatTable = {
   verbosity: refused(['medium'], 'low', 'No served model has it.'),
   web_search_options: refused([], {}, 'There is no search.'),
   store: refused([false], true, 'Answers are not stored.'),
+  moderation,
 } as const;
 
 /** The body of POST /v1/chat/completions. */

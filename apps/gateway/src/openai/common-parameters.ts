@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ignored, supported } from './parameter.ts';
+import { ignored, refused, supported } from './parameter.ts';
 
 const stop = z.string().min(1, 'must not be empty').max(256, 'must have at most 256 characters');
 const penalty = z.number().min(-2).max(2).nullish();
@@ -18,7 +18,9 @@ export const user = supported(z.string().max(512).nullish(), 'ada', 'The same us
 export const metadata = ignored(z.record(z.string(), z.unknown()), { team: 'search' }, 'Nothing is stored.');
 export const safetyIdentifier = ignored(z.string(), 'u-1', 'No safety service looks at requests.');
 export const promptCacheKey = ignored(z.string(), 'k', 'Prompts with a shared beginning are found by their text.');
-export const serviceTier = ignored(z.enum(['auto', 'default', 'flex', 'priority', 'scale']), 'auto', 'The class of the key decides.');
+export const promptCacheOptions = ignored(z.record(z.string(), z.unknown()), { mode: 'implicit' }, 'The worker keeps prompts within its byte budget.');
+export const moderation = refused([], { model: 'omni-moderation-latest' }, 'No moderation looks at requests.');
+export const serviceTier = ignored(z.enum(['auto', 'default', 'flex', 'priority', 'scale', 'fast']), 'auto', 'The class of the key decides.');
 
 /** What this system has beside OpenAI's parameters. */
 export const extensions = {

@@ -136,10 +136,11 @@ export class GatewayProcesses implements App {
 
   /** Ready while every process is. */
   async #readiness(): Promise<Readiness> {
-    const answers = (await this.#ask()).map((state) => state.readiness);
+    const states = await this.#ask();
+    const answers = states.map((state) => state.readiness);
     const missing = this.#config.processes - answers.length;
     const worst = answers.find(({ status }) => status !== 200) ?? answers[0];
-    const processes = { configured: this.#config.processes, ready: answers.filter(({ status }) => status === 200).length };
+    const processes = { configured: this.#config.processes, ready: states.filter(({ readiness }) => readiness.status === 200).map(({ pid }) => pid) };
     if (!worst || missing > 0) return { status: 503, body: { ...worst?.body, status: 'not ready', processes } };
     return { status: worst.status, body: { ...worst.body, processes } };
   }

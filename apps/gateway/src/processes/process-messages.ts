@@ -15,6 +15,7 @@ export interface LeaseChange extends SharedLease {
 
 /** One process as it shows itself. */
 export interface ProcessState {
+  readonly pid: number;
   readonly metrics: MetricsSnapshot;
   readonly readiness: Readiness;
 }

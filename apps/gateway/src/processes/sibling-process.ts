@@ -41,6 +41,6 @@ export class SiblingProcess {
   }
 
   async #show(question: number, { registry }: GatewayMetrics, health: Health): Promise<void> {
-    this.#channel.send?.({ kind: 'state', question, metrics: await registry.getMetricsAsJSON(), readiness: readiness(health) });
+    this.#channel.send?.({ kind: 'state', question, pid: process.pid, metrics: await registry.getMetricsAsJSON(), readiness: readiness(health) });
   }
 }

@@ -11,9 +11,12 @@ const content = z
 /** Fields that OpenAI's answers carry and that clients send back with the conversation. */
 const answered = { id: z.string().nullish(), status: z.string().nullish(), phase: z.string().nullish() };
 
+/** Who called: the model itself, for there is nobody else. */
+const calledBy = { namespace: onlyNeutral([], 'null'), caller: onlyNeutral([{ type: 'direct' }], '{"type":"direct"}') };
+
 const message = z.strictObject({ type: z.literal('message').optional(), role: z.enum(['system', 'developer', 'user', 'assistant']), content, ...answered });
-const call = z.strictObject({ type: z.literal('function_call'), call_id: z.string().min(1), name: z.string().min(1), arguments: z.string(), namespace: onlyNeutral([], 'null'), ...answered });
-const output = z.strictObject({ type: z.literal('function_call_output'), call_id: z.string().min(1), output: content, ...answered });
+const call = z.strictObject({ type: z.literal('function_call'), call_id: z.string().min(1), name: z.string().min(1), arguments: z.string(), async: onlyNeutral([false], 'false'), ...calledBy, ...answered });
+const output = z.strictObject({ type: z.literal('function_call_output'), call_id: z.string().min(1), name: z.string().nullish(), output: content, ...calledBy, ...answered });
 
 const item = z.union([message, call, output], unsupported('send messages, function calls and their outputs.'));
 

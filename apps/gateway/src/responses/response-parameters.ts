@@ -1,11 +1,19 @@
 import { z } from 'zod';
 import { functionDefinition } from '../chat/chat-tools.ts';
-import { extensions, maxTokens, metadata, model, promptCacheKey, safetyIdentifier, serviceTier, stream, temperature, topP, user } from '../openai/common-parameters.ts';
+import { extensions, maxTokens, metadata, model, moderation, promptCacheKey, promptCacheOptions, safetyIdentifier, serviceTier, stream, temperature, topP, user } from '../openai/common-parameters.ts';
 import { bodySchema, ignored, onlyNeutral, refused, supported, unsupported } from '../openai/parameter.ts';
 import { schemaName } from '../openai/response-format.ts';
 import { responseInput } from './response-input.ts';
 
-const tool = z.strictObject({ type: z.literal('function', unsupported('only tools of type function are.')), ...functionDefinition.shape, parameters: z.record(z.string(), z.unknown()).nullish() });
+const tool = z.strictObject({
+  type: z.literal('function', unsupported('only tools of type function are.')),
+  ...functionDefinition.shape,
+  parameters: z.record(z.string(), z.unknown()).nullish(),
+  async: onlyNeutral([false], 'false'),
+  defer_loading: onlyNeutral([false], 'false'),
+  allowed_callers: onlyNeutral([['direct']], '["direct"]'),
+  output_schema: onlyNeutral([], 'null'),
+});
 const weather = { type: 'function', name: 'weather', parameters: { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] } };
 const schema = { type: 'object', properties: { ok: { type: 'boolean' } }, required: ['ok'], additionalProperties: false };
 
@@ -53,6 +61,7 @@ export const responseTable = {
   metadata,
   safety_identifier: safetyIdentifier,
   prompt_cache_key: promptCacheKey,
+  prompt_cache_options: promptCacheOptions,
   prompt_cache_retention: ignored(z.string(), '24h', 'The worker keeps prompts within its byte budget.'),
   store: refused([false], true, 'Answers are not stored: send the conversation each time.'),
   previous_response_id: refused([], 'resp_1', 'Answers are not stored: send the conversation each time.'),
@@ -62,6 +71,10 @@ export const responseTable = {
   truncation: refused(['disabled'], 'auto', 'A prompt that is too long is an error.'),
   reasoning: refused([{}, { effort: null }], { effort: 'low' }, 'No served model has it.'),
   max_tool_calls: refused([], 1, 'Only built-in tools would count.'),
+  context_management: refused([[]], [{ type: 'compaction' }], 'Nothing is left out of a conversation.'),
+  image: refused([{}], { quality: 'high' }, 'Text only.'),
+  access_programs: refused([], { cyber: 'x' }, 'There are none.'),
+  moderation,
 } as const;
 
 /** The body of POST /v1/responses. */
