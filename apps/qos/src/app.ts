@@ -13,6 +13,7 @@ import { LeaseService } from './leases/lease-service.ts';
 import type { Gateways } from './link/link-handler.ts';
 import { createQosMetrics } from './metrics.ts';
 import { Recording } from './recording/recording.ts';
+import { ReportExchange, type ReportExchangeOptions } from './reports/report-exchange.ts';
 import { ReportService } from './reports/report-service.ts';
 import { createServer } from './server.ts';
 import { CanaryWatch } from './surroundings/canary-watch.ts';
@@ -45,18 +46,12 @@ export async function createApp(config: QosConfig, logger: Logger, now: () => nu
   });
   const runtime = await file.load();
   const redis = createRedis(config.redisUrl, logger, 'qos');
-  const parts = createParts(config, runtime, logger, { metrics, now });
+  const exchange = createExchange(config, logger, redis, { linkedGateways: (): number => gateways.ids.length, onBatch: (replicaId, epoch, batch) => reports.ingest(replicaId, epoch, batch) });
+  const parts = createParts(config, runtime, logger, { metrics, now, linkedGateways: () => exchange.gateways });
   const { control, workers, gateways, leases, alerts, canary, flags, workerLimits } = parts;
   const reports = new ReportService({ metrics, onSample: (sample) => (parts.recording.add({ ...sample, atMs: now() }), control.add(sample)) });
-  parts.keeper = new ControlKeeper({
-    store: new RedisControlStore(redis, config.redisPrefix),
-    holder: config.replicaId || `qos-${hostname()}-${config.grpcPort}`,
-    onKept: (kept, acting) => control.takeUp(kept, acting),
-    onBudgets: (kept) => control.controller.evaluator.takeUpBudgets(kept),
-    logger,
-    now: () => performance.now(),
-  });
-  const server = createServer({ ...parts, reports, keeper: parts.keeper, baseLimit: () => file.value.governor.max_concurrent_streams }, logger);
+  parts.keeper = createKeeper(config, logger, redis, control);
+  const server = createServer({ ...parts, reports, exchange, keeper: parts.keeper, baseLimit: () => file.value.governor.max_concurrent_streams }, logger);
   const ports = { grpc: 0, operations: 0 };
   const health = createHealth({ isListening: () => ports.grpc !== 0, gateways, leases, control, workers, keeper: parts.keeper });
   const operations = new OperationsServer({ host: config.host, port: config.operationsPort, registry: metrics.registry, health });
@@ -64,6 +59,7 @@ export async function createApp(config: QosConfig, logger: Logger, now: () => nu
     ports,
     start: async () => {
       await redis.connect().catch(() => undefined);
+      exchange.start();
       await flags.start();
       await parts.keeper?.start();
       control.configure(runtime);
@@ -86,6 +82,7 @@ export async function createApp(config: QosConfig, logger: Logger, now: () => nu
       await control.keepAll();
       await parts.keeper?.stop();
       workerLimits.close();
+      exchange.stop();
       redis.disconnect();
       await server.stop();
       await operations.stop();
@@ -93,13 +90,30 @@ export async function createApp(config: QosConfig, logger: Logger, now: () => nu
   };
 }
 
+function createKeeper(config: QosConfig, logger: Logger, redis: ReportExchangeOptions['redis'], control: ControlService): ControlKeeper {
+  return new ControlKeeper({
+    store: new RedisControlStore(redis, config.redisPrefix),
+    holder: config.replicaId || `qos-${hostname()}-${config.grpcPort}`,
+    onKept: (kept, acting) => control.takeUp(kept, acting),
+    onBudgets: (kept) => control.controller.evaluator.takeUpBudgets(kept),
+    logger,
+    now: () => performance.now(),
+  });
+}
+
+function createExchange({ redisUrl, redisPrefix: prefix }: QosConfig, logger: Logger, redis: ReportExchangeOptions['redis'], options: Pick<ReportExchangeOptions, 'linkedGateways' | 'onBatch'>): ReportExchange {
+  return new ReportExchange({ redis, subscriber: createRedis(redisUrl, logger, 'qos-reports'), prefix, now: () => performance.now(), ...options });
+}
+
 interface Common {
   readonly metrics: ReturnType<typeof createQosMetrics>;
   readonly now: () => number;
+  /** Gateways that are linked to any replica. */
+  readonly linkedGateways: () => number;
 }
 
 /** Everything that does not need another part to be made first. */
-function createParts(config: QosConfig, runtime: RuntimeFile, logger: Logger, { metrics, now }: Common) {
+function createParts(config: QosConfig, runtime: RuntimeFile, logger: Logger, { metrics, now, linkedGateways }: Common) {
   const gateways: Gateways = new ReplicaRegistry();
   const leases = new LeaseService(metrics);
   const workerLimits = new WorkerLimits({ addresses: (): readonly string[] => workers.addresses, pidOf: (address): number | undefined => workers.pidOf(address), logger });
@@ -111,6 +125,6 @@ function createParts(config: QosConfig, runtime: RuntimeFile, logger: Logger, { 
   const flags = new FlagWatch(config.flagsAddress, config.replicaId || 'qos', config.environment);
   const parts = { gateways, leases, workers, workerLimits, alerts, canary, flags, metrics, recording: new Recording(), keeper: undefined as ControlKeeper | undefined };
   const keeper = (): ControlKeeper => parts.keeper as ControlKeeper;
-  const control = new ControlService({ ...parts, runtime, keeper, linkedGateways: () => gateways.ids.length, logger, now });
+  const control = new ControlService({ ...parts, runtime, keeper, linkedGateways, logger, now });
   return Object.assign(parts, { control });
 }

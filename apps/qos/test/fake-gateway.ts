@@ -11,6 +11,8 @@ export class FakeGateway {
   readonly #call;
   problem: (Error & { code?: number; metadata?: { get(key: string): unknown[] } }) | undefined;
   ended = false;
+  /** Numbered reports that were sent. */
+  sent = 0n;
 
   constructor(port: number, replicaId?: string) {
     this.client = createServiceClient(Qos, `127.0.0.1:${port}`);
@@ -30,6 +32,13 @@ export class FakeGateway {
 
   report(reports: MessageInitShape<typeof StreamReportSchema>[], dropped = 0n): void {
     this.send({ case: 'reports', value: { reports, dropped } });
+  }
+
+  /** Reports with their numbers, as gateways do. @returns the number of the first, to send them again with */
+  reportNumbered(reports: MessageInitShape<typeof StreamReportSchema>[], firstSequence = this.sent + 1n): bigint {
+    this.send({ case: 'reports', value: { reports, firstSequence } });
+    if (firstSequence === this.sent + 1n) this.sent += BigInt(reports.length);
+    return firstSequence;
   }
 
   /** Ends the link as a gateway that stops does. */

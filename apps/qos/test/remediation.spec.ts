@@ -17,6 +17,7 @@ const slos = '[{ name: ttft_p95, metric: ttft, threshold: 500, window_ms: 2000, 
 const policies = (remediations: string): string => `      - { id: p, name: P, enabled: true, priority: 1, slos: ${slos}, remediations: [${remediations}] }\n`;
 const SHED = '{ type: shed_load, target: stream_registry, params: { percentage: 30 }, reason: too slow }';
 const SCALE = '{ type: scale_up, target: governor, params: { delta: 8 }, reason: too slow }';
+const CIRCUIT = (ms: number): string => `{ type: circuit_break, target: transport, params: { duration_ms: ${ms} }, reason: bad worker }`;
 const ALERT = (channel: string): string => `{ type: alert, target: stream_registry, params: { channel: ${channel} }, reason: too slow }`;
 
 /** The settings of the executor that the file has, or has not yet. */
@@ -146,6 +147,33 @@ describe('remediations of the qos service', () => {
     await until('the other to act', async () => (await elsewhere.client.getState({})).acting, 8_000);
   });
 
+  it('are decided by what all gateways report, whichever replica they are linked to, each report once', async () => {
+    const acting = await start(SHED);
+    const other = await start(SHED, { MLX_SERVING_REPLICA_ID: 'qos-2' });
+    const [gateway, elsewhere] = [link(acting, 'gateway-1'), link(other, 'gateway-2')];
+    const slow = Array.from({ length: 20 }, () => ({ outcome: StreamOutcome.OK, ttftMs: 900, durationMs: 900, workerId: 'w:1', decision: { variant: 'baseline' } }));
+    await until('the lease', () => {
+      elsewhere.reportNumbered(slow);
+      return gateway.leases.some(({ directive }) => directive.case === 'shedLoad');
+    }, 8_000);
+    const totals = (): Promise<bigint[]> => Promise.all([gateway, elsewhere].map(async ({ client }) => (await client.getState({})).reportsTotal));
+    /** Reports keep their order: when this one is there, those before it are. */
+    const arrived = async (from: FakeGateway, requestId: string): Promise<void> => {
+      from.reportNumbered([{ outcome: StreamOutcome.OK, durationMs: 1, decision: { requestId, variant: 'baseline' } }], requestId === 'first' ? undefined : elsewhere.sent + 21n);
+      for (const { client } of [gateway, elsewhere]) await until(requestId, async () => (await client.getState({})).recent.some(({ decision }) => decision?.requestId === requestId));
+    };
+    await arrived(elsewhere, 'first');
+    const before = await totals();
+    const again = elsewhere.reportNumbered(slow);
+    const moved = link(acting, 'gateway-2');
+    await until('what was sent', async () => (await totals()).every((total, at) => total === (before[at] as bigint) + 20n));
+    moved.reportNumbered(slow, again);
+    moved.reportNumbered(slow, again + 20n);
+    await arrived(moved, 'last');
+    expect((await totals()).map((total, at) => total - (before[at] as bigint))).toEqual([41n, 41n]);
+    expect((await gateway.client.getState({})).duplicateReportsTotal).toBe(20n);
+  });
+
   it('alert Slack, PagerDuty and a webhook once, in their own form, again until it is taken, and resolve on recovery', async () => {
     receiver.answers.push({ status: 500 }, { status: 503 });
     const gateway = link(await start(['slack', 'pagerduty', 'webhook'].map(ALERT).join(', ')));
@@ -200,8 +228,7 @@ describe('remediations of the qos service', () => {
     const workers = [new FakeWorker('w-1'), new FakeWorker('w-2')];
     const [slow = '', fast = ''] = await Promise.all(workers.map(async (worker) => `127.0.0.1:${await worker.start()}`));
     for (const worker of workers) stops.push(() => worker.stop());
-    const app = await start('{ type: circuit_break, target: transport, params: { duration_ms: 400 }, reason: bad worker }', { MLX_SERVING_CANARY_ADDRESS: canary.address });
-    const gateway = link(app);
+    const gateway = link(await start(CIRCUIT(400), { MLX_SERVING_CANARY_ADDRESS: canary.address }));
     const mixed = <T>(slowMs: number, done: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> =>
       until('a circuit to change', () => {
         gateway.report([slow, fast].flatMap((workerId) => Array.from({ length: 15 }, () => ({ outcome: StreamOutcome.OK, ttftMs: workerId === slow ? slowMs : 50, durationMs: 60, workerId, decision: { variant: 'baseline' } }))));
@@ -223,7 +250,6 @@ describe('remediations of the qos service', () => {
     stops.push(() => worker.stop());
     worker.memoryLimitBytes = 1_000_000_000n;
     const gateway = link(await start(SCALE, { MLX_SERVING_WORKERS: address }));
-    await until('its limits to be known', () => worker.asked > 0);
     const limit = (): number | undefined => gateway.leases.findLast(({ directive }) => directive.case === 'concurrencyLimit')?.directive.value as number | undefined;
     await until('the ceiling', () => {
       worker.show(0, 100_000_000n);
@@ -244,8 +270,7 @@ describe('remediations of the qos service', () => {
     const workers = [new FakeWorker('w-1'), new FakeWorker('w-2')];
     const [slow = '', fast = ''] = await Promise.all(workers.map(async (worker) => `127.0.0.1:${await worker.start()}`));
     for (const worker of workers) stops.push(() => worker.stop());
-    const app = await start('{ type: circuit_break, target: transport, params: { duration_ms: 6000 }, reason: bad worker }', { REDIS_URL: server.url }, { remediation_ttl_ms: 500 });
-    const gateway = link(app);
+    const gateway = link(await start(CIRCUIT(6_000), { REDIS_URL: server.url }, { remediation_ttl_ms: 500 }));
     const circuit = (): string | undefined => gateway.leases.findLast(({ directive }) => directive.case === 'openCircuit')?.id;
     await until('a circuit', () => {
       gateway.report([slow, fast].flatMap((workerId) => Array.from({ length: 15 }, () => ({ outcome: StreamOutcome.OK, ttftMs: workerId === slow ? 900 : 50, durationMs: 60, workerId, decision: { variant: 'baseline' } }))));

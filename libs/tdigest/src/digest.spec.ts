@@ -53,11 +53,12 @@ describe('Digest', () => {
   });
 
   const random = randomSource(7);
-  it.each([
+  const shapes: [string, (index: number) => number][] = [
     ['lognormal', () => 280 * Math.exp(0.5 * normal(random))],
     ['bimodal', () => (random() < 0.9 ? 300 + 30 * normal(random) : 2_000 + 200 * normal(random))],
     ['sorted', (index: number) => 1 + index / 100],
-  ])('is off by at most half a hundredth at P95 and a hundredth at P99 of 100000 %s samples', (_, next) => {
+  ];
+  it.each(shapes)('is off by at most half a hundredth at P95 and a hundredth at P99 of 100000 %s samples', (_, next) => {
     const samples = Array.from({ length: 100_000 }, (__, index) => next(index));
     const digest = digestOf(samples);
     expect(valueError(samples, digest, 95)).toBeLessThanOrEqual(0.005);
@@ -100,6 +101,40 @@ describe('Digest', () => {
           expect(merged.count).toBe(whole.count);
           expect(merged.percentile(p) ?? 0).toBeCloseTo(whole.percentile(p) ?? 0, -Math.log10(Math.max(1, (whole.percentile(p) ?? 1) * 1e-9)));
         }
+      }),
+    );
+  });
+
+  it('keeps the rank that was asked for among the samples that are as near to its answer as its bound says', () => {
+    fc.assert(
+      fc.property(samplesOf(1_000, 1), percentile, (samples, p) => {
+        const answer = digestOf(samples).percentile(p) as number;
+        const near = (value: number): boolean => Math.abs(value - answer) <= answer / 250 + 2 ** -20;
+        const below = samples.filter((value) => value < answer && !near(value)).length;
+        const upTo = samples.filter((value) => value <= answer || near(value)).length;
+        const rank = Math.max(1, Math.ceil((p / 100) * samples.length - 1e-9));
+        expect(rank).toBeGreaterThan(below);
+        expect(rank).toBeLessThanOrEqual(upTo);
+      }),
+    );
+  });
+
+  it.each(shapes)('keeps the rank error of 20000 %s samples within a hundredth', (_, next) => {
+    const samples = Array.from({ length: 20_000 }, (__, index) => next(index));
+    const digest = digestOf(samples);
+    for (const p of [1, 50, 90, 95, 99, 99.9]) {
+      const answer = digest.percentile(p) as number;
+      const [below, upTo] = [samples.filter((value) => value < answer).length, samples.filter((value) => value <= answer).length];
+      expect(Math.max(0, below / samples.length - p / 100, p / 100 - upTo / samples.length)).toBeLessThanOrEqual(0.01);
+    }
+  });
+
+  it('comes to the same in whatever order the samples come', () => {
+    fc.assert(
+      fc.property(samplesOf(300, 1), fc.infiniteStream(fc.nat()), percentile, (samples, places, p) => {
+        const shuffled = samples.map((value) => ({ value, place: places.next().value as number })).sort((left, right) => left.place - right.place);
+        const [answer, other] = [digestOf(samples), digestOf(shuffled.map(({ value }) => value))].map((digest) => digest.percentile(p) as number) as [number, number];
+        expect(Math.abs(answer - other)).toBeLessThanOrEqual(1e-9 * answer);
       }),
     );
   });

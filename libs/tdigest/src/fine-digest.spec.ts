@@ -106,6 +106,19 @@ describe('FineDigest', () => {
     );
   });
 
+  it('keeps to its rank error in whatever order the samples come', () => {
+    fc.assert(
+      fc.property(fc.array(sample, { minLength: 1, maxLength: 500 }), percentile, (samples, p) => {
+        for (const ordered of [samples, samples.toReversed(), samples.toSorted((left, right) => left - right)]) {
+          const digest = new FineDigest();
+          for (const value of ordered) digest.push(value);
+          expect(rankError(samples, digest.percentile(p) as number, p)).toBeLessThanOrEqual(0.02 + 1 / samples.length);
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
   it('stays small under 50000 different samples', () => {
     const digest = new FineDigest(100);
     for (let index = 0; index < 50_000; index++) digest.push(index);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { Digest } from './digest.ts';
 import { RollingDigest } from './rolling-digest.ts';
 import { RollingSums } from './rolling-sums.ts';
 
@@ -46,6 +47,27 @@ describe('RollingDigest', () => {
           expect(digest.count).toBeLessThanOrEqual(possible.length);
           expect(possible.map((each) => each.value)).toContain(digest.percentile(100));
         }
+      }),
+    );
+  });
+
+  it('answers what a digest of the samples in its window would, whenever it was read before', () => {
+    const step = fc.record({ wait: fc.integer({ min: 0, max: 400 }), value: fc.integer({ min: 1, max: 1_000 }), read: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 1, maxLength: 80 }), fc.constantFrom(50, 95, 99), (steps, p) => {
+        const { now, advance } = clock();
+        const digest = new RollingDigest({ windowMs: 1_000, slots: 10, now });
+        const pushed: { slot: number; value: number }[] = [];
+        for (const { wait, value, read } of steps) {
+          advance(wait);
+          digest.push(value);
+          pushed.push({ slot: Math.floor(now() / 100), value });
+          if (read) digest.percentile(p);
+        }
+        const fresh = new Digest();
+        for (const { slot, value } of pushed) if (slot > Math.floor(now() / 100) - 10) fresh.push(value);
+        expect(digest.percentile(p)).toBeCloseTo(fresh.percentile(p) as number, 6);
+        expect(digest.count).toBe(fresh.count);
       }),
     );
   });

@@ -3,6 +3,7 @@ import { type ReplicaRegistry, ServiceError, toGrpcError } from '@mlx-serving/se
 import { errors } from '../errors.ts';
 import type { LeaseService } from '../leases/lease-service.ts';
 import type { QosMetrics } from '../metrics.ts';
+import type { ReportExchange } from '../reports/report-exchange.ts';
 import type { ReportService } from '../reports/report-service.ts';
 
 export type Gateways = ReplicaRegistry<QosLinkRequest, QosLinkResponse>;
@@ -10,6 +11,7 @@ export type Gateways = ReplicaRegistry<QosLinkRequest, QosLinkResponse>;
 export interface LinkHandlerOptions {
   readonly gateways: Gateways;
   readonly reports: ReportService;
+  readonly exchange: Pick<ReportExchange, 'share'>;
   readonly leases: LeaseService;
   readonly metrics: QosMetrics;
 }
@@ -52,8 +54,11 @@ function welcome(call: LinkCall, { replicaId, epoch }: QosHello, former: Linked 
   return { replicaId, epoch };
 }
 
-function receive({ message }: QosLinkRequest, gateway: Linked | undefined, { reports, leases }: LinkHandlerOptions): void {
+function receive({ message }: QosLinkRequest, gateway: Linked | undefined, { reports, exchange, leases }: LinkHandlerOptions): void {
   if (gateway === undefined) throw errors.HELLO_MISSING();
-  if (message.case === 'reports') reports.ingest(gateway.replicaId, gateway.epoch, message.value);
+  if (message.case === 'reports') {
+    reports.ingest(gateway.replicaId, gateway.epoch, message.value);
+    exchange.share(gateway.replicaId, gateway.epoch, message.value);
+  }
   if (message.case === 'acknowledgement') leases.acknowledge(gateway.replicaId, message.value.leaseId);
 }
