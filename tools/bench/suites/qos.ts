@@ -1,17 +1,13 @@
 import { qosMonitor, SloController } from '@mlx-serving/policy';
 import { Digest, FineDigest, RollingDigest } from '@mlx-serving/tdigest';
+import { type Overload, OverloadTrial, randomSource } from '../qos/overload.ts';
 import { quantile } from '../statistics.ts';
 import type { BenchCase, BenchSuite } from '../suite.ts';
+import { SharedTrials } from '../worker/trials.ts';
 
 const SAMPLES = 1_000_000;
 const BATCH = 1_000;
 const PEER = 'npm tdigest';
-
-/** Seeded, so that every run measures the same. */
-function randomSource(seed: number): () => number {
-  let state = seed;
-  return () => ((state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0), (state + 1) / (2 ** 32 + 1));
-}
 
 const random = randomSource(1);
 const normal = (): number => Math.sqrt(-2 * Math.log(random())) * Math.cos(2 * Math.PI * random());
@@ -98,16 +94,19 @@ const policies = Array.from({ length: 100 }, (_, index) => ({
   remediations: [{ type: 'shed_load', target: 'stream_registry', params: { percentage: 10 }, reason: 'slow' }],
 }));
 
-/** Percent of one core that 100 policies over 1,000 requests a second take: CPU time of two minutes of them, over two minutes. */
-function policyCost(): number {
-  const settings = qosMonitor.parse({
+function settingsOf(policyList: readonly object[]): ReturnType<typeof qosMonitor.parse> {
+  return qosMonitor.parse({
     enabled: true,
     evaluator: { enabled: true, evaluation_interval_ms: 5_000, window_ms: 60_000, tdigest_compression: 100 },
     executor: { enabled: true, cooldown_ms: 60_000, max_executions_per_window: 5, execution_window_ms: 300_000, loop_detection_window: 6 },
-    policy_store: { policies },
+    policy_store: { policies: policyList },
   });
+}
+
+/** Percent of one core that 100 policies over 1,000 requests a second take: CPU time of two minutes of them, over two minutes. */
+function policyCost(): number {
   let time = 0;
-  const controller = new SloController(settings, () => time);
+  const controller = new SloController(settingsOf(policies), () => time);
   const start = process.cpuUsage();
   for (; time < 120_000; time++) {
     const ttftMs = inputs.lognormal[time] as number;
@@ -116,6 +115,42 @@ function policyCost(): number {
   }
   const { user, system } = process.cpuUsage(start);
   return ((user + system) / 1_000 / 120_000) * 100;
+}
+
+/** Evaluations from a step to twice the latency, which breaks an SLO, until something is done; the most of a hundred runs. */
+function evaluationsUntilActed(): number {
+  return Math.max(...Array.from({ length: 100 }, () => evaluationsOfOneStep()));
+}
+
+function evaluationsOfOneStep(): number {
+  let time = 0;
+  const controller = new SloController(settingsOf([{ ...policies[0], slos: [{ name: 'ttft_p95', metric: 'ttft', threshold: 550, window_ms: 60_000, severity: 'critical' }] }]), () => time);
+  for (let evaluations = 1 - 24; evaluations < 100; evaluations++) {
+    const usual = evaluations < 1 ? 350 : 700;
+    for (let each = 0; each < 20; each++) {
+      const ttftMs = usual * Math.exp(0.15 * normal());
+      controller.add({ outcome: 'ok', ttftMs, durationMs: ttftMs * 3, tokens: 20, worker: 'w:1', variant: 'baseline' });
+    }
+    time += 5_000;
+    controller.evaluate({ runningRequests: 4, baseLimit: 64 });
+    if (controller.leases.length > 0) return evaluations;
+  }
+  return Number.POSITIVE_INFINITY;
+}
+
+const overload = new OverloadTrial();
+const governed = new SharedTrials(() => overload.governed());
+const ungoverned = new SharedTrials(() => overload.ungoverned());
+
+function underOverload(name: string, unit: string, of: (run: Overload) => number, most: number): BenchCase {
+  return {
+    name: `three times the best load, real worker: ${name}`,
+    unit,
+    ours: async () => of(await governed.next(name)),
+    peerName: 'without the governor',
+    peer: async () => of(await ungoverned.next(name)),
+    goal: { of: 'value', most },
+  };
 }
 
 const cases: BenchCase[] = [
@@ -134,7 +169,11 @@ const cases: BenchCase[] = [
   { name: 'error of P99, the worst input', unit: '%', ours: async () => worstError(99), goal: { of: 'value', most: 1 } },
   { name: 'a windowed read, 99th percentile', unit: 'µs', ours: async () => windowedRead(), goal: { of: 'value', most: 200 } },
   { name: '100 policies over 1,000 requests a second', unit: '% of a core', ours: async () => policyCost(), goal: { of: 'value', most: 2 } },
+  { name: 'a step to twice the latency: evaluations until it is acted on', unit: 'evaluations', ours: async () => evaluationsUntilActed(), goal: { of: 'value', most: 2 } },
+  underOverload('goodput of the best point over its own', 'times', ({ goodput }) => 1 / goodput, 1 / 0.8),
+  underOverload('first token of urgent requests, p95, over the unloaded one', 'times', ({ urgentFirst }) => urgentFirst, 1.2),
+  underOverload('a refusal, p95', 'ms', ({ refusedMs }) => refusedMs, 5),
 ];
 
-/** What the digests and the controller cost. */
-export const suite: BenchSuite = { name: 'qos', description: 'digests beside npm tdigest, and the cost of policies', pairs: 3, cases };
+/** What the digests and the controller cost, and what the governor brings. */
+export const suite: BenchSuite = { name: 'qos', description: 'digests beside npm tdigest, the cost of policies, and the governor under three times the load that the real worker serves best', pairs: 3, cases, tearDown: () => overload.stop() };
