@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
 import { qosMonitor } from '../slo/slo-policy.ts';
 import { SloController } from './slo-controller.ts';
@@ -6,7 +7,7 @@ const INTERVAL_MS = 5_000;
 const FIVE_MINUTES = 300_000;
 
 /** The policies that ship, and one that sheds: P's own settings. */
-const settings = qosMonitor.parse({
+const settingsOf = (threshold: number) => qosMonitor.parse({
   enabled: true,
   evaluator: { enabled: true, evaluation_interval_ms: INTERVAL_MS, window_ms: 60_000, tdigest_compression: 100 },
   executor: { enabled: true, cooldown_ms: 60_000, max_executions_per_window: 5, execution_window_ms: FIVE_MINUTES, loop_detection_window: 6 },
@@ -17,7 +18,7 @@ const settings = qosMonitor.parse({
         name: 'T',
         enabled: true,
         priority: 100,
-        slos: [{ name: 'ttft_p95', metric: 'ttft', threshold: 550, window_ms: 60_000, severity: 'critical' }],
+        slos: [{ name: 'ttft_p95', metric: 'ttft', threshold, window_ms: 60_000, severity: 'critical' }],
         remediations: [
           { type: 'scale_up', target: 'governor', params: { delta: 5 }, reason: 'slow' },
           { type: 'shed_load', target: 'stream_registry', params: { percentage: 20 }, reason: 'slow' },
@@ -64,21 +65,57 @@ const RATE = 4;
 
 function run(trace: Trace, seed: number, { minutes = 60, sigma = 0.5 } = {}) {
   const random = randomSource(seed);
-  let time = 0;
-  const controller = new SloController(settings, () => time);
-  const values = new Map<string, { at: number; value: number }[]>();
-  for (; time < minutes * 60_000; ) {
+  return drive(550, minutes, (time, controller) => {
     const limit = valueOf(controller, 'limit', 64);
-    for (let each = 0; each < RATE * (INTERVAL_MS / 1_000); each++) {
+    return Array.from({ length: RATE * (INTERVAL_MS / 1_000) }, () => {
       const normal = Math.sqrt(-2 * Math.log(random())) * Math.cos(2 * Math.PI * random());
       const ttftMs = trace(time / 60_000, random, limit) * Math.exp(sigma * normal);
-      controller.add({ outcome: 'ok', ttftMs, durationMs: ttftMs * 3, tokens: 20, worker: 'w:1', variant: 'baseline' });
-    }
+      return { ttftMs, durationMs: ttftMs * 3 };
+    });
+  });
+}
+
+/** Evaluates what comes in each interval, and notes what becomes of the actuators. */
+function drive(threshold: number, minutes: number, arrivals: (time: number, controller: SloController) => readonly { ttftMs: number; durationMs: number }[]) {
+  let time = 0;
+  const controller = new SloController(settingsOf(threshold), () => time);
+  const values = new Map<string, { at: number; value: number }[]>();
+  while (time < minutes * 60_000) {
+    for (const sample of arrivals(time, controller)) controller.add({ ...sample, outcome: 'ok', tokens: 20, worker: 'w:1', variant: 'baseline' });
     time += INTERVAL_MS;
     controller.evaluate({ runningRequests: 4, baseLimit: 64 });
     for (const [actuator, base] of [['limit', 64], ['shed', 0]] as const) note(values, actuator, base, valueOf(controller, actuator, base), time);
   }
   return { controller, values };
+}
+
+interface Recorded {
+  readonly name: string;
+  /** Of each request: milliseconds since the one before it, to its first token, and to its end. */
+  readonly requests: readonly (readonly [gapMs: number, ttftMs: number, durationMs: number])[];
+}
+
+/** Four minutes each of a real worker with the tiny model, as `qos record` gave them. */
+const RECORDED = JSON.parse(readFileSync(new URL('../../../testing/vectors/recorded-traffic.json', import.meta.url), 'utf8')) as Recorded[];
+
+/** An hour of a recording, played again and again. */
+function replay({ requests }: Recorded, threshold: number) {
+  let [next, at] = [0, 0];
+  return drive(threshold, 60, (time) => {
+    const arrived: { ttftMs: number; durationMs: number }[] = [];
+    for (; at < time + INTERVAL_MS; next++) {
+      const [gapMs, ttftMs, durationMs] = requests[next % requests.length] as Recorded['requests'][number];
+      at += gapMs;
+      arrived.push({ ttftMs, durationMs });
+    }
+    return arrived;
+  });
+}
+
+/** The value below which such a share of the first tokens came. */
+function quantileOf({ requests }: Recorded, share: number): number {
+  const sorted = requests.map(([, ttftMs]) => ttftMs).sort((left, right) => left - right);
+  return sorted[Math.floor(share * (sorted.length - 1))] as number;
 }
 
 function valueOf(controller: SloController, actuator: string, base: number): number {
@@ -97,12 +134,20 @@ function turns(steps: readonly { at: number; value: number }[]): number[] {
   return directions.filter(({ up }, index) => index > 0 && directions[index - 1]?.up !== up).map(({ at }) => at);
 }
 
+function expectFewTurns(steps: readonly { at: number; value: number }[]): void {
+  const at = turns(steps);
+  for (let index = 1; index < at.length; index++) expect((at[index] as number) - (at[index - 1] as number)).toBeGreaterThanOrEqual(FIVE_MINUTES);
+}
+
 describe('over twenty traces of an hour', () => {
   it.each(TRACES)('no actuator changes its direction more than once in five minutes: %s', (_, trace) => {
-    for (const steps of run(trace, 1).values.values()) {
-      const at = turns(steps);
-      for (let index = 1; index < at.length; index++) expect((at[index] as number) - (at[index - 1] as number)).toBeGreaterThanOrEqual(FIVE_MINUTES);
-    }
+    for (const steps of run(trace, 1).values.values()) expectFewTurns(steps);
+  });
+
+  it.each(RECORDED.flatMap((recorded) => [0.5, 0.9, 0.99].map((share) => ({ ...recorded, share }))))('nor over an hour of a recording: $name, the threshold at its quantile $share', (recorded) => {
+    const { values, controller } = replay(recorded, quantileOf(recorded, recorded.share));
+    for (const steps of values.values()) expectFewTurns(steps);
+    if (recorded.share === 0.5) expect(controller.state.records.some(({ outcome }) => outcome === 'executed')).toBe(true);
   });
 
   it('a step to twice the latency that breaks the SLO is acted on at the second evaluation after it', () => {
