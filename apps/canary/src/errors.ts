@@ -10,5 +10,6 @@ export const errors = defineErrors({
   WRONG_PHASE: { code: 'FAILED_PRECONDITION', message: 'A rollout that is {phase} cannot {action}.' },
   STAGES_INVALID: { code: 'INVALID_ARGUMENT', message: 'Stages are at most 20 shares of 0 to 100 in steps of 0.001, each greater than the one before.' },
   CANARY_NOT_READY: { code: 'FAILED_PRECONDITION', message: 'The canary can get no traffic: {reason}. Use force to go on anyway.' },
+  WEBHOOK_REFUSED: { code: 'FAILED_PRECONDITION', message: 'A webhook refuses the step, or cannot be asked: {url}. Use force to go on anyway.' },
   COOLING_DOWN: { code: 'FAILED_PRECONDITION', message: 'A rollback was not long ago: {seconds} s of the cooldown are left. Use force to go on anyway.' },
 });

@@ -154,14 +154,14 @@ describe('a rollout', () => {
   });
 
   it('asks a signed webhook before a stage, and stays while it refuses', async () => {
-    const calls: { event: string; valid: boolean }[] = [];
+    const calls: { event: string; valid: boolean; next?: { percentage: number } }[] = [];
     let answer = 409;
     const server = createServer((request, response) => {
       let body = '';
       request.on('data', (text: Buffer) => (body += text.toString()));
       request.on('end', () => {
         const valid = request.headers['x-mlx-serving-signature'] === `sha256=${createHmac('sha256', 'secret').update(body).digest('hex')}`;
-        calls.push({ event: (JSON.parse(body) as { event: string }).event, valid });
+        calls.push({ ...(JSON.parse(body) as { event: string; next?: { percentage: number } }), valid });
         response.writeHead(answer).end();
       });
     });
@@ -175,9 +175,21 @@ describe('a rollout', () => {
     await harness.traffic(gateway, { requests: 8_000 });
     await until('the question', () => calls.some(({ event }) => event === 'before_stage'), 20_000);
     expect((await rollout()).percentage).toBe(10);
+    // A person is told why, and may go on all the same.
+    const asked = calls.length;
+    const promote = (force: boolean) => gateway.client.control({ action: { case: 'deploy', value: { percentage: 20 } }, force });
+    await expect(promote(false)).rejects.toThrow(/A webhook refuses the step.*Use force/);
+    expect(calls.slice(asked).find(({ next }) => next?.percentage === 20)).toMatchObject({ event: 'before_stage' });
+    expect(await promote(true)).toMatchObject({ changed: true, rollout: { percentage: 20 } });
+    await gateway.client.control({ action: { case: 'deploy', value: { stages } }, force: true });
+    await until('10 % again', () => gateway.tables.at(-1)?.rolloutPercentage === 10);
+    await harness.traffic(gateway, { requests: 8_000 });
     answer = 200;
     await until('50 %', async () => (await rollout()).percentage === 50, 20_000);
+    expect(calls.findLast(({ event }) => event === 'before_stage')?.next).toMatchObject({ percentage: 50 });
     await until('the news', () => calls.some(({ event }) => event === 'stage'));
+    await gateway.client.control({ action: { case: 'rollback', value: {} } });
+    await until('the news of the end', () => calls.some(({ event }) => event === 'rollback'));
     expect(calls.every(({ valid }) => valid)).toBe(true);
     await closeHttpServer(server, 100);
   });

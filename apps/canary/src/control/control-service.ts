@@ -53,11 +53,20 @@ export class ControlService {
       return changed === state ? state : withKey(changed, request.idempotencyKey);
     };
     if (request.dryRun) return this.#describe(next(keeper.state));
+    if (!request.force) await this.#askBefore(next(keeper.state));
     const changed = await rollout.change(next);
     if (!changed) return { changed, notes: ['it was so already'] };
     if (action === 'rollback' || action === 'abort') metrics.rollbacks.inc({ reason: action === 'abort' ? 'aborted' : 'manual' });
     gate.tell(action, keeper.state);
     return { changed, notes: [] };
+  }
+
+  /** Whoever is asked before a stage is asked also when a person wants it. @throws WEBHOOK_REFUSED */
+  async #askBefore(next: RolloutState): Promise<void> {
+    const { keeper, gate } = this.#options;
+    if (next.percentage <= keeper.state.percentage) return;
+    const [url] = await gate.refusals(keeper.state, next);
+    if (url !== undefined) throw errors.WEBHOOK_REFUSED({ url: new URL(url).host });
   }
 
   #describe(next: RolloutState): { changed: boolean; notes: string[] } {

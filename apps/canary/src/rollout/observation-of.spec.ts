@@ -1,4 +1,4 @@
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { FinishReason, StreamOutcome, StreamReportSchema } from '@mlx-serving/contracts';
 import { Observer } from './observation-of.ts';
@@ -8,7 +8,7 @@ const decision = { requestId: 'r', variant: 'canary', variantReason: 'IN_CANARY_
 
 describe('Observer', () => {
   let observer: Observer;
-  const observe = (report: MessageInitShape<typeof StreamReportSchema>) =>
+  const observe = (report: object) =>
     observer.observationOf(create(StreamReportSchema, { decision, workerId: 'w', outcome: OK, durationMs: 100, ttftMs: 20, usage: { completionTokens: 5 }, finishReason: FinishReason.STOP, ...report }), 7);
 
   beforeEach(() => {

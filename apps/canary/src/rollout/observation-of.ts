@@ -25,10 +25,7 @@ export class Observer {
     const cold = this.#isCold(report.workerId);
     if (outcome !== StreamOutcome.OK && !failed) return { canary, failed, unfinished: true, unit, values: cold ? [] : leastValues(report), atMs };
     if (failed || cold) return { canary, failed, unit, values: [], atMs };
-    const tokens = report.usage?.completionTokens ?? 0;
-    const { finishReason, repeatedOutput: repeated } = report;
-    const otherFinish = finishReason !== FinishReason.STOP && finishReason !== FinishReason.LENGTH;
-    return { canary, failed, unit, values: valuesOf(report, tokens), empty: tokens === 0, cut: finishReason === FinishReason.LENGTH, repeated, otherFinish, atMs };
+    return { canary, failed, unit, ...answerOf(report), atMs };
   }
 
   /** The worker's next requests are cold again. */
@@ -43,6 +40,13 @@ export class Observer {
     this.#served.set(workerId, served + 1);
     return true;
   }
+}
+
+function answerOf(report: StreamReport): Pick<Observation, 'values' | 'empty' | 'cut' | 'repeated' | 'otherFinish'> {
+  const tokens = report.usage?.completionTokens ?? 0;
+  const { finishReason, repeatedOutput: repeated } = report;
+  const otherFinish = finishReason !== FinishReason.STOP && finishReason !== FinishReason.LENGTH;
+  return { values: valuesOf(report, tokens), empty: tokens === 0, cut: finishReason === FinishReason.LENGTH, repeated, otherFinish };
 }
 
 /**

@@ -77,15 +77,25 @@ export class RolloutService {
     this.#file = file;
     this.#observer.countsUsers = countsUsers(file);
     if (!this.#options.keeper.acting) return;
-    await this.#options.keeper.change((state) => followFile(state, file.canary, this.#cause('file', 'config/canary.yaml')));
+    const begun = await this.#options.keeper.change((state) => followFile(state, file.canary, this.#cause('file', 'config/canary.yaml')));
     await this.settle();
+    if (begun && this.#options.keeper.state.source === 'file') this.#options.gate.tell('started', this.#options.keeper.state);
   }
 
   /** Changes the rollout by hand. @returns whether it changed */
   async change(next: (state: RolloutState) => RolloutState): Promise<boolean> {
-    const changed = await this.#options.keeper.change((state) => this.#withEvidence(next(state), state));
-    if (changed) await this.settle();
+    const { keeper } = this.#options;
+    const lowered = this.#lower(keeper.state, next(keeper.state));
+    const changed = await keeper.change((state) => this.#withEvidence(next(state), state));
+    if (changed || lowered) await this.settle();
     return changed;
+  }
+
+  /** Takes the share down before anything is kept. What comes of the change settles it. */
+  #lower({ percentage: present }: RolloutState, { percentage, moveUnstarted }: RolloutState): boolean {
+    if (percentage >= present) return false;
+    this.#options.routing.lower({ ...this.file.canary, rolloutPercentage: percentage }, moveUnstarted || this.file.rollback.moveUnstarted);
+    return true;
   }
 
   /** Brings routing and evidence to where the state is. Safe to repeat: this is also what a restart does. */
@@ -119,14 +129,14 @@ export class RolloutService {
 
   /** Judges what is known now, and acts on it. Called at every batch of reports and every `monitoring.intervalMs`. */
   async judge(): Promise<void> {
-    const { keeper, routing, workers, wallClock } = this.#options;
+    const { keeper, routing } = this.#options;
     if (this.#stopped || !this.#file || !keeper.acting) return;
     const { state } = keeper;
     if (state.phase === 'rolling_back') return this.#stepBack();
     // While a stage is being left its evidence must not move the next one.
     if (isOver(state) || !this.#evidence || this.#evidenceOf !== stageOf(state)) return;
     if (!routing.table.enabled || state.percentage === 0) return;
-    this.#judged = verdictOf(this.#evidence, state, this.file.rollback, workers(), wallClock());
+    this.#judged = this.#verdictOf(this.#evidence);
     const critical = this.#judged.fired.find(({ severity }) => severity === 'critical');
     if (this.file.rollback.enabled && critical) {
       await this.rollBack(critical.name, { gradual: false, actor: 'controller' });
@@ -156,7 +166,7 @@ export class RolloutService {
     metrics.rollbacks.inc({ reason });
     if (actor === 'controller') metrics.rollbackTriggers.inc({ trigger: reason });
     logger.warn({ reason, actor, percentage: this.#options.keeper.state.percentage, verdict: this.#judged?.findings }, 'the canary is rolled back');
-    gate.tell('rolled_back', this.#options.keeper.state);
+    gate.tell(this.#options.keeper.state.phase, this.#options.keeper.state);
     return true;
   }
 
@@ -174,11 +184,12 @@ export class RolloutService {
   }
 
   async #warn(): Promise<void> {
-    const { keeper, metrics } = this.#options;
+    const { keeper, metrics, gate } = this.#options;
     for (const { name } of this.#judged?.fired.filter(({ severity }) => severity === 'warning') ?? []) {
       const isNew = await keeper.change((state) => (state.warnings.includes(name) ? state : warned(state, name, this.#cause('controller', name))));
       if (!isNew) continue;
       metrics.rollbackTriggers.inc({ trigger: name });
+      gate.tell('warning', keeper.state);
       if (this.file.rollback.enabled && this.file.rollback.gradual) await this.rollBack(name, { gradual: true, actor: 'controller' });
     }
   }
@@ -187,7 +198,7 @@ export class RolloutService {
   async #advance(): Promise<void> {
     const { keeper, gate } = this.#options;
     const { state } = keeper;
-    if (!this.#hasStayed(state) || !this.#isSafe(state) || !(await gate.allows(state))) return;
+    if (!this.#hasStayed(state) || !this.#isSafe(state) || !(await gate.allows(state, advanced(state, this.#cause('controller', 'not worse'))))) return;
     const moved = await this.change((now) => (stageOf(now) === stageOf(state) && now.phase === 'running' ? advanced(now, this.#cause('controller', 'not worse')) : now));
     if (moved) gate.tell(keeper.state.phase === 'promoted' ? 'promoted' : 'stage', keeper.state);
   }
@@ -204,10 +215,11 @@ export class RolloutService {
   }
 
   async #stepBack(): Promise<void> {
-    const { keeper, wallClock } = this.#options;
+    const { keeper, wallClock, gate } = this.#options;
     if (wallClock() - keeper.state.stageSinceMs < GRADUAL_STEP_MS) return;
     const { cooldownMs } = this.file.rollback;
-    await this.change((state) => (state.phase === 'rolling_back' ? rolledBack(state, { gradual: true, cooldownMs }, this.#cause('controller', state.reason)) : state));
+    const moved = await this.change((state) => (state.phase === 'rolling_back' ? rolledBack(state, { gradual: true, cooldownMs }, this.#cause('controller', state.reason)) : state));
+    if (moved) gate.tell(keeper.state.phase, keeper.state);
   }
 
   /** Carries the evidence into the next stage of the same rollout. */
@@ -216,7 +228,12 @@ export class RolloutService {
     if (next.evidence === null && next.id === before.id && next.stage !== before.stage) {
       return { ...next, requestsBefore: before.requestsBefore + this.#evidence.requests.canary, evidence: this.#evidence.next(next.percentage / 100).keep() };
     }
-    return next.evidence === null ? next : { ...next, evidence: this.#evidence.keep() };
+    return next.id === before.id && next.phase !== 'promoted' ? { ...next, evidence: this.#evidence.keep() } : next;
+  }
+
+  #verdictOf(evidence: Evidence): Verdict {
+    const { keeper, workers, wallClock } = this.#options;
+    return verdictOf(evidence, keeper.state, this.file.rollback, workers(), wallClock());
   }
 
   #takeUpEvidence(): void {
@@ -224,7 +241,8 @@ export class RolloutService {
     if (this.#evidenceOf === stageOf(state)) return;
     this.#evidenceOf = stageOf(state);
     this.#evidence = new Evidence(state.percentage / 100, this.#baseline, state.evidence ?? undefined, evidenceOptions(this.file));
-    this.#judged = undefined;
+    // Of a rollout that is over one sees why.
+    this.#judged = isOver(state) && state.evidence ? this.#verdictOf(this.#evidence) : undefined;
   }
 
   #keepSoon(): void {

@@ -98,7 +98,8 @@ export interface Cause {
 
 export function started(state: RolloutState, plan: Pick<RolloutState, 'id' | 'source' | 'file' | 'stages'>, cause: Cause): RolloutState {
   const begun: RolloutState = { ...emptyState, ...plan, version: state.version, cooldownUntilMs: state.cooldownUntilMs, history: state.history, keys: state.keys };
-  return recorded(atStage(begun, 0, cause), 'started', cause);
+  const first = recorded(atStage(begun, 0, cause), 'started', cause);
+  return first.percentage >= 100 ? promoted(first, cause) : first;
 }
 
 /** The next stage; `promoted` after the last, or at 100 %. */

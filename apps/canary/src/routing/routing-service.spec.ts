@@ -99,6 +99,28 @@ describe('RoutingService', () => {
     expect(revisions()).toEqual([1, 2]);
   });
 
+  it('lowers the share at once while the store is silent, and what the store says later of the former share is overtaken', async () => {
+    const service = create();
+    await service.apply(settings);
+    let answer: () => void = () => undefined;
+    const settle = store.settle.bind(store);
+    store.settle = async (...asked) => {
+      await new Promise<void>((resolve) => (answer = resolve));
+      return settle(...asked);
+    };
+    const raised = service.apply({ ...settings, rolloutPercentage: 50 });
+    await jest.advanceTimersByTimeAsync(1);
+    service.lower({ ...settings, rolloutPercentage: 0 }, false);
+    expect(service.table).toMatchObject({ revision: 2n, rolloutPercentage: 0 });
+    store.settle = settle;
+    answer();
+    await raised;
+    await service.apply({ ...settings, rolloutPercentage: 0 });
+    expect(tables.map(({ rolloutPercentage }) => rolloutPercentage)).not.toContain(50);
+    expect(service.table.rolloutPercentage).toBe(0);
+    expect(await store.settle('another', 0n)).toBeGreaterThan(service.table.revision);
+  });
+
   it('goes above a revision that a gateway brings from another life', async () => {
     const service = create();
     await service.apply(settings);

@@ -20,6 +20,9 @@ const LEASE_MS = 4_500;
 /** How often gateways hear that the table still holds. */
 export const LEASE_BEAT_MS = 1_000;
 
+/** A table without its revision. */
+type TableContent = ReturnType<typeof contentOf>;
+
 const NO_SETTINGS: CanaryFile['canary'] = {
   enabled: false,
   rolloutPercentage: 0,
@@ -45,6 +48,8 @@ export class RoutingService {
   #known = false;
   #problem: string | undefined;
   #retry: NodeJS.Timeout | undefined;
+  /** How often `lower` was called. */
+  #lowered = 0;
   #stopped = false;
   #queue: Promise<void> = Promise.resolve();
 
@@ -80,6 +85,19 @@ export class RoutingService {
   }
 
   /**
+   * Lowers the share at once, before the store is asked: a rollback waits for nobody. `apply` it as well, to have it stored.
+   * @param moveUnstarted see `apply`
+   */
+  lower(settings: CanaryFile['canary'], moveUnstarted: boolean): void {
+    this.#settings = settings;
+    this.#moveUnstarted = moveUnstarted;
+    this.#lowered++;
+    const content = this.#content();
+    const fingerprint = fingerprintOf(content);
+    if (fingerprint !== this.#fingerprint) this.#enforce(content, fingerprint, this.#table.revision + 1n);
+  }
+
+  /**
    * Hears which revision a gateway holds. One above ours, or beside ours before we know what the store has, comes from
    * another life of this service: the table goes above it, or the gateway would take it for old.
    */
@@ -102,14 +120,21 @@ export class RoutingService {
 
   async #settle(above: bigint): Promise<void> {
     const content = this.#content();
-    const fingerprint = createHash('sha256').update(JSON.stringify(content)).digest('hex');
+    const fingerprint = fingerprintOf(content);
+    const lowered = this.#lowered;
     const present = this.#table.revision;
     const changed = fingerprint !== this.#fingerprint;
     const atLeast = [present + (changed && present > 0n ? 1n : 0n), above].reduce((left, right) => (left > right ? left : right));
     const revision = await this.#askStore(fingerprint, atLeast);
+    // What the store was asked about has been overtaken.
+    if (lowered !== this.#lowered) return this.#settle(above);
     if (this.#stopped || (!changed && revision === present)) return;
-    this.#fingerprint = fingerprint;
     this.#known ||= above > 0n;
+    this.#enforce(content, fingerprint, revision);
+  }
+
+  #enforce(content: TableContent, fingerprint: string, revision: bigint): void {
+    this.#fingerprint = fingerprint;
     this.#table = create(RoutingTableSchema, { ...content, revision });
     this.#options.logger.info({ ...content, revision: Number(revision), disabledReason: this.disabledReason }, 'routing table in force');
     this.#options.onTable(this.#table);
@@ -129,20 +154,27 @@ export class RoutingService {
     }
   }
 
-  #content() {
-    const { rolloutPercentage, strategy, hashKey, hashSeed, model, enableCache, cacheSize, shadow } = this.#settings ?? NO_SETTINGS;
-    return {
-      enabled: this.disabledReason === undefined,
-      rolloutPercentage,
-      strategy,
-      hashKey,
-      hashSeed,
-      canaryModel: model,
-      cacheSize: enableCache ? cacheSize : 0,
-      shadowPercentage: shadow.percentage,
-      shadowConcurrency: shadow.maxConcurrent,
-      leaseMs: LEASE_MS,
-      moveUnstarted: this.#moveUnstarted,
-    };
+  #content(): TableContent {
+    return contentOf(this.#settings ?? NO_SETTINGS, this.disabledReason === undefined, this.#moveUnstarted);
   }
+}
+
+function contentOf({ rolloutPercentage, strategy, hashKey, hashSeed, model, enableCache, cacheSize, shadow }: CanaryFile['canary'], enabled: boolean, moveUnstarted: boolean) {
+  return {
+    enabled,
+    rolloutPercentage,
+    strategy,
+    hashKey,
+    hashSeed,
+    canaryModel: model,
+    cacheSize: enableCache ? cacheSize : 0,
+    shadowPercentage: shadow.percentage,
+    shadowConcurrency: shadow.maxConcurrent,
+    leaseMs: LEASE_MS,
+    moveUnstarted,
+  };
+}
+
+function fingerprintOf(content: TableContent): string {
+  return createHash('sha256').update(JSON.stringify(content)).digest('hex');
 }

@@ -16,7 +16,7 @@ export interface StageGateOptions {
 const ASK_AGAIN_MS = 5_000;
 const TRIES = 3;
 
-/** Asks whoever is configured before a step, and tells them after it. Bodies are signed: `x-mlx-serving-signature: sha256=…`. */
+/** Asks whoever is configured before a step to a greater share, and tells them after every change. A rollback asks nobody. Bodies are signed: `x-mlx-serving-signature: sha256=…`. */
 export class StageGate {
   readonly #options: StageGateOptions;
   #asking: Promise<boolean> | undefined;
@@ -26,13 +26,25 @@ export class StageGate {
     this.#options = options;
   }
 
-  /** @returns true when every `before` answers 2xx. One that cannot be reached refuses. */
-  async allows(state: RolloutState): Promise<boolean> {
-    const before = this.#options.webhooks().filter(({ when }) => when === 'before');
-    if (before.length === 0) return true;
+  /**
+   * Asks for a step that a person wants.
+   * @param next what the rollout would become
+   * @returns the URLs that refuse: whatever does not answer 2xx, or cannot be reached
+   */
+  async refusals(state: RolloutState, next: RolloutState): Promise<string[]> {
+    const answers = await Promise.all(this.#before.map(async (hook) => ((await this.#post(hook, 'before_stage', state, next)) ? [] : [hook.url])));
+    return answers.flat();
+  }
+
+  /**
+   * Asks for a step that the evidence allows, and again after a while when it was refused.
+   * @returns true when every `before` answers 2xx. One that cannot be reached refuses.
+   */
+  async allows(state: RolloutState, next: RolloutState): Promise<boolean> {
+    if (this.#before.length === 0) return true;
     // Asked once at a time, though judged at every batch.
     if (this.#asking || this.#options.now() < this.#askAgainAt) return false;
-    this.#asking = Promise.all(before.map((hook) => this.#post(hook, 'before_stage', state))).then((answers) => answers.every(Boolean));
+    this.#asking = this.refusals(state, next).then((refusing) => refusing.length === 0);
     try {
       const allowed = await this.#asking;
       if (!allowed) this.#askAgainAt = this.#options.now() + ASK_AGAIN_MS;
@@ -51,9 +63,13 @@ export class StageGate {
     for (let attempt = 0; attempt < TRIES; attempt++) if (await this.#post(hook, event, state)) return;
   }
 
-  async #post({ url, secretFile, timeoutMs }: Webhook, event: string, state: RolloutState): Promise<boolean> {
-    const { id, phase, stage, percentage, version, reason } = state;
-    const body = JSON.stringify({ event, rollout: { id, phase, stage, percentage, version, reason }, at: new Date().toISOString() });
+  get #before(): readonly Webhook[] {
+    return this.#options.webhooks().filter(({ when }) => when === 'before');
+  }
+
+  async #post({ url, secretFile, timeoutMs }: Webhook, event: string, { id, phase, stage, percentage, version, reason }: RolloutState, next?: RolloutState): Promise<boolean> {
+    const coming = next && { next: { phase: next.phase, stage: next.stage, percentage: next.percentage } };
+    const body = JSON.stringify({ event, rollout: { id, phase, stage, percentage, version, reason }, ...coming, at: new Date().toISOString() });
     try {
       const secret = (await readFile(secretFile, 'utf8')).trim();
       const signature = `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`;

@@ -1,4 +1,4 @@
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { StreamOutcome, StreamReportSchema } from '@mlx-serving/contracts';
 import { RolloutJudge } from './rollout-judge.ts';
@@ -17,7 +17,7 @@ describe('RolloutJudge', () => {
   });
 
   /** So many requests; of each fifth the flag's share decides that it is on. */
-  function observe(count: number, more: (on: boolean, index: number) => MessageInitShape<typeof StreamReportSchema>): void {
+  function observe(count: number, more: (on: boolean, index: number) => object): void {
     for (const end = sent + count; sent < end; sent++) {
       const on = sent % 5 === 0;
       const decision = { flagReasons: { beta: on ? 'ROLLED_OUT' : 'NOT_ROLLED_OUT' }, routingKeyHash: hashOf(sent) };
