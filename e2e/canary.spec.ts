@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { admin, chat } from './clients.ts';
+import { admin, chat, toolOf } from './clients.ts';
 import { eventually } from './eventually.ts';
 import { copyOfConfig, Stack, stopAll } from './stack.ts';
 
@@ -97,6 +97,46 @@ describe('two workers that are alike', () => {
   it('C2: leave the canary alone, however busy the machine is', async () => {
     for (let index = 0; index < 120; index++) await chat(stack, { user: `alike-${index}`, maxTokens: 2 });
     expect(await admin(stack, 'GET', '/admin/canary/rollout')).toMatchObject({ phase: 'running', percentage: 50 });
+  });
+});
+
+describe('a rollout in stages', () => {
+  const canary = (...args: string[]): Promise<string> => toolOf(stack, 'mlx-serving.sh', 'canary', ...args);
+  const rollout = () => admin<{ phase: string; percentage: number; history: { event: string; actor: string }[] }>(stack, 'GET', '/admin/canary/rollout');
+
+  it('C7: is left on evidence, until the canary has everything', async () => {
+    // This is about good evidence: of two processes on a busy machine one may well be slower.
+    const file = join(stack.config, 'canary.yaml');
+    writeFileSync(file, readFileSync(file, 'utf8').replace(/ +- name: high_latency\n.*\n.*\n/, ''));
+    await eventually(() => stack.reloadsOf('canary') > 0);
+    expect(await canary('deploy', '--stages', '50,100', '--force')).toContain('running, canary at 50 %');
+    let [asked, promoted] = [0, false];
+    const askOn = async (): Promise<void> => {
+      for (; asked < 6_000 && !promoted; asked++) await chat(stack, { user: `staged-${asked}`, maxTokens: 2 });
+    };
+    const watch = eventually(async () => (await rollout()).phase === 'promoted', 240_000).finally(() => (promoted = true));
+    await Promise.all([watch, askOn(), askOn(), askOn()]);
+    const { percentage, history } = await rollout();
+    expect(percentage).toBe(100);
+    expect(history.slice(-2).map(({ event, actor }) => [event, actor])).toEqual([['started', 'cli (root)'], ['promoted', 'controller']]);
+    expect(await variantOf('anybody')).toBe('canary');
+  }, 300_000);
+
+  it('C7: is paused, resumed, promoted, aborted and retried, and asking twice changes nothing', async () => {
+    await canary('deploy', '--stages', '20,40', '--force');
+    const steps: [string[], string][] = [
+      [['pause'], 'paused, canary at 20 %'],
+      [['resume'], 'running, canary at 20 %'],
+      [['promote', '--key', 'the-step'], 'running, canary at 40 %'],
+      [['abort'], 'aborted, canary at 0 %'],
+      [['retry', '--force'], 'running, canary at 20 %'],
+    ];
+    for (const [[name = '', ...options], what] of steps) {
+      expect(await canary(name, ...options)).toBe(`done: ${what}\n`);
+      expect(await canary(name, ...options)).toBe('it was so already\n');
+      // Without its key one more promotion is one more step.
+      if (name !== 'promote') expect(await admin(stack, 'POST', `/admin/canary/${name}`, {})).toMatchObject({ success: true, changed: false });
+    }
   });
 });
 

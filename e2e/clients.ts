@@ -73,6 +73,12 @@ export async function output(command: readonly string[], input = '', env: NodeJS
   return stdout;
 }
 
+/** Runs a script of tools/ against a system, as its operator would. @throws Error when it fails */
+export function toolOf({ urls, config }: Stack, script: string, ...args: string[]): Promise<string> {
+  const env = { MLX_SERVING_ADMIN_URL: urls.admin, MLX_SERVING_GATEWAY_URL: urls.gateway, MLX_SERVING_ADMIN_TOKEN_FILE: urls.adminTokenFile, MLX_SERVING_CONFIG_DIR: config };
+  return output([join(root, 'tools', script), ...args], '', env);
+}
+
 /** The Python that has the worker and the clients. */
 export function pythonInterpreter(): string {
   return process.env['MLX_SERVING_PYTHON'] ?? join(root, 'python-worker', '.venv', 'bin', 'python');

@@ -48,6 +48,11 @@ export class ServiceProcess {
     return Number(/^process_cpu_seconds_total (\S+)/m.exec(text)?.[1]);
   }
 
+  /** Stops its time, or lets it go on. */
+  signal(name: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#child.kill(name);
+  }
+
   async stop(): Promise<void> {
     if (this.#child.exitCode !== null) return;
     const ended = once(this.#child, 'exit');

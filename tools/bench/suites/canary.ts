@@ -2,7 +2,7 @@ import { BaselineSample, Evidence, judge, type Observation } from '@mlx-serving/
 import { SHIPPED_TRIGGERS, simulateRollout, type SimulatedRollout, type SimulatedTraffic, type SimulationOptions } from '@mlx-serving/testing';
 import { quantile } from '../statistics.ts';
 import type { BenchCase, BenchSuite } from '../suite.ts';
-import { rollbackEverywhere } from '../canary/rollback-everywhere.ts';
+import { rollbacksEverywhere } from '../canary/rollback-everywhere.ts';
 
 const HEALTHY_ROLLOUTS = 10_000;
 const CHANGED_ROLLOUTS = 300;
@@ -116,7 +116,7 @@ export const suite: BenchSuite = {
     cost,
     observing,
     verdict,
-    rollbackEverywhere,
+    ...rollbacksEverywhere,
     detection('1.5 times slower, sigma 0.5', 65, { canarySlowdown: 1.5 }),
     detection('1.5 times slower, sigma 1', 260, { canarySlowdown: 1.5, sigma: 1 }),
     detection('2 times slower, sigma 0.5', 25, { canarySlowdown: 2 }),

@@ -52,6 +52,11 @@ export class ComparisonService {
     return this.#lastMinute.read().requests / (MINUTE_MS / 1_000);
   }
 
+  /** How far the baseline's latencies spread; undefined while there are few. See `VariantWindow`. */
+  get latencySigma(): number | undefined {
+    return this.#window('baseline').latencySigma;
+  }
+
   /** Starts, or goes on with other settings. A window whose length stays keeps its samples. */
   configure({ enabled, intervalMs, retentionHours }: Monitoring): void {
     this.stop();

@@ -2,6 +2,12 @@ import { create } from '@bufbuild/protobuf';
 import { StreamOutcome, type StreamReport, type VariantSummary, VariantSummarySchema } from '@mlx-serving/contracts';
 import { RollingDigest, RollingSums, type WindowOptions } from '@mlx-serving/tdigest';
 
+/** Fewest latencies from which their spread is read. */
+const LEAST_FOR_SIGMA = 100;
+/** No traffic is so even that a plan should count on it. */
+const LEAST_SIGMA = 0.1;
+const NORMAL_95 = 1.6449;
+
 /** What became of one variant's requests over the window, by their time of arrival. */
 export class VariantWindow {
   readonly #latency: RollingDigest;
@@ -24,6 +30,13 @@ export class VariantWindow {
       this.#latency.push(report.durationMs);
     } else return false;
     return true;
+  }
+
+  /** Of the logarithm of the latency, as if it were lognormal; undefined while there are fewer than LEAST_FOR_SIGMA. */
+  get latencySigma(): number | undefined {
+    const [median, high] = [this.#latency.percentile(50), this.#latency.percentile(95)];
+    if (this.#sums.read().ok < LEAST_FOR_SIGMA || !median || !high) return undefined;
+    return Math.max(LEAST_SIGMA, Math.log(high / median) / NORMAL_95);
   }
 
   summary(): VariantSummary {

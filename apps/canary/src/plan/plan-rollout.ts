@@ -8,6 +8,8 @@ export interface PlanSource {
   readonly compare: () => CanaryComparison;
   /** Requests a second over the last minute. */
   readonly requestsPerSecond: () => number;
+  /** Of the logarithm of the baseline's latency; undefined while it is not known. */
+  readonly latencySigma: () => number | undefined;
   readonly countsUsers: () => boolean;
 }
 
@@ -22,20 +24,29 @@ export function planRollout(request: CanaryPlanRequest, source: PlanSource): Can
   checkStages(stages.map((percentage) => ({ percentage, holdMs: 0, gate: false })));
   const requestsPerSecond = source.requestsPerSecond();
   const errorRate = Math.max(LEAST_ERROR_RATE, source.compare().baseline?.errorRate ?? 0);
+  const sigma = source.latencySigma();
   return create(CanaryPlanResponseSchema, {
     requestsPerSecond,
-    stages: stages.map((percentage) => planStage(percentage, requestsPerSecond, errorRate)),
+    stages: stages.map((percentage) => planStage(percentage, { requestsPerSecond, errorRate, sigma })),
     notes: [
       ...(requestsPerSecond === 0 ? ['no traffic was seen in the last minute, so no time can be told'] : []),
+      ...(sigma === undefined ? ['too few requests were seen to know how far latencies spread, so a usual spread is taken'] : []),
       ...(source.countsUsers() ? ['of each user (or what else hashKey names) only the first event of a kind counts: with few of them detection takes longer, or never comes'] : []),
     ],
   });
 }
 
-function planStage(percentage: number, requestsPerSecond: number, errorRate: number) {
+/** The present traffic. */
+interface Traffic {
+  readonly requestsPerSecond: number;
+  readonly errorRate: number;
+  readonly sigma: number | undefined;
+}
+
+function planStage(percentage: number, { requestsPerSecond, errorRate, sigma }: Traffic) {
   const share = percentage / 100;
   if (share <= 0 || share >= 1) return { percentage };
-  const { slow, failing, promotion } = expectRequests({ share, errorRate, canaryErrorRate: errorRate + MORE_ERRORS, slowdown: SLOWDOWN });
+  const { slow, failing, promotion } = expectRequests({ share, errorRate, canaryErrorRate: errorRate + MORE_ERRORS, slowdown: SLOWDOWN, ...(sigma === undefined ? {} : { sigma }) });
   const seconds = (requests: number): number => requests / (requestsPerSecond * share);
   return {
     percentage,

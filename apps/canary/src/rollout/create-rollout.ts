@@ -60,7 +60,7 @@ export function createRolloutFeature({ store, holder, addresses, routing, compar
     statusOf({ enabled: routing.table.enabled, state: keeper.state, verdict: service.verdict, blind: service.blind, comparison: summaries });
   const rollout = (): CanaryRollout => rolloutMessage(keeper.state, service, status(comparison.compare()), keeper.acting);
   const control = new ControlService({ keeper, rollout: service, gate, disabledReason: () => routing.disabledReason, metrics, wallClock });
-  const plan = { compare, requestsPerSecond: () => comparison.requestsPerSecond, countsUsers: () => countsUsers(service.file) };
+  const plan = { compare, requestsPerSecond: () => comparison.requestsPerSecond, latencySigma: () => comparison.latencySigma, countsUsers: () => countsUsers(service.file) };
   return {
     keeper,
     service,
