@@ -137,7 +137,7 @@ describe('a rollout in stages', () => {
       // Without its key one more promotion is one more step.
       if (name !== 'promote') expect(await admin(stack, 'POST', `/admin/canary/${name}`, {})).toMatchObject({ success: true, changed: false });
     }
-  });
+  }, 180_000);
 });
 
 describe('the states that controllers show', () => {
