@@ -30,7 +30,7 @@ describe('mlx-serving canary', () => {
         const path = request.url ?? '';
         asked.push({ method: request.method ?? '', path, body: text ? JSON.parse(text) : undefined, token: request.headers.authorization ?? '', key: request.headers['idempotency-key'] as string | undefined });
         const changed = { success: true, changed: true, notes: [], rollout };
-        const plan = { requestsPerSecond: 10, notes: ['a note'], stages: [{ percentage: 10, requestsToDetectSlow: 60, requestsToPromote: 500, requestsAtRisk: 7, secondsToDetectSlow: 60, secondsToPromote: 500 }] };
+        const plan = { requestsPerSecond: 10, notes: ['a note'], stages: [{ percentage: 10, requestsToDetectSlow: 60, requestsToPromote: 500, requestsAtRisk: 7, secondsToDetectSlow: 60, secondsToPromote: 500 }, { percentage: 100, requestsToDetectSlow: 0, requestsToPromote: 0, requestsAtRisk: 0 }] };
         const answer = path.startsWith('/health') ? health : path.endsWith('/rollout') ? rolloutNow : path.endsWith('/plan') ? plan : changed;
         response.writeHead(refusal ? 409 : 200).end(JSON.stringify(refusal ? { error: { message: refusal } } : answer));
       });
@@ -118,6 +118,8 @@ Status: ✓ HEALTHY (all metrics within thresholds)
 
   it('only describes and plans with --dry-run', async () => {
     const { out } = await cli('canary', 'deploy', '--percentage', '10', '--dry-run');
+    expect(out).toContain('Traffic over the last minute: 10.0 requests a second.');
+    expect(out).toContain('100 %: there is nothing to compare with.');
     expect(out).toContain('a canary 1.5 times slower is found after 60 of its requests (about 60 s), a good one promoted after 500 (about 9 min); at risk: 7 requests.');
     expect(asked.find(({ path }) => path === '/admin/canary/deploy')?.body).toMatchObject({ dry_run: true });
   });

@@ -11,8 +11,12 @@ interface Plan {
 export function planLines({ requestsPerSecond, stages, notes }: Plan): string[] {
   const time = (seconds: number | undefined): string => (seconds === undefined ? 'time unknown' : `about ${seconds < 120 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`}`);
   return [
-    `Traffic now: ${requestsPerSecond.toFixed(1)} requests a second.`,
-    ...stages.map((stage) => `${stage.percentage} %: a canary 1.5 times slower is found after ${stage.requestsToDetectSlow} of its requests (${time(stage.secondsToDetectSlow)}), a good one promoted after ${stage.requestsToPromote} (${time(stage.secondsToPromote)}); at risk: ${stage.requestsAtRisk} requests.`),
+    `Traffic over the last minute: ${requestsPerSecond.toFixed(1)} requests a second.`,
+    ...stages.map((stage) =>
+      stage.percentage > 0 && stage.percentage < 100
+        ? `${stage.percentage} %: a canary 1.5 times slower is found after ${stage.requestsToDetectSlow} of its requests (${time(stage.secondsToDetectSlow)}), a good one promoted after ${stage.requestsToPromote} (${time(stage.secondsToPromote)}); at risk: ${stage.requestsAtRisk} requests.`
+        : `${stage.percentage} %: there is nothing to compare with.`,
+    ),
     ...notes,
   ];
 }
