@@ -62,7 +62,10 @@ export function createApp(config: FlagsConfig, logger: Logger): FlagsApp {
     await file.applyPending();
   });
   const settling = new SettleService({ store, live, refresher, kills, logger, onAccepted: () => file.applyPending(true) });
-  const onLinks = (count: number): void => metrics.linkedReplicas.set(count);
+  const onLinks = (count: number): void => {
+    metrics.linkedReplicas.set(count);
+    kept.save();
+  };
   const server = createServer(logger, { ...core, ...features, settling, environment: config.environment, logger, onLinks, greetings: () => [...(observability.directive ? [observability.directive] : []), features.judge.directive] });
   const health = createHealth({ live, refresher, replicas, kills });
   const showState = (): void => {
@@ -122,7 +125,7 @@ function createCore(config: FlagsConfig, metrics: FlagsMetrics, logger: Logger) 
     },
     onUndecodable: (name, problem) => logger.error({ flag: name, problem }, 'an entry in redis cannot be read; the last good value of this flag stays in force'),
   });
-  const kept = new KeptState(join(config.stateDirectory, 'snapshots', `${id}-store.json`), live, logger);
+  const kept = new KeptState(join(config.stateDirectory, 'snapshots', `${id}-store.json`), live, replicas, logger);
   const counter = new DecisionCounter({
     store,
     logger,

@@ -25,6 +25,7 @@ export function createHealth({ live, refresher, replicas, kills }: HealthOptions
       revision: Number(live.storeRevision),
       journalledKills: kills.journalled,
       linkedReplicas: replicas.ids,
+      absentReplicas: replicas.absent,
       undecodable: Object.fromEntries(live.undecodable),
     }),
   };

@@ -22,7 +22,8 @@ describe('F14: the flag service without Redis', () => {
 
   const state = () => flags.client.getStoreState({});
   const until = async (holds: () => Promise<boolean>): Promise<void> => {
-    while (!(await holds()));
+    // What is read at once must let the work go on that it waits for.
+    while (!(await holds())) await new Promise(setImmediate);
   };
   const journal = (): string => {
     const folder = join(flags.folder, 'state', 'journal');
@@ -39,6 +40,8 @@ describe('F14: the flag service without Redis', () => {
     expect(propagation?.acknowledged.map(({ replicaId }) => replicaId)).toEqual(['gateway-1']);
     expect((await gateway.deltaOf('alpha')).changed[0]?.kill).toBeDefined();
     expect(JSON.parse(journal())).toMatchObject({ flag: 'alpha' });
+    await flags.client.killFlag({ name: 'alpha', actor: 'bob', reason: 'again' });
+    expect(journal().trim().split('\n')).toHaveLength(1);
     expect((await state()).journalled).toEqual(['alpha']);
     await own.restart();
     await until(async () => (await state()).journalled.length === 0);
@@ -126,7 +129,7 @@ describe('F19: two flag services on one Redis', () => {
   beforeEach(async () => {
     own = await startRedis();
     one = await new RunningFlags(own.url, { MLX_SERVING_REPLICA_ID: 'one' }).start();
-    two = await new RunningFlags(own.url, { MLX_SERVING_REPLICA_ID: 'two', MLX_SERVING_FLAGS_REVISION_CHECK_MS: '1000', MLX_SERVING_FLAGS_REFRESH_MS: '4500' }).start();
+    two = await new RunningFlags(own.url, { MLX_SERVING_REPLICA_ID: 'two', MLX_SERVING_FLAGS_REVISION_CHECK_MS: '1000', MLX_SERVING_FLAGS_REFRESH_MS: '3600000' }).start();
   });
   afterEach(async () => {
     await two.dispose();
@@ -154,22 +157,36 @@ describe('F19: two flag services on one Redis', () => {
     expect((await one.client.killFlag({ name: 'alpha', ...who })).propagation).toMatchObject({ durable: false, missing: ['gateway-far'], acknowledged: [{ replicaId: 'gateway-near' }] });
   });
 
-  it('land a kill on the gateways of the other within 1.5 s when its pub/sub connection is severed', async () => {
+  it('land a kill on the gateways of the other when its pub/sub connection is severed for good: it compares revisions', async () => {
     const far = await two.link('gateway-far');
     const tool = createRedis(own.url, silentLogger, 'scissors');
     await tool.connect();
-    const cut = setInterval(() => void tool.call('CLIENT', 'KILL', 'TYPE', 'pubsub').catch(() => undefined), 10);
-    try {
-      const startedAt = performance.now();
-      const killed = one.client.killFlag({ name: 'alpha', ...who });
-      await far.until(() => far.deltas.some((delta) => delta.changed.some((flag) => flag.name === 'alpha' && flag.kill)));
-      expect(performance.now() - startedAt).toBeLessThan(1_500);
-      await killed;
-    } finally {
-      clearInterval(cut);
-      tool.disconnect();
-    }
+    await tool.call('ACL', 'SETUSER', 'default', '-subscribe', '-psubscribe');
+    await tool.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    const killed = one.client.killFlag({ name: 'alpha', ...who });
+    await far.until(() => far.deltas.some((delta) => delta.changed.some((flag) => flag.name === 'alpha' && flag.kill)));
+    expect(await tool.call('PUBSUB', 'NUMSUB', 'feature_flags:changes')).toEqual(['feature_flags:changes', 0]);
+    await killed;
+    tool.disconnect();
   });
+
+  it('name the gateways of one that is gone, and its own that were linked before a restart, until they link again', async () => {
+    await one.link('gateway-near');
+    await two.link('gateway-far');
+    while (!ids((await one.client.setEmergency({ killSwitch: false, rollbackToBaseline: false, ...who })).propagation)?.includes('gateway-far'));
+    await two.stop();
+    let proof = await one.client.killFlag({ name: 'alpha', ...who });
+    while (proof.propagation?.acknowledged.length !== 1) proof = await one.client.killFlag({ name: 'alpha', ...who });
+    expect(proof.propagation).toMatchObject({ acknowledged: [{ replicaId: 'gateway-near' }], missing: ['gateway-far'], durable: true });
+    await one.stop();
+    await one.start();
+    while (!(await one.operations('/health/ready')).text.includes('"degraded":false'));
+    expect((await one.client.killFlag({ name: 'alpha', ...who })).propagation).toMatchObject({ acknowledged: [], missing: ['gateway-far', 'gateway-near'] });
+    await one.link('gateway-far');
+    expect((await one.client.killFlag({ name: 'alpha', ...who })).propagation).toMatchObject({ acknowledged: [{ replicaId: 'gateway-far' }], missing: ['gateway-near'] });
+    await two.start();
+  });
+
   it('refuse an emptied Redis both, and both hold what one of them writes to it again, kills too', async () => {
     const far = await two.link('gateway-far');
     await one.link('gateway-near');

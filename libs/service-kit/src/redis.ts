@@ -16,6 +16,8 @@ export function createRedis(url: string, logger: Logger, name: string, { command
     connectTimeout: 2_000,
     maxRetriesPerRequest: 1,
     enableOfflineQueue: true,
+    // Whoever listens says so at each `ready`; what ioredis repeats by itself fails where nobody can catch it.
+    autoResubscribe: false,
     retryStrategy: (attempt) => Math.min(2_000, 50 * 2 ** Math.min(attempt, 6)) * (0.5 + Math.random() / 2),
     lazyConnect: true,
   });

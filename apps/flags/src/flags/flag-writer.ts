@@ -82,7 +82,8 @@ export class FlagWriter {
       replicas.propagation(live.revision, startedAt, acknowledgeWithinMs),
       peers.propagation(storeRevision, startedAt, acknowledgeWithinMs),
     ]);
-    const proof = { revision: storeRevision, acknowledged: [...here.acknowledged, ...elsewhere.acknowledged], missing: [...here.missing, ...elsewhere.missing], durable: true };
+    const acknowledged = [...here.acknowledged, ...elsewhere.acknowledged];
+    const proof = { revision: storeRevision, acknowledged, missing: missingOf([...here.missing, ...elsewhere.missing], acknowledged), durable: true };
     this.#log(kind, proof, what);
     logger.debug({ revision: String(live.revision) }, 'revision sent to the gateways');
     return proof;
@@ -93,7 +94,7 @@ export class FlagWriter {
     const { replicas, peers, live, acknowledgeWithinMs, onWrite } = this.#options;
     onWrite(kind);
     const here = await replicas.propagation(live.revision, startedAt, acknowledgeWithinMs);
-    const proof = { revision: live.revision, acknowledged: here.acknowledged, missing: [...here.missing, ...peers.gatewaysElsewhere()], durable: false };
+    const proof = { revision: live.revision, acknowledged: here.acknowledged, missing: missingOf([...here.missing, ...peers.gatewaysElsewhere()], here.acknowledged), durable: false };
     this.#log(kind, proof, what);
     return proof;
   }
@@ -116,6 +117,11 @@ export class FlagWriter {
     const { revision, acknowledged, missing, durable } = proof;
     this.#options.logger.info({ kind, flag: name, actor, reason, revision: String(revision), acknowledged: acknowledged.length, missing, durable }, 'flags changed');
   }
+}
+
+/** Each once, and none that has acknowledged by another way. */
+function missingOf(missing: readonly string[], acknowledged: Proof['acknowledged']): string[] {
+  return [...new Set(missing)].filter((id) => !acknowledged.some(({ replicaId }) => replicaId === id)).sort();
 }
 
 /** @throws what kept the write from being done */

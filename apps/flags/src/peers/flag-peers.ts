@@ -29,7 +29,7 @@ export interface FlagPeersOptions {
   readonly id: string;
   readonly store: Pick<FlagStore, 'tellPeers'>;
   readonly live: Pick<LiveFlags, 'storeRevisionOf'>;
-  readonly replicas: Pick<FlagReplicas, 'ids'>;
+  readonly replicas: Pick<FlagReplicas, 'ids' | 'remember' | 'forget'>;
   readonly now?: () => number;
 }
 
@@ -86,12 +86,13 @@ export class FlagPeers {
     const { from, gateways, acknowledged, stops } = parsed.data;
     const now = this.#now();
     if (from === this.#options.id) this.#heardSelfAtMs = now;
-    else if (stops) this.#peers.delete(from);
+    else if (stops) this.#lose(from);
     else {
       const peer = this.#peerOf(from);
       if (!peer) return;
       peer.heardAtMs = now;
       if (gateways) peer.gateways = gateways;
+      this.#options.replicas.forget(peer.gateways);
       for (const [gateway, revision] of Object.entries(acknowledged ?? {})) peer.acknowledged.set(gateway, BigInt(revision));
     }
     for (const check of [...this.#waiting]) check();
@@ -99,7 +100,7 @@ export class FlagPeers {
 
   /** Gateways that are linked to another flag service and not to this one. */
   gatewaysElsewhere(): string[] {
-    for (const [id, { heardAtMs }] of this.#peers) if (this.#heardSelfAtMs - heardAtMs > GONE_AFTER_MS) this.#peers.delete(id);
+    for (const [id, { heardAtMs }] of this.#peers) if (this.#heardSelfAtMs - heardAtMs > GONE_AFTER_MS) this.#lose(id);
     const here = new Set(this.#options.replicas.ids);
     return [...new Set([...this.#peers.values()].flatMap(({ gateways }) => gateways))].filter((id) => !here.has(id)).sort();
   }
@@ -114,6 +115,12 @@ export class FlagPeers {
     };
     if (!collect()) await this.#until(collect, timeoutMs);
     return { acknowledged: [...acknowledged].map(([replicaId, milliseconds]) => ({ replicaId, milliseconds })), missing: expected.filter((id) => !acknowledged.has(id)) };
+  }
+
+  /** Its gateways live on, and nobody reaches them until they link again. */
+  #lose(id: string): void {
+    this.#options.replicas.remember(this.#peers.get(id)?.gateways ?? []);
+    this.#peers.delete(id);
   }
 
   #hasAcknowledged(gateway: string, revision: bigint): boolean {

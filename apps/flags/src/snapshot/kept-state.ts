@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { z } from 'zod';
 import { type Logger, readFileIfPresent, writeFileAtomically } from '@mlx-serving/service-kit';
+import type { FlagReplicas } from '../link/link-handler.ts';
 import type { RecordKind, StoredState } from '../store/flag-store.ts';
 import type { LiveFlag, LiveFlags } from './live-flags.ts';
 
@@ -20,6 +21,8 @@ const kept = z.object({
   flags: z.record(z.string(), z.object({ text: z.string(), revision: z.string().transform(BigInt) })),
   kills: z.record(z.string(), kill),
   emergency: kill.extend({ killSwitch: z.boolean(), rollbackToBaseline: z.boolean() }),
+  /** Gateways that were linked, and are still at work. */
+  gateways: z.array(z.string()).default([]),
   records: z.object({ segments: texts, tokens: texts, pending: texts, rollouts: texts, 'api-keys': texts.default({}) }),
 });
 
@@ -28,12 +31,14 @@ export class KeptState {
   readonly #path: string;
   readonly #logger: Logger;
   readonly #live: LiveFlags;
+  readonly #replicas: Pick<FlagReplicas, 'ids' | 'absent' | 'remember'>;
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(path: string, live: LiveFlags, logger: Logger) {
+  constructor(path: string, live: LiveFlags, replicas: Pick<FlagReplicas, 'ids' | 'absent' | 'remember'>, logger: Logger) {
     this.#path = path;
     this.#live = live;
+    this.#replicas = replicas;
     this.#logger = logger;
   }
 
@@ -42,7 +47,8 @@ export class KeptState {
     try {
       const bytes = await readFileIfPresent(this.#path);
       if (!bytes) return false;
-      const { takenAtMs, ...state } = toState(kept.parse(JSON.parse(Buffer.from(bytes).toString('utf8'))));
+      const { takenAtMs, gateways, ...state } = toState(kept.parse(JSON.parse(Buffer.from(bytes).toString('utf8'))));
+      this.#replicas.remember(gateways);
       this.#live.replace(state, takenAtMs);
       this.#logger.info({ revision: String(state.revision), flags: state.flags.size, ageMs: Date.now() - takenAtMs }, 'flags taken from the disk until the store answers');
       return true;
@@ -73,7 +79,7 @@ export class KeptState {
   async #text(): Promise<string> {
     const { epoch, storeRevision, takenAtMs, auditHead, flags, kills, emergency, records } = this.#live;
     const maps = Object.fromEntries(Object.entries<ReadonlyMap<string, string>>(records).map(([kind, map]) => [kind, Object.fromEntries<string>(map)]));
-    const rest = JSON.stringify({ epoch, revision: String(storeRevision), takenAtMs, auditHead, kills: Object.fromEntries(kills), emergency, records: maps });
+    const rest = JSON.stringify({ epoch, revision: String(storeRevision), takenAtMs, auditHead, kills: Object.fromEntries(kills), emergency, gateways: [...this.#replicas.ids, ...this.#replicas.absent], records: maps });
     return `{"flags":{${(await encode(flags)).join(',')}},${rest.slice(1)}`;
   }
 }
@@ -93,7 +99,7 @@ async function encode(flags: readonly LiveFlag[]): Promise<string[]> {
   return texts;
 }
 
-function toState(file: z.output<typeof kept>): StoredState & { takenAtMs: number } {
+function toState(file: z.output<typeof kept>): StoredState & { takenAtMs: number; gateways: string[] } {
   const kills = new Map(Object.entries(file.kills));
   const recordsOf = (kind: RecordKind): Map<string, string> => new Map(Object.entries(file.records[kind]));
   return {

@@ -43,6 +43,35 @@ describe('ReplicaRegistry', () => {
     expect(registry.ids).toEqual(['b']);
   });
 
+  it('names a replica whose link broke as missing until it links again, for five minutes at most, and not one that said goodbye', async () => {
+    let now = 0;
+    const registry = new ReplicaRegistry<string, string>(() => now);
+    const calls = ['broken', 'cut', 'leaving'].map((id) => {
+      const call = new FakeCall();
+      registry.add(id, call as unknown as Call);
+      return call;
+    });
+    calls[0]?.emit('cancelled');
+    calls[1]?.emit('error', new Error('cut'));
+    calls[2]?.emit('end');
+    expect((await registry.propagation(1n, 0, 1_000)).missing).toEqual(['broken', 'cut']);
+    const again = new FakeCall();
+    registry.add('broken', again as unknown as Call);
+    registry.acknowledge('broken', 1n);
+    expect(await registry.propagation(1n, 0, 1_000)).toMatchObject({ acknowledged: [{ replicaId: 'broken' }], missing: ['cut'] });
+    now = 300_001;
+    expect((await registry.propagation(1n, 0, 1_000)).missing).toEqual([]);
+  });
+
+  it('knows the replicas of a former run for absent, and forgets those that are linked elsewhere', () => {
+    const { registry } = linked('here');
+    registry.remember(['here', 'there', 'gone']);
+    expect(registry.absent).toEqual(['gone', 'there']);
+    registry.forget(['there']);
+    registry.close();
+    expect(registry.absent).toEqual(['gone', 'here']);
+  });
+
   it('lets a replica that links again replace its former link, whose late end changes nothing', () => {
     const { registry, call } = linked('a');
     const newer = new FakeCall();

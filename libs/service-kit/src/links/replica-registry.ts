@@ -9,6 +9,9 @@ export interface PropagationProof {
 
 /** Most messages that wait for one slow replica; beyond it the link ends, and the replica links again and gets the whole. */
 const MAX_UNSENT = 1_000;
+/** How long a replica that did not say goodbye is taken to live on without its link, in milliseconds. */
+const ABSENT_MS = 300_000;
+const MAX_ABSENT = 1_000;
 
 interface Replica<Up, Down> {
   readonly id: string;
@@ -16,28 +19,56 @@ interface Replica<Up, Down> {
   acknowledged: bigint;
 }
 
-/** The server's end of all links of one kind: who is linked, what each has acknowledged, and how to reach them all. */
+/**
+ * The server's end of all links of one kind: who is linked, what each has acknowledged, and how to reach them all.
+ * A replica that ends its link has gone; one whose link broke may still be at work, and is missing until it links again.
+ */
 export class ReplicaRegistry<Up, Down> {
   readonly #replicas = new Map<string, Replica<Up, Down>>();
   readonly #waiting = new Set<() => void>();
+  /** When each link broke. */
+  readonly #absent = new Map<string, number>();
+  readonly #now: () => number;
+
+  constructor(now: () => number = Date.now) {
+    this.#now = now;
+  }
 
   get ids(): string[] {
     return [...this.#replicas.keys()].sort();
+  }
+
+  /** Replicas whose links broke within the last five minutes. */
+  get absent(): string[] {
+    for (const [id, sinceMs] of this.#absent) if (this.#now() - sinceMs > ABSENT_MS) this.#absent.delete(id);
+    return [...this.#absent.keys()].sort();
   }
 
   /** Takes a link in. A replica that links again replaces its former link. */
   add(id: string, call: ServerDuplexStream<Up, Down>, acknowledged = 0n): void {
     const former = this.#replicas.get(id);
     this.#replicas.set(id, { id, call, acknowledged });
+    this.#absent.delete(id);
     if (former && former.call !== call) former.call.end();
-    const remove = (): void => {
+    const remove = (broken: boolean): void => {
       if (this.#replicas.get(id)?.call !== call) return;
       this.#replicas.delete(id);
+      if (broken) this.remember([id]);
       this.#notify();
     };
-    call.once('cancelled', remove);
-    call.once('end', remove);
-    call.once('error', remove);
+    call.once('cancelled', () => remove(true));
+    call.once('end', () => remove(false));
+    call.once('error', () => remove(true));
+  }
+
+  /** Takes replicas for absent that are not linked: those of a former run, for one. */
+  remember(ids: readonly string[]): void {
+    for (const id of ids) if (!this.#replicas.has(id) && this.#absent.size < MAX_ABSENT) this.#absent.set(id, this.#now());
+  }
+
+  /** Somebody else has heard of them: they are not absent. */
+  forget(ids: readonly string[]): void {
+    for (const id of ids) this.#absent.delete(id);
   }
 
   broadcast(message: Down): void {
@@ -56,10 +87,10 @@ export class ReplicaRegistry<Up, Down> {
 
   /**
    * Waits until every replica that is linked now has acknowledged the revision, or the time is over.
-   * A replica that unlinks meanwhile counts as missing.
+   * A replica that is absent, or unlinks meanwhile, counts as missing.
    */
   async propagation(revision: bigint, startedAt: number, timeoutMs: number): Promise<PropagationProof> {
-    const expected = this.ids;
+    const expected = [...new Set([...this.ids, ...this.absent])].sort();
     const acknowledged = new Map<string, number>();
     const collect = (): boolean => {
       for (const id of expected) {
@@ -74,10 +105,12 @@ export class ReplicaRegistry<Up, Down> {
     };
   }
 
-  /** Ends every link, so that the server can stop. */
+  /** Ends every link, so that the server can stop. The replicas live on. */
   close(): void {
+    const ids = this.ids;
     for (const replica of this.#replicas.values()) replica.call.end();
     this.#replicas.clear();
+    this.remember(ids);
     this.#notify();
   }
 
