@@ -11,6 +11,7 @@ import { addHistoryRoutes } from './audit/history-handler.ts';
 import { addEmergencyRoutes } from './emergency/emergency-handler.ts';
 import { errors } from './errors.ts';
 import { addFlagRoutes } from './flags/flags-handler.ts';
+import { addKillRoute } from './flags/kill-handler.ts';
 import { addKeyRoutes } from './keys/key-handler.ts';
 import { createErrorHandler } from './http/error-answer.ts';
 import { acceptJson, MAX_BODY_BYTES } from './http/json-body.ts';
@@ -56,6 +57,7 @@ export function createServer({ services, health, metrics, logger, token }: Serve
     return reply.status(status).send(body);
   });
   addFlagRoutes(server, services.flags);
+  addKillRoute(server, services.flags);
   addHistoryRoutes(server, services.flags);
   addAuditRoutes(server, services.flags);
   addSegmentRoutes(server, services.flags);

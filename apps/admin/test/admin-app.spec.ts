@@ -137,6 +137,18 @@ describe('the admin service', () => {
     expect((await call('GET', '/admin/flags/alpha')).body.killed).toBe(false);
   });
 
+  it.each([
+    ['is not JSON', 'reason=burning', ''],
+    ['says more than it should', '{"reason":"it burns","severity":1}', 'it burns'],
+    ['has a reason that is too long', JSON.stringify({ reason: 'r'.repeat(2_000) }), 'r'.repeat(500)],
+    ['has a reason that is no text', '{"reason":7}', ''],
+    ['is null', 'null', ''],
+  ])('kills also when the body %s, and for whatever revision', async (_, body, reason) => {
+    const killed = await call('POST', '/admin/flags/alpha/kill', { body, headers: { 'if-match': '"1"', 'content-type': 'application/x-www-form-urlencoded' } });
+    expect(killed).toMatchObject({ status: 200, body: { success: true } });
+    expect((await call('GET', '/admin/flags/alpha')).body.kill.reason).toBe(reason);
+  });
+
   it('says when a revived flag stays off because of its definition', async () => {
     await call('POST', '/admin/flags/alpha', { body: { enabled: true, killSwitch: true } });
     expect((await call('POST', '/admin/flags/alpha/revive')).body.message).toContain('stays off while its definition says killSwitch: true');
@@ -177,7 +189,7 @@ describe('the admin service', () => {
     ['a percentage above 100', 'POST', '/admin/flags/alpha', { rolloutPercentage: 101 }, 400, 'FLAG_INVALID'],
     ['a body that is no object', 'POST', '/admin/flags/alpha', [1], 400, 'BODY_INVALID'],
     ['a body that is not JSON', 'POST', '/admin/flags/alpha', '{', 400, 'BODY_INVALID'],
-    ['an unknown field of a kill', 'POST', '/admin/flags/alpha/kill', { why: 'so' }, 400, 'BODY_INVALID'],
+    ['an unknown field of a revive', 'POST', '/admin/flags/alpha/revive', { why: 'so' }, 400, 'BODY_INVALID'],
     ['a body that is too large', 'POST', '/admin/flags/alpha', { x: 'y'.repeat(70_000) }, 413, 'BODY_TOO_LARGE'],
   ])('answers %s with a reason', async (_, method, path, body, status, reason) => {
     const answer = await call(method, path, { body });

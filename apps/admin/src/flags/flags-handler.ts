@@ -15,7 +15,7 @@ interface WriteAnswer {
   readonly pending?: PendingChange | undefined;
 }
 
-const killBody = z.strictObject({ reason: reasonText.optional() });
+const reviveBody = z.strictObject({ reason: reasonText.optional() });
 const revertBody = z.strictObject({ revision: z.number().int().min(1), reason: reasonText.optional() });
 export const definition = z.record(z.string(), z.unknown(), 'must be a JSON object');
 
@@ -56,16 +56,9 @@ export function addFlagRoutes(server: FastifyInstance, flags: ServiceClient<type
     return sendWritten(reply, name, answer, () => flags.previewFlag({ name, definitionJson: answer.pending?.after ?? '' }));
   });
 
-  server.post<Named>('/admin/flags/:name/kill', async (request) => {
-    const { name } = request.params;
-    const { reason } = readBody(killBody, request.body);
-    const { propagation } = await call(() => flags.killFlag({ name, ...changeOf(request, reason) }));
-    return { success: true, message: `Kill switch activated for ${name}`, ...propagationJson(propagation) };
-  });
-
   server.post<Named>('/admin/flags/:name/revive', async (request) => {
     const { name } = request.params;
-    const { reason } = readBody(killBody, request.body);
+    const { reason } = readBody(reviveBody, request.body);
     const { propagation } = await call(() => flags.reviveFlag({ name, ...changeOf(request, reason) }));
     const { flag } = await flags.getFlag({ name }).catch(() => ({ flag: undefined }));
     const still = flag && flagJson(flag)['killed'] ? '; it stays off while its definition says killSwitch: true' : '';
