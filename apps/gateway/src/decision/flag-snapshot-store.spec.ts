@@ -96,4 +96,15 @@ describe('FlagSnapshotStore', () => {
     store.applyDelta(create(FlagDeltaSchema, { baseRevision: 4n, revision: 5n, emergency: { killSwitch: true } }), 0);
     expect(aborted).toEqual([['a'], ['a']]);
   });
+
+  it('takes a killSwitch that another tool writes into the definition for a kill, which ends what runs under the flag too', () => {
+    const aborted: string[][] = [];
+    const store = new FlagSnapshotStore(silentLogger, { onAbort: (flags) => aborted.push([...flags]) });
+    const running = flag('a', { enabled: true, abortInFlight: true });
+    store.apply(create(FlagSnapshotSchema, { revision: 1n, flags: [running] }));
+    const killed = flag('a', { enabled: true, abortInFlight: true, killSwitch: true });
+    store.applyDelta(create(FlagDeltaSchema, { baseRevision: 1n, revision: 2n, changed: [killed] }), 0);
+    store.applyDelta(create(FlagDeltaSchema, { baseRevision: 2n, revision: 3n, changed: [{ ...killed, kill: { actor: 'x' } }] }), 0);
+    expect(aborted).toEqual([['a']]);
+  });
 });

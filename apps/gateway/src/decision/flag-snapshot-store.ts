@@ -107,12 +107,13 @@ export class FlagSnapshotStore {
 
   #take(change: Pick<FlagDelta, 'changed' | 'removed' | 'changedSegments' | 'removedSegments'> & { emergency?: Emergency | undefined }, revision: bigint, takenAtMs: bigint): void {
     const emergency = change.emergency ?? this.#emergency;
-    const aborted = this.#abortedBy(change.changed, emergency);
+    const formers = change.changed.map(({ name }) => this.#held.get(name));
     for (const name of change.removed) this.#held.delete(name);
     for (const name of change.removedSegments) this.#segments.delete(name);
     const changed = change.changed.flatMap((flag) => this.#hold(flag) ?? []);
     const changedSegments = change.changedSegments.flatMap((segment) => this.#holdSegment(segment) ?? []);
     this.#flags.apply({ changed, removed: change.removed, changedSegments, removedSegments: change.removedSegments, emergency });
+    const aborted = emergency.killSwitch && !this.#emergency.killSwitch ? this.#abortable() : this.#abortedSince(formers);
     this.#emergency = emergency;
     this.#takenAtMs = takenAtMs;
     this.#seen = true;
@@ -145,11 +146,23 @@ export class FlagSnapshotStore {
     return config && flagInEnvironment(config, this.environment);
   }
 
-  /** Flags that are killed by this change and were not before. */
-  #abortedBy(changed: readonly Flag[], emergency: Emergency): Set<string> {
-    const candidates = emergency.killSwitch && !this.#emergency.killSwitch ? [...this.#held.values()] : changed.flatMap(({ name, kill }) => (kill === undefined ? [] : (this.#held.get(name) ?? [])));
-    return new Set(candidates.filter(({ flag, config }) => config.abortInFlight && flag.kill === undefined).map(({ flag }) => flag.name));
+  #abortable(): Set<string> {
+    return new Set([...this.#held.values()].filter(({ config }) => config.abortInFlight).map(({ flag }) => flag.name));
   }
+
+  /** Flags that are killed now and were not before, by the latch or by the `killSwitch` of their definition. */
+  #abortedSince(formers: readonly (HeldFlag | undefined)[]): Set<string> {
+    const aborted = new Set<string>();
+    for (const former of formers) {
+      const now = former && !isKilled(former) ? this.#held.get(former.flag.name) : undefined;
+      if (now && isKilled(now) && (now.config.abortInFlight || former?.config.abortInFlight)) aborted.add(now.flag.name);
+    }
+    return aborted;
+  }
+}
+
+function isKilled({ flag, config }: HeldFlag): boolean {
+  return flag.kill !== undefined || config.killSwitch;
 }
 
 function isSame(former: Flag | undefined, flag: Flag): boolean {
