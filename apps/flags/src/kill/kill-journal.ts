@@ -46,8 +46,9 @@ export class KillJournal {
     });
   }
 
-  /** Resolves once the entry is on disk. The kill is in force before, and stays so if the disk fails. */
+  /** Resolves once the entry is on disk. The kill is in force before, and stays so if the disk fails. One that says nothing new is not written again. */
   append(added: JournalEntry): Promise<void> {
+    if (this.#entries.some((entry) => saysTheSame(entry, added))) return this.#last;
     this.#entries.push(added);
     return this.#inTurn(async () => {
       await mkdir(dirname(this.#path), { recursive: true });
@@ -73,4 +74,8 @@ export class KillJournal {
     this.#last = turn.catch(() => undefined);
     return turn;
   }
+}
+
+function saysTheSame(one: JournalEntry, other: JournalEntry): boolean {
+  return one.flag === other.flag && one.killSwitch === other.killSwitch && one.rollbackToBaseline === other.rollbackToBaseline;
 }

@@ -11,7 +11,7 @@ export interface SnapshotRefresherOptions {
   /** How often revisions are compared, in milliseconds: a message that got lost is made up for no later. */
   readonly revisionCheckMs: number;
   readonly onStoreError: () => void;
-  /** Called after each full read whose state was taken over. */
+  /** Called after each full read whose state was taken over, and when there was nothing new to read. */
   readonly onLoaded: () => void;
   readonly onPeerMessage: (text: string) => void;
 }
@@ -106,12 +106,13 @@ export class SnapshotRefresher {
 
   /** What is the same as before is not read again. */
   async #refresh(): Promise<void> {
-    const { store, live } = this.#options;
+    const { store, live, onLoaded } = this.#options;
     try {
       const settled = live.takenAtMs !== undefined && this.#problem === '';
       const head = settled ? await store.check({ revision: live.storeRevision, epoch: live.epoch }) : undefined;
-      if (head) live.touch(head);
-      else await this.reload();
+      if (!head) return await this.reload();
+      live.touch(head);
+      onLoaded();
     } catch (error) {
       this.#failed(error);
     }
