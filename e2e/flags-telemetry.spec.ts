@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { eventually } from './eventually.ts';
+import { commandLinesOf, flagsCommand } from './flags-commands.ts';
 import { FlagsStack, users } from './flags-stack.ts';
-import { Stack, stopAll } from './stack.ts';
+import { Stack, stopAll, temporaryFolder } from './stack.ts';
 import { TelemetryReceiver } from './telemetry-receiver.ts';
 
 let system: FlagsStack;
@@ -51,5 +54,30 @@ describe('F26 OpenTelemetry and the log', () => {
       return /Feature flag decision: pushed for [\w-]+ => enabled/.test(system.stack.log('gateway'));
     });
     expect(system.stack.log('gateway')).not.toMatch(/Feature flag decision: \w+ for zoe-7/);
+  });
+});
+
+describe('docs/flags-operations.md', () => {
+  it('shows commands that do what it says', async () => {
+    const run = (...words: string[]) => flagsCommand(system, words);
+    await system.set('new_design', { rolloutPercentage: 0, variants: [{ name: 'only', weight: 100 }] });
+    await system.set('ttft_pipeline', { rolloutPercentage: 10 });
+    const file = join(temporaryFolder(), 'flags.json');
+    writeFileSync(file, (await run('export')).out);
+    const token = async () => /^([0-9a-f]{12}) operator olga$/m.exec((await run('tokens')).out)?.[1] ?? '';
+    const lines = commandLinesOf('docs/flags-operations.md');
+    expect(lines.length).toBeGreaterThan(20);
+    for (const words of lines) {
+      const line = words.join(' ');
+      const revision = String((await system.admin('GET', '/admin/flags/ttft_pipeline')).body.revision);
+      const real = await Promise.all(words.map(async (word) => (word === '17' ? revision : word === '3f2a…' ? token() : word === 'flags.json' ? file : word === 'src' ? 'e2e' : word)));
+      const ran = await run(...real);
+      // Nothing was lost, and nobody waits for an approval.
+      const refused = /^store (reseed|accept)|^pending approve/.test(line);
+      expect([line, ran.problems === '', ran.code]).toEqual([line, !refused, refused ? 1 : 0]);
+      // A rollout that runs is in the way of the next one, and the kill switch of a rollout.
+      if (line.startsWith('rollout')) await run('rollout', line.startsWith('rollout start') && line.includes('--preset') ? 'abort' : 'resume', 'new_design');
+      if (line.startsWith('emergency')) await run('emergency', 'off');
+    }
   });
 });

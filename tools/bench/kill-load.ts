@@ -26,6 +26,7 @@ interface KillAnswer {
 class KillSystem {
   readonly #folder = mkdtempSync(join(tmpdir(), 'mlx-serving-bench-'));
   readonly #closing: (() => unknown)[] = [];
+  readonly #stores: FlagSnapshotStore[] = [];
   #redis: RedisProcess | undefined;
   #flagsAddress = '';
   #admin = '';
@@ -61,7 +62,9 @@ class KillSystem {
       const file = new StateFile(FlagSnapshotSchema, join(this.#folder, `link-${index}.json`), silentLogger, encodeSnapshot);
       const telemetry = { use: () => undefined, count: () => undefined };
       const keys = { applyKeys: () => undefined, settle: () => undefined };
-      const common = { client, file, telemetry, keys, replicaId: `link-${index}`, store: new FlagSnapshotStore(silentLogger), counts: new DecisionCounter(), logger: silentLogger };
+      const store = new FlagSnapshotStore(silentLogger);
+      this.#stores.push(store);
+      const common = { client, file, telemetry, keys, replicaId: `link-${index}`, store, counts: new DecisionCounter(), logger: silentLogger };
       const link = new FlagsLink({ ...common, onApplied: () => undefined, preview: () => Promise.reject(new Error('not asked for')) });
       link.start();
       this.#closing.push(async () => {
@@ -70,6 +73,44 @@ class KillSystem {
         client.close();
       });
     }
+  }
+
+  /** Cuts the pub/sub connections of the flag services and lets none come back: what is published reaches nobody. */
+  async severPubSub(): Promise<void> {
+    const redis = createRedis(this.#redis!.url, silentLogger, 'bench-scissors');
+    await redis.connect();
+    await redis.call('ACL', 'SETUSER', 'default', '-subscribe', '-psubscribe');
+    await redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    redis.disconnect();
+  }
+
+  /** A second flag service on the same Redis, to which what is added from now on is linked. */
+  async addFlagService(): Promise<void> {
+    const [flags = 0, operations = 0] = await freePorts(2);
+    const ports = { MLX_SERVING_FLAGS_GRPC_PORT: String(flags), MLX_SERVING_FLAGS_OPERATIONS_PORT: String(operations) };
+    await this.#run('flags', operations, { ...ports, MLX_SERVING_STATE_DIR: this.#folder, REDIS_URL: this.#redis!.url, MLX_SERVING_REPLICA_ID: 'second' });
+    this.#flagsAddress = `127.0.0.1:${flags}`;
+  }
+
+  /** Milliseconds from each kill over REST until the links of this process have applied it, however they hear of it. */
+  async landingTimes(kills: number): Promise<number[]> {
+    const isOff = (store: FlagSnapshotStore): boolean => store.flags.evaluate(FLAG, { key: 'bench' }).reason === 'KILLED';
+    const until = async (off: boolean): Promise<void> => {
+      while (!this.#stores.every((store) => isOff(store) === off)) await delay(1);
+    };
+    const times: number[] = [];
+    for (let kill = 0; kill < kills; kill++) {
+      // At another moment between two comparisons of revisions each time.
+      await delay(Math.random() * 1_000);
+      const began = performance.now();
+      const answered = this.#call('kill');
+      await until(true);
+      times.push(performance.now() - began);
+      await answered;
+      await this.#call('revive');
+      await until(false);
+    }
+    return times;
   }
 
   /** Milliseconds from each kill over REST to its answer, with the acknowledgements of all gateways in it. */
@@ -107,13 +148,29 @@ class KillSystem {
 
 /** Measures the kills of one system once, and answers quantiles of them. */
 export function killQuantiles(gateways: number, add: (system: KillSystem) => unknown): (share: number) => Promise<number> {
+  return quantilesOf(async (system) => {
+    await add(system);
+    return system.killTimes(gateways);
+  });
+}
+
+/** The same of kills that a flag service takes, until they have landed on four links of another one that hears nothing of Redis's pub/sub. */
+export function severedQuantiles(kills: number): (share: number) => Promise<number> {
+  return quantilesOf(async (system) => {
+    await system.addFlagService();
+    system.addLinks(4);
+    await system.severPubSub();
+    return system.landingTimes(kills);
+  });
+}
+
+function quantilesOf(measureOn: (system: KillSystem) => Promise<number[]>): (share: number) => Promise<number> {
   let times: Promise<number[]> | undefined;
   const measure = async (): Promise<number[]> => {
     const system = new KillSystem();
     try {
       await system.start();
-      await add(system);
-      return await system.killTimes(gateways);
+      return await measureOn(system);
     } finally {
       await system.stop();
     }

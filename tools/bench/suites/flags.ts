@@ -1,7 +1,7 @@
 import { EXPECTED_SHARE, flagdCore, type FlagEvaluator, growthBook, launchDarkly, ours, statsigLocal, unleash } from '../flag-evaluators.ts';
 import { heapGrowth, memoryOfFlags, microsecondsPerChange, nanosecondsPerQuestion, shareOn } from '../flag-load.ts';
 import { EvaluationShare } from '../evaluation-share.ts';
-import { killQuantiles } from '../kill-load.ts';
+import { killQuantiles, severedQuantiles } from '../kill-load.ts';
 import type { BenchCase, BenchGoal, BenchSuite } from '../suite.ts';
 
 const QUESTION = 'isEnabled, 50 % and one rule';
@@ -10,6 +10,7 @@ const reasons = ours({ reason: true });
 const share = new EvaluationShare();
 const killAtFour = killQuantiles(4, (system) => system.addGateways(4));
 const killAtThirtyTwo = killQuantiles(32, (system) => system.addLinks(32));
+const killSevered = severedQuantiles(100);
 const peers: Record<string, FlagEvaluator> = {};
 
 /** Each library must answer what it was asked before its time says anything. */
@@ -75,6 +76,13 @@ export const suite: BenchSuite = {
     { name: 'change of one flag of 1000 in a gateway', unit: 'µs', ours: async () => microsecondsPerChange(1_000, 500), goal: { of: 'value', most: 100 } },
     ...[50, 99].map((percentile) => killCase('4 gateway processes', killAtFour, percentile, percentile === 50 ? 5 : 25)),
     ...[50, 99].map((percentile) => killCase('32 links of gateways in one process', killAtThirtyTwo, percentile, percentile === 50 ? 5 : 25)),
+    {
+      name: 'kill over REST until it has landed on 4 links of another flag service whose pub/sub is severed, longest of 100',
+      unit: 'ms',
+      pairs: 1,
+      ours: () => killSevered(1),
+      goal: { of: 'value', most: 1_500 },
+    },
     {
       name: 'gateway request with the flags that ship, processor time',
       unit: 'µs',
