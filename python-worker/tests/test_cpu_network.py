@@ -15,6 +15,8 @@ from mlx_lm.models.cache import make_prompt_cache
 from mlx_worker.cpu_network.attention import CpuAttention, attend
 from mlx_worker.cpu_network.feed_forward import silu
 from mlx_worker.cpu_network.rewrite import rewrite
+from mlx_worker.cpu_network.shared_pass import shares_passes
+from mlx_worker.engine.forward import Forward
 
 PROMPT = [[(index * 37) % 61 for index in range(150)]]
 
@@ -113,3 +115,64 @@ def test_silu_is_mlx_own_even_where_it_saturates() -> None:
         [mx.linspace(-30, 30, 2001), mx.array([-1e4, -200.0, -88.0, 0.0, 88.0, 200.0, 1e4])]
     )
     assert mx.allclose(silu(numbers), nn.silu(numbers), rtol=1e-5, atol=1e-6).item()
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    before=st.integers(0, 80),
+    piece=st.integers(1, 70),
+    rows=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    tied=st.booleans(),
+)
+def test_a_piece_of_a_prompt_and_rows_have_in_one_pass_what_they_have_alone(
+    before: int, piece: int, rows: list[int], tied: bool
+) -> None:
+    network = make_network(tie_word_embeddings=tied)
+    rewrite(network)
+    forward = Forward(network)
+    assert forward.shares
+    results = []
+    for shared in (False, True):
+        prompt, tokens = make_prompt_cache(network), PROMPT[0]
+        if before:
+            forward.fill(tokens[:before], prompt)
+        alone = [make_prompt_cache(network) for _ in rows]
+        for caches, length in zip(alone, rows, strict=True):
+            forward.fill(tokens[-length:], caches)
+        batch = [layer[0].merge(list(layer)) for layer in zip(*alone, strict=True)]
+        inputs = mx.arange(len(rows)) + 5
+        some = tokens[before : before + piece]
+        if shared:
+            logits = forward.shared(some, prompt, inputs, batch)
+        else:
+            forward.fill(some, prompt)
+            logits = network(inputs[:, None], cache=batch)[:, -1]
+        after = forward.last_logits([3], prompt)
+        again = network(inputs[:, None], cache=batch)[:, -1]
+        results.append(mx.concatenate([logits, after, again]))
+    assert results[0].shape == (2 * len(rows) + 1, 61)
+    assert mx.allclose(results[0], results[1], rtol=1e-4, atol=1e-5).item()
+
+
+def test_a_network_whose_attention_is_its_own_shares_no_pass() -> None:
+    network = make_network()
+    assert not shares_passes(network)
+    rewrite(network)
+    assert shares_passes(network)
+    network.model.layers[1].self_attn = OddAttention(network.args)
+    assert not shares_passes(network)
+
+
+def test_a_network_that_would_answer_otherwise_shares_no_pass() -> None:
+    network = make_network()
+    rewrite(network)
+    body, whole = network.model, type(network.model).__call__
+
+    class Placed(type(body)):  # type: ignore[misc]
+        """Adds to each token what depends on its place in the pass."""
+
+        def __call__(self, inputs: mx.array, cache: Any = None) -> mx.array:
+            return whole(self, inputs, cache=cache) + mx.arange(inputs.shape[1])[:, None]
+
+    body.__class__ = Placed
+    assert not shares_passes(network)

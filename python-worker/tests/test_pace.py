@@ -31,6 +31,28 @@ def test_the_gap_holds_at_its_95th_percentile(token_seconds, decode_seconds, row
     assert gaps[int(len(gaps) * 0.95)] <= 0.05
 
 
+@given(st.floats(1e-5, 1e-3), st.floats(1e-3, 0.02), st.floats(0, 0.01), st.integers(1, 16))
+@settings(max_examples=100, deadline=None)
+def test_the_gap_holds_where_prompts_go_along_with_the_streams(
+    token_seconds, decode_seconds, pass_seconds, rows
+):
+    pace = Pace(0.05, 2048)
+    for _ in range(20):
+        pace.after_step(rows, 0, decode_seconds)
+    gaps, tokens = [], 0
+    for step in range(2000):
+        # Each pass is waited for one step after it began; now and then one that ends a prompt is its own.
+        riding, tokens = tokens, pace.chunk(rows, 1)
+        alone = 20 if step % 40 == 39 else 0
+        seconds = decode_seconds + riding * token_seconds + (pass_seconds + 20 * token_seconds) * (alone > 0)
+        pace.after_step(rows, alone, seconds, riding)
+        gaps.append(seconds)
+    assert sorted(gaps)[int(len(gaps) * 0.95)] <= 0.05
+    # And it is used: prompts get what the streams leave.
+    wanted = min(2048, (0.04 - decode_seconds) / token_seconds)
+    assert pace.chunk(rows, 1) >= 0.9 * wanted - 1
+
+
 def test_nobody_runs_so_nobody_is_kept_waiting():
     assert Pace(0.05, 512).chunk(0, 3) == 512
 

@@ -6,6 +6,7 @@ share keys go through one product. A prompt goes in blocks of queries, each with
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import mlx.core as mx
@@ -21,6 +22,19 @@ BLOCK = 64
 NEVER = -1e9
 
 
+@dataclass(frozen=True)
+class SharedCache:
+    """One layer's caches in a shared pass: its first `tokens` are a prompt's, each other one is a row's."""
+
+    prompt: Any
+    rows: Any
+    tokens: int
+
+    def make_mask(self, count: int, **options: Any) -> tuple[Any, Any]:
+        """The prompt's mask and the rows', as mlx-lm asks for them."""
+        return self.prompt.make_mask(self.tokens, **options), self.rows.make_mask(1, **options)
+
+
 class CpuAttention(nn.Module):  # type: ignore[misc]  # MLX has no types here
     """In place of an attention of four linear layers and a rotary embedding."""
 
@@ -34,15 +48,24 @@ class CpuAttention(nn.Module):  # type: ignore[misc]  # MLX has no types here
         self.o_proj = PackedLinear(attention.o_proj)
 
     def __call__(self, x: mx.array, mask: Any = None, cache: Any = None) -> mx.array:
-        queries = heads(self.q_proj(x), self.n_heads)
-        keys = heads(self.k_proj(x), self.n_kv_heads)
-        values = heads(self.v_proj(x), self.n_kv_heads)
+        parts = [self.q_proj(x), self.k_proj(x), self.v_proj(x)]
+        if not isinstance(cache, SharedCache):
+            return self.o_proj(self.answer(parts, mask, cache))
+        end = cache.tokens
+        prompt = self.answer([part[:, :end] for part in parts], mask[0], cache.prompt)
+        rows = self.answer([part[0, end:, None] for part in parts], mask[1], cache.rows)
+        return self.o_proj(mx.concatenate([prompt, rows.swapaxes(0, 1)], axis=1))
+
+    def answer(self, parts: list[mx.array], mask: Any, cache: Any) -> mx.array:
+        """Queries, keys and values, each [rows, tokens, width], as [rows, tokens, width]."""
+        queries = heads(parts[0], self.n_heads)
+        keys, values = heads(parts[1], self.n_kv_heads), heads(parts[2], self.n_kv_heads)
         offset = 0 if cache is None else cache.offset
         queries, keys = self.rope(queries, offset=offset), self.rope(keys, offset=offset)
         if cache is not None:
             keys, values = cache.update_and_fetch(keys, values)
         answer = attend(queries, keys, values, cache, self.scale, mask)
-        return self.o_proj(answer.transpose(0, 2, 1, 3).reshape(*x.shape[:2], -1))
+        return answer.transpose(0, 2, 1, 3).reshape(*parts[0].shape[:2], -1)
 
 
 def heads(x: mx.array, count: int) -> mx.array:

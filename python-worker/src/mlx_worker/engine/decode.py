@@ -6,9 +6,9 @@ import time
 
 from mlx_worker.engine.follow_up import prepare_following
 from mlx_worker.engine.request import GenerationRequest
-from mlx_worker.engine.row import Row
+from mlx_worker.engine.row import Row, StepResult
 from mlx_worker.engine.served_model import ServedModel
-from mlx_worker.engine.work import Begun, Work
+from mlx_worker.engine.work import Begun, Riding, Work
 
 # So many requests join a batch without waiting for others.
 JOIN_TOGETHER = 4
@@ -21,6 +21,9 @@ class Decode:
 
     def __init__(self, work: Work) -> None:
         self._work = work
+        # Prompt tokens in the pass that has begun, and in the one whose tokens the last step has read.
+        self._under_way = 0
+        self.waited_for = 0
 
     def join(self) -> None:
         for served in self._work.models:
@@ -60,17 +63,31 @@ class Decode:
         return len(self._work.inbox) > 0 and has_place and not self._work.lacks_memory
 
     def run(self) -> None:
+        riding, self._work.riding = self._work.riding, None
+        self.waited_for, self._under_way = self._under_way, 0
         for served in self._work.models:
             if not len(served.batch):
                 continue
+            rider = riding if riding is not None and riding.begun.served is served else None
             try:
-                results = served.batch.step()
+                results = self._pass(served, rider)
                 self._work.failed_in_a_row = 0
             except Exception as error:
-                self._work.failed([row.request for row in served.batch.clear()], error)
+                failed = [row.request for row in served.batch.clear()]
+                self._work.failed([*failed, *([] if rider is None else [rider.begun.request])], error)
                 continue
             self._work.send(results)
             self._finish_rows(served, {result.request for result in results if result.end is not None})
+
+    def _pass(self, served: ServedModel, rider: Riding | None) -> list[StepResult]:
+        done = 0 if rider is None else rider.job.done
+        results = served.batch.step(rider, lambda: self._work.inbox.has_unseen)
+        if rider is not None:
+            self._under_way = rider.job.done - done
+            rider.begun.entry.cost = rider.job.remaining
+            self._work.inbox.charge(rider.begun.request.tenant, self._under_way)
+            self._work.statistics.computed_tokens += self._under_way
+        return results
 
     def _finish_rows(self, served: ServedModel, ended: set[GenerationRequest]) -> None:
         if not ended:

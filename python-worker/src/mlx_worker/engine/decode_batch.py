@@ -1,26 +1,40 @@
 """The requests that decode together: one forward pass for all of them gives each its next token.
 
-A step asks for the next tokens before it reads the present ones, so that the device computes while Python
-hands tokens out. Only rows whose draw depends on the token before (penalties, schemas) are drawn after it
-is read.
+A step puts the next pass together while the device computes the present tokens, and has it begin as soon as
+they are read, so that the device computes while Python hands tokens out. When somebody has come meanwhile it
+does not begin, since their first token would wait for the whole of it. Only rows whose draw depends on the
+token before (penalties, schemas) are drawn after it is read.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import mlx.core as mx
 from mlx_lm.models.cache import BatchKVCache
 
+from mlx_worker.engine.forward import Forward
 from mlx_worker.engine.prefix_cache import caches_with
 from mlx_worker.engine.row import Row, StepResult
+
+
+class Rider(Protocol):
+    """A piece of a prompt that goes through the network in the pass of the rows."""
+
+    @property
+    def arrays(self) -> list[mx.array]:
+        """What is to be computed besides the rows' logits."""
+
+    def logits(self, inputs: mx.array, row_caches: list[Any]) -> mx.array:
+        """The rows' logits, [rows, vocabulary]."""
 
 
 class DecodeBatch:
     """Used in the engine's thread only."""
 
-    def __init__(self, network: Any) -> None:
-        self._network = network
+    def __init__(self, forward: Forward) -> None:
+        self._network = forward.network
         self.rows: list[Row] = []
         self._caches: list[Any] = []
         self._next: mx.array | None = None
@@ -47,31 +61,43 @@ class DecodeBatch:
         for row in rows:
             row.caches = []
 
-    def step(self) -> list[StepResult]:
+    def step(self, rider: Rider | None = None, wait: Callable[[], bool] = lambda: False) -> list[StepResult]:
         """One token for each row, except for those that have just joined. Raises when the network fails.
 
+        `wait` is asked once the present tokens are read: whether the next pass shall not begin by itself.
         Rows that end stay until `remove`, so that their KV can still be kept.
         """
         inputs = self._next
         if inputs is None:
             return []
-        logits = self._network(inputs[:, None], cache=self._caches)[:, -1, :]
-        ready, late = self._drawable()
-        drawn: list[mx.array | None] = [None] * len(self.rows)
+        logits = self._logits(inputs, rider)
+        besides = [] if rider is None else rider.arrays
         before = [row.distribution for row in self.rows]
-        if len(ready) == len(self.rows) and all(row.draw.plain for row in self.rows):
-            following = mx.argmax(logits, axis=-1)
-            present = read_while(inputs, [following])
-            results = self._advance(present, before)
-        else:
-            self._draw(ready, logits, drawn)
-            present = read_while(inputs, [logits, *[token for token in drawn if token is not None]])
-            results = self._advance(present, before)
-            self._draw(late, logits, drawn)
-            following = mx.concatenate([token for token in drawn if token is not None])
-            start([following])
-        self._next = following
+        if all(row.draw.plain for row in self.rows):
+            self._next = mx.argmax(logits, axis=-1)
+            present = read(inputs)
+            if not wait():
+                start([self._next, *besides])
+            return self._advance(present, before)
+        drawn: list[mx.array | None] = [None] * len(self.rows)
+        ready, late = self._drawable()
+        self._draw(ready, logits, drawn)
+        present = read(inputs)
+        begins = not wait()
+        if begins:
+            start([logits, *besides, *[token for token in drawn if token is not None]])
+        results = self._advance(present, before)
+        self._draw(late, logits, drawn)
+        self._next = mx.concatenate([token for token in drawn if token is not None])
+        if begins:
+            start([self._next])
         return results
+
+    def _logits(self, inputs: mx.array, rider: Rider | None) -> mx.array:
+        if rider is not None:
+            return rider.logits(inputs, self._caches)
+        logits: mx.array = self._network(inputs[:, None], cache=self._caches)[:, -1, :]
+        return logits
 
     def caches_of(self, row: Row) -> list[Any]:
         """Caches of one row's own, with all tokens that it was handed out."""
@@ -148,8 +174,7 @@ def start(arrays: list[mx.array]) -> None:
     mx.async_eval(arrays)  # type: ignore[no-untyped-call]  # MLX has no types here
 
 
-def read_while(tokens: mx.array, arrays: list[mx.array]) -> list[int]:
-    """Has the device compute arrays, and waits for the tokens only."""
-    start(arrays)
-    read: Any = tokens.tolist()
-    return list(read)
+def read(tokens: mx.array) -> list[int]:
+    """Waits for tokens."""
+    values: Any = tokens.tolist()
+    return list(values)

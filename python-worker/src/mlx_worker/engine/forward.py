@@ -8,15 +8,21 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.models.cache import make_prompt_cache
 
+from mlx_worker.cpu_network.shared_pass import shared_hidden, shares_passes
+
 PROBE = mx.array([[1, 2, 3, 4, 5]])
 
 
 class Forward:
-    """One network. `last_logits` is [1, vocabulary] after the last token."""
+    """One network. `last_logits` is [1, vocabulary] after the last token.
+
+    `shares`: a piece of a prompt can go through the network in the pass of the rows that decode.
+    """
 
     def __init__(self, network: Any) -> None:
         self.network = network
         self._head = separate_head(network)
+        self.shares = self._head is not None and shares_passes(network)
 
     def fill(self, tokens: list[int], caches: list[Any]) -> None:
         """Computes tokens into the caches. Nothing asks for the head's output, so it is never computed."""
@@ -34,6 +40,14 @@ class Forward:
             logits = self.network(mx.array([tokens[-1:]]), cache=caches)[:, -1, :]
         mx.eval(logits, [cache.state for cache in caches])
         return logits
+
+    def shared(
+        self, piece: list[int], prompt_caches: list[Any], inputs: mx.array, row_caches: list[Any]
+    ) -> mx.array:
+        """Computes tokens of a prompt into its caches, and each row's logits, [rows, vocabulary]. Lazily."""
+        assert self._head is not None
+        hidden = shared_hidden(self.network.model, piece, prompt_caches, inputs, row_caches)
+        return self._head(hidden)[0]
 
     def bytes_per_token(self) -> int:
         """Memory of one token's keys and values in all layers."""

@@ -32,6 +32,11 @@ class Inbox:
         return len(self._scheduler)
 
     @property
+    def has_unseen(self) -> bool:
+        """Whether something has arrived since the last `take_unseen`."""
+        return bool(self._unseen)
+
+    @property
     def tokens(self) -> int:
         """Prompt tokens that wait."""
         return self._tokens

@@ -13,6 +13,8 @@ FULL_GAP_SHARE = 0.7
 # A rest of so few tokens is not cut: a pass over a few takes about as long as one over these.
 WHOLE_PROMPT = 48
 MOST_SHARES = 4
+# A pass of its own over fewer tokens says more of a pass than of a token.
+LEAST_ALONE = 64
 # The target is for the 95th percentile. So a small share of the gaps may be longer, which lets several
 # callers who come at once have their first tokens sooner; that share is earned by the gaps that were short.
 LONG_GAP_SHARE = 0.03
@@ -30,6 +32,8 @@ class Pace:
         self._decode_seconds = 0.0
         self._token_seconds = ASSUMED_SECONDS_PER_TOKEN
         self._long_gaps = MOST_LONG_GAPS
+        # Whether prompts go along in the passes of the streams, so that a token costs no part of a pass.
+        self._rides = False
 
     def chunk(self, decoding: int, waiting: int) -> int:
         """Prompt tokens for this step. `decoding` streams run, `waiting` callers have no token yet."""
@@ -49,17 +53,26 @@ class Pace:
         """What to compute of a prompt of which so many tokens remain, when this chunk is left of the step."""
         return remaining if remaining <= min(WHOLE_PROMPT, self.most_chunk) else chunk
 
-    def after_step(self, decoding: int, prompt_tokens: int, seconds: float) -> None:
-        """A step decoded this many streams and computed this many prompt tokens in this time."""
+    def after_step(self, decoding: int, prompt_tokens: int, seconds: float, riding: int = 0) -> None:
+        """A step decoded this many streams and computed this many prompt tokens in this time.
+
+        `riding` are prompt tokens besides, in the pass of the streams itself.
+        """
+        self._rides = self._rides or riding > 0
         if decoding:
             self._long_gaps = min(MOST_LONG_GAPS, self._long_gaps + LONG_GAP_SHARE * decoding)
             if seconds > self.target_gap_seconds:
                 self._long_gaps -= decoding
-        if not prompt_tokens:
+        if riding:
+            if not prompt_tokens:
+                self._learn(max(0.0, seconds - self._decode_seconds) / riding)
+        elif not prompt_tokens:
             self._decode_seconds += WEIGHT_OF_LAST * (seconds - self._decode_seconds)
-        elif prompt_tokens >= LEAST_CHUNK:
-            spent = max(0.0, seconds - (self._decode_seconds if decoding else 0.0)) / prompt_tokens
-            self._token_seconds += WEIGHT_OF_LAST * (max(spent, 1e-7) - self._token_seconds)
+        elif prompt_tokens >= (LEAST_ALONE if self._rides else LEAST_CHUNK):
+            self._learn(max(0.0, seconds - (self._decode_seconds if decoding else 0.0)) / prompt_tokens)
+
+    def _learn(self, token_seconds: float) -> None:
+        self._token_seconds += WEIGHT_OF_LAST * (max(token_seconds, 1e-7) - self._token_seconds)
 
     def seconds_for(self, prompt_tokens: int) -> float:
         """What a prompt of this length is expected to take."""

@@ -9,7 +9,7 @@ import mlx.core as mx
 
 from mlx_worker.engine.follow_up import prepare_following
 from mlx_worker.engine.prefill_job import PrefillJob
-from mlx_worker.engine.work import Begun, Work
+from mlx_worker.engine.work import Begun, Riding, Work
 
 
 class Prefill:
@@ -19,13 +19,16 @@ class Prefill:
         self._work = work
 
     def run(self, decoding: int) -> int:
-        """Computes prompts within what the running streams' gap leaves. Returns how many tokens."""
+        """Computes prompts within what the running streams' gap leaves. Returns how many tokens.
+
+        Where a portion can share the pass of the streams, it is left in `work.riding` for that pass.
+        """
         pending = [begun for begun in self._work.begun.values() if begun.job is not None]
         if not pending and not self._work.warm_queue.pending:
             return 0
         left = self._work.pace.chunk(decoding, len(pending))
         computed = 0
-        while pending and left > 0:
+        while pending and left > 0 and self._work.riding is None:
             begun = min(pending, key=lambda begun: self._work.inbox.score(begun.entry))
             try:
                 spent = self._advance(begun, left)
@@ -36,6 +39,8 @@ class Prefill:
             computed += spent
             left -= max(1, spent)
             pending = [begun for begun in self._work.begun.values() if begun.job is not None]
+        if self._work.riding is not None:
+            return computed - self._work.riding.most
         return computed + (self._work.warm_queue.advance(left) if left > 0 else 0)
 
     def _advance(self, begun: Begun, most: int) -> int:
@@ -48,12 +53,21 @@ class Prefill:
             if logits is not None:
                 self._first_token(begun, job, logits)
                 return 0
-        count, logits = job.advance(self._work.pace.portion(most, job.remaining))
+        portion = self._work.pace.portion(most, job.remaining)
+        if self._may_ride(begun, portion, job.remaining):
+            self._work.riding = Riding(begun, job, portion)
+            return portion
+        count, logits = job.advance(portion)
         begun.entry.cost = job.remaining
         self._work.inbox.charge(request.tenant, count)
         if logits is not None:
             self._first_token(begun, job, logits)
         return count
+
+    def _may_ride(self, begun: Begun, portion: int, remaining: int) -> bool:
+        """Whether a portion goes along with the rows: not the last one, whose token is waited for."""
+        served = begun.served
+        return served.forward.shares and len(served.batch) > 0 and 1 < portion < remaining
 
     def _go_on_warm(self, begun: Begun) -> tuple[PrefillJob, mx.array | None] | None:
         """Takes over what was computed while the request waited elsewhere. None: there is nothing."""

@@ -52,6 +52,23 @@ class PrefillJob:
         self.done += count
         return count, logits
 
+    def ride(self, most: int, inputs: mx.array, row_caches: list[Any]) -> mx.array:
+        """Computes up to `most` tokens, never the last one, in the pass of the rows. Returns their logits.
+
+        Lazily: `arrays` are to be computed with them.
+        """
+        assert self.caches is not None
+        count = max(1, min(most, self.remaining - 1))
+        piece = self.tokens[self.done : self.done + count]
+        logits = self.served.forward.shared(piece, self.caches, inputs, row_caches)
+        self.done += count
+        return logits
+
+    @property
+    def arrays(self) -> list[mx.array]:
+        """What its caches hold."""
+        return [array for cache in self.caches or [] for array in (cache.keys, cache.values)]
+
     def keep(self, prefixes: PrefixCache, logits: mx.array | None, pin: bool = False) -> bool:
         """Keeps the finished prompt's KV, and its logits when they are given."""
         assert self.caches is not None

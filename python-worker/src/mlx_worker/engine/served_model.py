@@ -46,7 +46,7 @@ def serve_model(files: ModelFiles) -> Slices[ServedModel]:
     return ServedModel(
         model,
         forward,
-        DecodeBatch(model.network),
+        DecodeBatch(forward),
         can_be_cut(model.network),
         forward.bytes_per_token(),
         used_at=time.monotonic(),

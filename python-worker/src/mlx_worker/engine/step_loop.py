@@ -72,7 +72,7 @@ class StepLoop:
         self._decode.run()
         self.work.statistics.computed_tokens += computed
         self.work.hold_limit()
-        self.work.pace.after_step(decoding, computed, time.monotonic() - started)
+        self.work.pace.after_step(decoding, computed, time.monotonic() - started, self._decode.waited_for)
         self.work.inbox.held = self.work.warm
 
     @property

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+import mlx.core as mx
 
 from mlx_worker.accelerator import AcceleratorSettings
 from mlx_worker.engine.idle_work import IdleWork
@@ -38,6 +41,24 @@ class Begun:
         return self.entry.work
 
 
+@dataclass(eq=False)
+class Riding:
+    """What of a prompt is computed in this step's pass of the rows that decode: up to `most` tokens."""
+
+    begun: Begun
+    job: PrefillJob
+    most: int
+
+    @property
+    def arrays(self) -> list[mx.array]:
+        """What is to be computed besides the rows' logits."""
+        return self.job.arrays
+
+    def logits(self, inputs: mx.array, row_caches: list[Any]) -> mx.array:
+        """The rows' logits."""
+        return self.job.ride(self.most, inputs, row_caches)
+
+
 class Work:
     """Used in the engine's thread only. `send` hands results to their readers, at any time.
 
@@ -66,6 +87,7 @@ class Work:
         self.kv_files: KvFiles | None = None
         self.warm_queue = WarmQueue(models, self.prefixes, logger)
         self.pace = Pace(inbox.limits.decode_gap_ms / 1000, inbox.limits.prefill_chunk)
+        self.riding: Riding | None = None
         self.begun: dict[GenerationRequest, Begun] = {}
         self.placed: dict[GenerationRequest, int] = {}
         # Whether who is next waits for memory, so that nobody else can begin before somebody ends.
