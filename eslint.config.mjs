@@ -46,7 +46,7 @@ export default tseslint.config(
     languageOptions: { globals: { process: 'readonly', console: 'readonly', URL: 'readonly', setTimeout: 'readonly', clearTimeout: 'readonly', fetch: 'readonly', Buffer: 'readonly', AbortSignal: 'readonly', performance: 'readonly', setInterval: 'readonly', clearInterval: 'readonly' } },
   },
   {
-    files: ['**/main.ts', 'libs/service-kit/src/run.ts', 'tools/**/*.ts', 'e2e/**/*.ts'],
+    files: ['**/main.ts', 'libs/service-kit/src/run.ts', 'libs/client/src/config.ts', 'tools/**/*.ts', 'e2e/**/*.ts'],
     rules: { 'no-restricted-properties': 'off' },
   },
   { files: ['tools/**/*.ts', 'e2e/**/*.ts'], rules: { 'no-console': 'off' } },

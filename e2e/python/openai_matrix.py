@@ -1,4 +1,4 @@
-"""Sends every body on standard input by the official OpenAI client, at once and streamed; prints texts or refusals."""
+"""Sends every body on standard input by the official OpenAI client, both ways; prints texts or refusals."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { FinishReason } from '@mlx-serving/contracts';
 import { ServiceError } from '@mlx-serving/service-kit';
 import { FakeGateway, until } from '@mlx-serving/testing';
+import { clientEnvironment } from './config.ts';
 import { createEngine, type Engine, InferenceError } from './index.ts';
 
 let gateway: FakeGateway;
@@ -40,6 +41,26 @@ describe('createEngine', () => {
     });
     await engine.generate({ prompt: 'Hi' }).text();
     expect(gateway.requests[1]?.sampling?.temperature).toBeUndefined();
+  });
+
+  it('sends every way of drawing that there is', async () => {
+    gateway.script = ['x'];
+    const schema = { type: 'object' };
+    await engine.generate({ prompt: 'Hi', topK: 5, minP: 0.25, repetitionPenalty: 2, presencePenalty: 0.5, frequencyPenalty: -0.5, logitBias: { 7: -100 }, jsonSchema: schema }).text();
+    expect(gateway.requests[0]?.sampling).toMatchObject({ topK: 5, minP: 0.25, repetitionPenalty: 2, presencePenalty: 0.5, frequencyPenalty: -0.5, logitBias: { 7: -100 }, jsonSchema: JSON.stringify(schema) });
+  });
+
+  it('shows its API key with every call, its own or that of the environment', async () => {
+    gateway.script = ['x'];
+    const withKey = createEngine({ address: gateway.address, apiKey: 'mlxk_1' });
+    await withKey.generate({ prompt: 'Hi' }).text();
+    await withKey.models();
+    await withKey.ttft.addToAllowlist('Hi');
+    await withKey.ttft.ready();
+    withKey.close();
+    expect(gateway.authorizations).toEqual(Array(4).fill('Bearer mlxk_1'));
+    expect(clientEnvironment({ MLX_SERVING_GATEWAY_ADDRESS: 'host:1', MLX_SERVING_API_KEY: 'mlxk_2' })).toEqual({ address: 'host:1', apiKey: 'mlxk_2' });
+    expect(clientEnvironment({})).toEqual({ address: '127.0.0.1:50051', apiKey: undefined });
   });
 
   it('reads a whole text, and tells a length end from a stop', async () => {

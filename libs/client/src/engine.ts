@@ -1,14 +1,15 @@
 import { Metadata } from '@grpc/grpc-js';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { createServiceClient, type GenerateRequestSchema, Inference, Priority, type SamplingOptionsSchema, type ServiceClient } from '@mlx-serving/contracts';
+import { clientEnvironment } from './config.ts';
 import { Generation } from './generation.ts';
 import { InferenceError } from './inference-error.ts';
 import { type TtftHint, TtftPipeline } from './ttft-pipeline.ts';
 
 export interface EngineOptions {
-  /** The gateway's gRPC door, `host:port`. Default: `127.0.0.1:50051`. */
+  /** The gateway's gRPC door, `host:port`. Default: MLX_SERVING_GATEWAY_ADDRESS, else `127.0.0.1:50051`. */
   readonly address?: string;
-  /** Where the gateway asks for an API key. Default: none is sent. */
+  /** Where the gateway asks for an API key. Default: MLX_SERVING_API_KEY, else none is sent. */
   readonly apiKey?: string;
 }
 
@@ -74,7 +75,8 @@ export interface Engine {
 }
 
 /** Connects to a gateway. The connection is made with the first call, and comes back by itself. */
-export function createEngine({ address = '127.0.0.1:50051', apiKey }: EngineOptions = {}): Engine {
+export function createEngine(options: EngineOptions = {}): Engine {
+  const { address, apiKey } = { ...clientEnvironment(), ...options };
   const client: ServiceClient<typeof Inference> = createServiceClient(Inference, address);
   const ttft = new TtftPipeline(client, { metadata: () => toMetadata(apiKey) });
   return {

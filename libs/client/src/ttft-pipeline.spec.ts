@@ -72,7 +72,7 @@ describe('the TTFT pipeline of an engine', () => {
   it('sends a hint along, and takes its stream for the request', async () => {
     gateway.script = ['x'];
     const hint: TtftHint = { streamId: 'request-123', prompt: 'What is the capital of France?', model: 'tiny', estimatedTokens: 10, priority: 'high', allowSpeculation: true };
-    const generation = engine.generate({ model: hint.model ?? '', prompt: hint.prompt ?? '', maxTokens: 50, ttftHint: hint });
+    const generation = engine.generate({ model: hint.model, prompt: hint.prompt, maxTokens: 50, ttftHint: hint });
     await generation.text();
     expect(generation.decision?.requestId).toBe('request-123');
     await until(() => gateway.requests.length === 1);

@@ -4,17 +4,17 @@ import { Metadata } from '@grpc/grpc-js';
 import type { Inference, ServiceClient, StageEvent, TtftStatsResponse } from '@mlx-serving/contracts';
 import { InferenceError } from './inference-error.ts';
 
-/** What the caller knows of a request (SPEC T5). */
-export interface TtftHint {
+/** What the caller knows of a request (SPEC T5). A class, so that it can be imported like a value where types are only stripped. */
+export abstract class TtftHint {
   /** Taken as the request's id. */
-  readonly streamId: string;
-  readonly prompt: string;
-  readonly model: string;
+  declare readonly streamId: string;
+  declare readonly prompt: string;
+  declare readonly model: string;
   /** About how long the prompt is. */
-  readonly estimatedTokens?: number;
-  readonly priority?: 'high' | 'normal' | 'low';
+  declare readonly estimatedTokens?: number;
+  declare readonly priority?: 'high' | 'normal' | 'low';
   /** The prompt will come again: its last position is kept ready from now on. */
-  readonly allowSpeculation?: boolean;
+  declare readonly allowSpeculation?: boolean;
 }
 
 export interface StageMetrics {

@@ -1,5 +1,5 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import type { ServerWritableStream } from '@grpc/grpc-js';
+import type { Metadata, ServerWritableStream } from '@grpc/grpc-js';
 import { FinishReason, type GenerateRequest, type GenerateResponse, GenerateResponseSchema, Inference, type StageEvent, TtftStatsResponseSchema } from '@mlx-serving/contracts';
 import { GrpcServer, type ServiceError, silentLogger } from '@mlx-serving/service-kit';
 
@@ -17,6 +17,8 @@ export class FakeGateway {
   readonly allowed: string[] = [];
   stages: readonly Pick<StageEvent, 'name' | 'atMs' | 'promptHash' | 'confidence'>[] = [];
   cancelled = 0;
+  /** Of every call, in order. */
+  readonly authorizations: (string | undefined)[] = [];
   port = 0;
   #server: GrpcServer | undefined;
 
@@ -27,13 +29,19 @@ export class FakeGateway {
   async start(): Promise<this> {
     this.#server = new GrpcServer(silentLogger).add(Inference, {
       generate: (call) => this.#generate(call),
-      ttftStats: (call) =>
-        void call.write(create(TtftStatsResponseSchema, { enabled: true, workers: 1, warmQueue: { size: 1, maxSize: 100, queued: 8n, warmed: 6n }, speculation: { hits: 3n, misses: 1n, candidates: 2n } })),
-      addToAllowlist: ({ input }) => {
+      ttftStats: (call) => {
+        this.#authorize(call);
+        call.write(create(TtftStatsResponseSchema, { enabled: true, workers: 1, warmQueue: { size: 1, maxSize: 100, queued: 8n, warmed: 6n }, speculation: { hits: 3n, misses: 1n, candidates: 2n } }));
+      },
+      addToAllowlist: ({ input }, call) => {
+        this.#authorize(call);
         if (input.case === 'prompt') this.allowed.push(input.value);
         return Promise.resolve({ workers: 1 });
       },
-      listModels: () => Promise.resolve({ models: [{ id: 'tiny', created: 1_700_000_000n }] }),
+      listModels: (_, call) => {
+        this.#authorize(call);
+        return Promise.resolve({ models: [{ id: 'tiny', created: 1_700_000_000n }] });
+      },
     });
     this.port = await this.#server.start('127.0.0.1', this.port);
     return this;
@@ -47,6 +55,7 @@ export class FakeGateway {
   #generate(call: ServerWritableStream<GenerateRequest, GenerateResponse>): void {
     const write = (event: Event): boolean => call.write(create(GenerateResponseSchema, { event }));
     call.on('cancelled', () => this.cancelled++);
+    this.#authorize(call);
     this.requests.push(call.request);
     if (this.failure) throw this.failure;
     if (!this.script) return;
@@ -56,5 +65,9 @@ export class FakeGateway {
     if (this.script.length > this.holdAfter) return;
     write({ case: 'finished', value: { finishReason: this.finishReason, usage: { promptTokens: 3, completionTokens: this.script.length }, ttftMs: 1.5, stages: [...this.stages] } });
     call.end();
+  }
+
+  #authorize({ metadata }: { readonly metadata: Metadata }): void {
+    this.authorizations.push(metadata.get('authorization')[0]?.toString());
   }
 }
