@@ -102,6 +102,16 @@ describe('every parameter of docs/api.md that is refused', () => {
   });
 });
 
+describe('an explanation', () => {
+  it('says to an operator what would be decided and why, and runs nothing; to others it is refused', async () => {
+    const ask = (token: string) =>
+      openai.chat.completions.create({ model: 'tiny', messages: [{ role: 'user', content: 'Hello' }], user: 'ada' }, { headers: { 'x-mlx-serving-explain': '1', 'x-mlx-serving-operator-token': token } });
+    expect(await ask(stack.token)).toMatchObject({ decision: { variant: 'baseline' }, flags: { ttft_pipeline: { enabled: true, steps: expect.any(Array) } } });
+    const { secret } = await admin<{ secret: string }>(stack, 'POST', '/admin/tokens', { name: 'reader', role: 'viewer' });
+    for (const token of ['guessed', secret]) await expect(ask(token)).rejects.toMatchObject({ status: 403, code: 'operator_only' });
+  });
+});
+
 describe('an API key', () => {
   it('limits its caller, is counted, and is refused everywhere once it is revoked', async () => {
     const { key, secret } = await admin<{ key: { id: string }; secret: string }>(stack, 'POST', '/admin/keys', { name: 'search', requests_per_minute: 2 });

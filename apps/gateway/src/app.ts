@@ -57,7 +57,7 @@ export async function createApp(config: Omit<GatewayConfig, 'processes'>, logger
   const limits = (): RuntimeFile['requests'] => runtime.value.requests;
   const service = new GenerateService({ ...state, admission, control, pools, requestLimits: limits, failure: () => runtime.value.failure, onReport, onShadowReport: (report) => links.reportShadow(report), metrics, logger });
   const health = createHealth({ ...state, pools, stopping: () => service.stopping, links: () => links.up });
-  const explain = new ExplainService({ ...state, pools, tokenFile: join(config.stateDirectory, 'admin-token'), client: clients.flags });
+  const explain = new ExplainService({ ...state, pools, tokenFile: config.operatorTokenFile || join(config.stateDirectory, 'admin-token'), client: clients.flags });
   const doors = { ...state, pools, joinToken: config.joinToken, service, models: new ModelService(pools), accelerator: new AcceleratorService(pools), limits, readCaller: keys.readCaller, cors: () => runtime.value.cors, explain, canaryConfigured: pools.canary.size > 0, health, metrics, logger, ...(sibling ? { onLease: sibling.tell.bind(sibling) } : {}) };
   const http = createHttpServer(doors);
   const grpc = createGrpcServer(doors);

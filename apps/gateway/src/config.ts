@@ -26,6 +26,7 @@ export const environment = {
   },
   workers: { name: 'MLX_SERVING_WORKERS', default: '127.0.0.1:50061', schema: workerAddresses, help: 'Workers of the baseline, comma-separated: host:port, or http://[KEY@]host:port[/v1][#MODEL] for an OpenAI-compatible server.' },
   canaryWorkers: { name: 'MLX_SERVING_CANARY_WORKERS', schema: workerAddresses, help: 'Workers of the canary, in the same way.' },
+  operatorTokenFile: { name: 'MLX_SERVING_ADMIN_TOKEN_FILE', schema: z.string().default(''), help: "The admin interface's token, whose bearer may have decisions explained. Default: admin-token in the state directory." },
   processes: { name: 'GATEWAY_WORKERS', default: '1', schema: z.coerce.number().int().min(1).max(64), help: 'Processes of this gateway, on the same ports. Each is a gateway of its own to the controllers.' },
   joinToken: { name: 'MLX_SERVING_JOIN_TOKEN', default: '', schema: joinToken, help: 'What workers show to join by themselves (mlx-worker --join). Without it only those of this machine may.' },
 } as const;

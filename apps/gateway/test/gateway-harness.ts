@@ -70,6 +70,7 @@ export class Harness {
         configDirectory: this.directory,
         replicaId: 'gateway-test',
         joinToken: this.setup.joinToken ?? '',
+        operatorTokenFile: '',
         environment: 'development',
         keys: this.setup.keys ?? 'auto',
         flagsAddress: this.flags.address,

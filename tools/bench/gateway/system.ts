@@ -1,4 +1,7 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -10,6 +13,10 @@ import { root, type Running, startProcess } from './processes.ts';
 const PORT_OFFSET = 6_000;
 /** Of the second gateway, which admits one request at a time. */
 const NARROW_OFFSET = 6_500;
+/** Of the one that sends spans and metrics to a receiver of OpenTelemetry. */
+const TRACED_OFFSET = 6_700;
+/** Most requests at the workers at one time. */
+const PLACES = 2_000;
 const READY_WITHIN_MS = 30_000;
 
 /** A gateway of ours. */
@@ -26,6 +33,7 @@ export class System {
   readonly #stops: (() => Promise<void>)[];
   readonly #env: Record<string, string>;
   #narrow: Gateway | undefined;
+  #traced: Gateway | undefined;
 
   private constructor(gateway: Gateway, folder: string, env: Record<string, string>, stops: (() => Promise<void>)[]) {
     this.gateway = gateway;
@@ -38,7 +46,7 @@ export class System {
   static async start(workers: string): Promise<System> {
     const folder = mkdtempSync(join(tmpdir(), 'mlx-serving-bench-'));
     const redis = await startRedis();
-    const env = { ...environmentOf(PORT_OFFSET, folder, redis.url), MLX_SERVING_WORKERS: workers, MLX_SERVING_CONFIG_DIR: configure(folder, 'config', 2_000) };
+    const env = { ...environmentOf(PORT_OFFSET, folder, redis.url), MLX_SERVING_WORKERS: workers, MLX_SERVING_CONFIG_DIR: configure(folder, 'config', PLACES) };
     const stops: (() => Promise<void>)[] = [];
     for (const name of ['flags', 'qos', 'canary'] as const) {
       const service = await startService(name, env, portsFor(PORT_OFFSET)[`${name}Operations`]);
@@ -48,15 +56,33 @@ export class System {
     return new System(gateway, folder, env, [() => gateway.stop(), ...stops, () => redis.dispose()]);
   }
 
+  /** The flag service, `host:port`. */
+  get flagsAddress(): string {
+    return this.#env['MLX_SERVING_FLAGS_ADDRESS'] ?? '';
+  }
+
   /** A second gateway with room for one request at a time, started when it is first needed. */
   async narrow(): Promise<Gateway> {
-    if (this.#narrow) return this.#narrow;
-    const ports = environmentOf(NARROW_OFFSET, join(this.#folder, 'narrow'), this.#env['REDIS_URL'] ?? '');
     // Nobody lends it a wider limit.
-    const env = { ...ports, MLX_SERVING_WORKERS: this.#env['MLX_SERVING_WORKERS'] ?? '', MLX_SERVING_CONFIG_DIR: configure(this.#folder, 'narrow-config', 1), MLX_SERVING_FLAGS_ADDRESS: this.#env['MLX_SERVING_FLAGS_ADDRESS'] ?? '' };
-    const gateway = await startGateway(env, NARROW_OFFSET, 'narrow-gateway');
+    return (this.#narrow ??= await this.#another('narrow', NARROW_OFFSET, { MLX_SERVING_CONFIG_DIR: configure(this.#folder, 'narrow-config', 1), MLX_SERVING_FLAGS_ADDRESS: this.flagsAddress }));
+  }
+
+  /** A gateway like the first one, which sends spans and metrics to a receiver, started when it is first needed. */
+  async traced(): Promise<Gateway> {
+    if (this.#traced) return this.#traced;
+    const receiver = createServer((request, response) => request.resume().once('end', () => response.end('{}'))).listen(0, '127.0.0.1');
+    await once(receiver, 'listening');
+    this.#stops.push(async () => void receiver.close());
+    const { MLX_SERVING_FLAGS_ADDRESS = '', MLX_SERVING_QOS_ADDRESS = '', MLX_SERVING_CANARY_ADDRESS = '', MLX_SERVING_CONFIG_DIR = '' } = this.#env;
+    const endpoint = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`;
+    return (this.#traced = await this.#another('traced', TRACED_OFFSET, { MLX_SERVING_FLAGS_ADDRESS, MLX_SERVING_QOS_ADDRESS, MLX_SERVING_CANARY_ADDRESS, MLX_SERVING_CONFIG_DIR, OTEL_EXPORTER_OTLP_ENDPOINT: endpoint }));
+  }
+
+  async #another(name: string, offset: number, more: Record<string, string>): Promise<Gateway> {
+    const ports = environmentOf(offset, join(this.#folder, name), this.#env['REDIS_URL'] ?? '');
+    const gateway = await startGateway({ ...ports, MLX_SERVING_WORKERS: this.#env['MLX_SERVING_WORKERS'] ?? '', ...more }, offset, `${name}-gateway`);
     this.#stops.unshift(() => gateway.stop());
-    return (this.#narrow = gateway);
+    return gateway;
   }
 
   async stop(): Promise<void> {

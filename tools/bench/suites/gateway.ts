@@ -1,6 +1,7 @@
 import { Bounds } from '../gateway/bounds.ts';
 import { decisionMicroseconds } from '../gateway/decision-share.ts';
 import { type PeerName, peers, type RunningPeer, startPeer } from '../gateway/peers.ts';
+import { revokedAfter } from '../gateway/revoked-key.ts';
 import { Rig, type Target } from '../gateway/rig.ts';
 import { System } from '../gateway/system.ts';
 import { chatBody, Rounds, type Trial } from '../gateway/trials.ts';
@@ -11,6 +12,7 @@ const full = process.argv.includes('--full');
 const DIRECT = 'direct';
 const GRPC_JS = 'grpc-js';
 const LEAN = 'lean transport';
+const TRACED = 'traced';
 /** The user for whom the bench's configuration turns `http2_transport` on. */
 const LEAN_USER = 'lean';
 const MEMORY_STREAMS = full ? 100_000 : 20_000;
@@ -139,12 +141,25 @@ function memory({ name, user }: { name: string; user?: string }): BenchCase[] {
   ];
 }
 
-const decisionShare: BenchCase = {
-  name: 'evaluation, decision and stamp: share of a request’s CPU',
-  unit: '%',
-  ours: async () => (100 * (await decisionMicroseconds())) / (await rounds.next('decision share', GRPC_JS)).cpu,
-  goal: { of: 'value', most: 1 },
-};
+/** What deciding, being observed and being taken back a key cost. */
+function overheads(): BenchCase[] {
+  let traced: Rounds | undefined;
+  const next = async (name: string): Promise<number> => {
+    const target = new Bounds(rig, system).target();
+    if (!traced) {
+      const gateway = await system.traced();
+      traced = new Rounds(rig, [{ name: GRPC_JS, pid: system.gateway.pid, target }, { name: TRACED, pid: gateway.pid, target: { ...target, address: gateway.address } }]);
+      await traced.warmUp();
+    }
+    return (await traced.next(name, name)).cpu;
+  };
+  return [
+    alone('decision over 11 flags and a routing table', 'µs', 5, () => decisionMicroseconds({ stamped: false })),
+    alone('evaluation, decision and stamp: share of a request’s CPU', '%', 1, async () => (100 * (await decisionMicroseconds({ stamped: true }))) / (await rounds.next('decision share', GRPC_JS)).cpu),
+    { name: 'CPU a stream with OpenTelemetry on, grpc-js', unit: 'µs', ours: () => next(TRACED), peerName: 'without it', peer: () => next(GRPC_JS), goal: { of: 'ratio', most: 1.05 } },
+    single(alone('an API key is revoked: refused after', 'ms', 5_000, () => revokedAfter(system))),
+  ];
+}
 
 /** Our gateway as it runs, with all its controllers linked, beside those that others use, before the same upstream. */
 export const suite: BenchSuite = {
@@ -154,6 +169,6 @@ export const suite: BenchSuite = {
   setUp,
   tearDown,
   get cases() {
-    return [...speed(), decisionShare, ...ourTransports.flatMap((transport) => [...bounds(transport), ...memory(transport)].map(single))];
+    return [...speed(), ...overheads(), ...ourTransports.flatMap((transport) => [...bounds(transport), ...memory(transport)].map(single))];
   },
 };

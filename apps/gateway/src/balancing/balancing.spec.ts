@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { GenerationRequest } from '../generation/generation-types.ts';
-import { chooseLeastLoaded, isOverloaded } from './choose-member.ts';
+import { chooseLeastLoaded, drawsOf, isOverloaded } from './choose-member.ts';
 import { promptShape } from './prefix-keys.ts';
 import { PrefixOwners } from './prefix-owners.ts';
 
@@ -93,5 +93,19 @@ describe('isOverloaded', () => {
   it('says so only beyond the factor and the slack', () => {
     const others = [{ load: 1_000 }, { load: 3_500 }, { load: 3_501 }];
     expect(others.map((worker) => isOverloaded(worker, others, 1.5, 2_000))).toEqual([false, false, true]);
+  });
+});
+
+describe('drawsOf', () => {
+  it('has everybody choose alike for a prefix, and spreads different ones evenly', () => {
+    const workers = Array.from({ length: 5 }, (_, id) => ({ id, load: 0 }));
+    const chosen = Array.from({ length: 2_000 }, (_, at) => {
+      const [key = 0] = keysOf(`prefix ${at}`);
+      const [one, other] = [chooseLeastLoaded(workers, drawsOf(key)), chooseLeastLoaded(workers, drawsOf(key))];
+      expect(one).toBe(other);
+      return one!.id;
+    });
+    const counts = workers.map(({ id }) => chosen.filter((one) => one === id).length);
+    expect(Math.min(...counts)).toBeGreaterThan(300);
   });
 });

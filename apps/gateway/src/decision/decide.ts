@@ -48,8 +48,7 @@ export interface DecisionRequest {
  */
 export function decide(snapshot: FlagState, routing: RoutingState, request: DecisionRequest, observe?: AnswerObserver): Decision {
   const key = flagKeyOf(request);
-  const attributes = { user_id: request.user, request_id: request.requestId, model: request.model, tenant: request.tenant };
-  const { enabled, reasons } = snapshot.flags.evaluateAll({ key, attributes: withoutAbsent(attributes) }, observe);
+  const { enabled, reasons } = snapshot.flags.evaluateAll({ key, attributes: attributesOf(request) }, observe);
   const unit = unitOf(routing, request, key);
   const { variant, reason } = chooseVariant(snapshot.rollbackToBaseline, routing, unit.place);
   return create(DecisionSchema, {
@@ -94,6 +93,10 @@ function hashedOf(hashKey: string, request: DecisionRequest, key: string): strin
   return header || request.requestId;
 }
 
-function withoutAbsent(attributes: Record<string, string | undefined>): Record<string, string> {
-  return Object.fromEntries(Object.entries(attributes).filter((entry): entry is [string, string] => entry[1] !== undefined));
+/** What rules may ask for. What the request does not have is no attribute. */
+export function attributesOf({ user, requestId, model, tenant }: Pick<DecisionRequest, 'user' | 'requestId' | 'model' | 'tenant'>): Record<string, string> {
+  const attributes: Record<string, string> = { request_id: requestId, model };
+  if (user !== undefined) attributes['user_id'] = user;
+  if (tenant !== undefined) attributes['tenant'] = tenant;
+  return attributes;
 }

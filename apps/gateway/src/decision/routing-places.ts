@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { bucketByKey } from '@mlx-serving/hashing';
 
 /** Where a key falls among 100 000 places, and how reports name it. */
@@ -14,7 +14,7 @@ export function placeOf(key: string, seed: string): RoutingPlace {
 
 /** The first 16 hexadecimal digits of a key's SHA-256. */
 export function hashOf(key: string): string {
-  return createHash('sha256').update(key).digest('hex').slice(0, 16);
+  return hash('sha256', key).slice(0, 16);
 }
 
 /**

@@ -3,7 +3,7 @@ import { toJson } from '@bufbuild/protobuf';
 import { DecisionSchema, type Flags, type ServiceClient } from '@mlx-serving/contracts';
 import type { Variant } from '@mlx-serving/policy';
 import { readFileIfPresent, sendJson, ServiceError } from '@mlx-serving/service-kit';
-import { decide } from '../decision/decide.ts';
+import { attributesOf, decide } from '../decision/decide.ts';
 import type { FlagSnapshotStore } from '../decision/flag-snapshot-store.ts';
 import type { RoutingStore } from '../decision/routing-store.ts';
 import { errors } from '../errors.ts';
@@ -40,9 +40,7 @@ export class ExplainService {
     const { flags, routing, pools } = this.#options;
     const state = { table: routing.table, canaryAvailable: pools.canary.serving.length > 0, leaseEnded: routing.leaseEnded, places: routing.places };
     const decision = decide(flags.state, state, { ...request, draw: Math.random() });
-    const { user, routingKey, tenant, requestId, model } = request;
-    const attributes = Object.fromEntries(Object.entries({ user_id: user, request_id: requestId, model, tenant }).filter(([, value]) => value !== undefined));
-    const context = { key: routingKey ?? user ?? requestId, attributes };
+    const context = { key: request.routingKey ?? request.user ?? request.requestId, attributes: attributesOf(request) };
     const steps = Object.fromEntries(flags.state.flags.names.map((name) => [name, flags.state.flags.explain(name, context)]));
     sendJson(response, 200, { decision: toJson(DecisionSchema, decision), flags: steps });
   }

@@ -1,7 +1,7 @@
 import type { RuntimeFile, Variant } from '@mlx-serving/policy';
 import type { Logger } from '@mlx-serving/service-kit';
 import type { TrafficControl } from '../admission/traffic-control.ts';
-import { chooseLeastLoaded, isOverloaded } from '../balancing/choose-member.ts';
+import { chooseLeastLoaded, drawsOf, isOverloaded } from '../balancing/choose-member.ts';
 import { PoolMember } from '../balancing/pool-member.ts';
 import type { PromptShape } from '../balancing/prefix-keys.ts';
 import { PrefixOwners } from '../balancing/prefix-owners.ts';
@@ -58,7 +58,7 @@ export class WorkerPool {
     const isUsable = (member: PoolMember): boolean => candidates.includes(member);
     const owner = this.#owners.find(keys, isUsable);
     const stays = owner !== undefined && !isOverloaded(owner, candidates, overload_ratio, overload_tokens);
-    const chosen = stays ? owner : chooseLeastLoaded(candidates, Math.random);
+    const chosen = stays ? owner : owner ? chooseLeastLoaded(candidates, Math.random) : chooseForPrefix(candidates, keys);
     this.#options.metrics.balanced.inc({ by: stays ? 'prefix' : owner ? 'overload' : 'load' });
     if (chosen) this.#owners.claim(keys, chosen, isUsable);
     return chosen;
@@ -134,6 +134,12 @@ export class WorkerPool {
     metrics.balancingPanic.set({ variant }, panic ? 1 : 0);
     logger.warn({ variant, panic }, panic ? 'every circuit is open: requests go to workers all the same' : 'a circuit is closed again');
   }
+}
+
+/** For a prefix that is new here: another gateway that sees it chooses alike, while the workers have as much to do. */
+function chooseForPrefix(candidates: readonly PoolMember[], keys: PromptShape['keys']): PoolMember | undefined {
+  const byAddress = [...candidates].sort((a, b) => (a.worker.address < b.worker.address ? -1 : 1));
+  return chooseLeastLoaded(byAddress, drawsOf(keys[0] ?? 0));
 }
 
 /** One pool for each variant, with a connection to each of its workers. */
