@@ -123,7 +123,7 @@ describe("the helpers of OpenAI's client", () => {
     const final = await openai.responses.stream({ ...asked, input: messages }).finalResponse();
     const whole = await openai.responses.create({ ...asked, input: messages });
     expect([final.output_text, final.status, final.usage]).toEqual([whole.output_text, whole.status, whole.usage]);
-    const next = await openai.responses.create({ ...asked, input: [...messages, ...whole.output, { role: 'user', content: 'And then?' }] });
+    const next = await openai.responses.create({ ...asked, input: [...messages, ...(whole.output as OpenAI.Responses.ResponseInputItem[]), { role: 'user', content: 'And then?' }] });
     expect(next.usage!.input_tokens).toBeGreaterThan(whole.usage!.input_tokens);
     const instructed = await openai.responses.create({ ...asked, instructions: 'Be brief.', input: messages });
     expect(instructed.usage!.input_tokens).toBeGreaterThan(whole.usage!.input_tokens);
@@ -135,7 +135,7 @@ describe("the helpers of OpenAI's client", () => {
     expect(JSON.parse(parsed.choices[0]?.message.content ?? '')).toEqual({ ok: expect.any(Boolean) });
     const called: unknown[] = [];
     const runner = openai.chat.completions.runTools(
-      { model: 'tiny', messages, max_tokens: 40, tool_choice: 'required', tools: [{ type: 'function', function: { name: 'report', parameters: schema, parse: JSON.parse, function: (given: unknown) => (called.push(given), 'done') } }] },
+      { model: 'tiny', messages, max_tokens: 40, tool_choice: 'required', tools: [{ type: 'function', function: { name: 'report', description: 'Reports.', parameters: schema, parse: JSON.parse, function: (given: unknown) => (called.push(given), 'done') } }] },
       { maxChatCompletions: 1 },
     );
     await runner.done().catch(() => undefined);

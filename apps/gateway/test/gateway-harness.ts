@@ -22,6 +22,8 @@ export interface Setup {
   logger?: typeof silentLogger;
   /** Whether clients need a key. Default: auto. */
   keys?: 'auto' | 'required' | 'open';
+  /** Address to bind to. Default: loopback. */
+  host?: string;
 }
 
 /** A whole gateway on loopback between fake controllers and fake workers. */
@@ -61,8 +63,8 @@ export class Harness {
   async startApp(): Promise<void> {
     this.app = await createApp(
       {
-        host: '127.0.0.1',
-        trustedNetwork: false,
+        host: this.setup.host ?? '127.0.0.1',
+        trustedNetwork: this.setup.host !== undefined,
         httpPort: 0,
         grpcPort: 0,
         operationsPort: 0,

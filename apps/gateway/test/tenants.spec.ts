@@ -36,6 +36,22 @@ describe('a gateway on loopback', () => {
   });
 });
 
+describe('a gateway on more than loopback', () => {
+  it('refuses every door without a key, unless it is said to be open', async () => {
+    const worker = (): FakeWorker => new FakeWorker({ script: ['one'] });
+    const [byItself, saidOpen] = [new Harness({ worker: worker(), host: '0.0.0.0' }), new Harness({ worker: worker(), host: '0.0.0.0', keys: 'open' })];
+    try {
+      await Promise.all([byItself.start(), saidOpen.start()]);
+      expect([(await byItself.chat()).status, (await byItself.get('/v1/models')).status, (await saidOpen.chat()).status]).toEqual([401, 401, 200]);
+      const client = createServiceClient(Inference, `127.0.0.1:${byItself.app.ports.grpc}`);
+      await expect(client.addToAllowlist({ input: { case: 'prompt', value: 'x' } })).rejects.toMatchObject({ code: 16 });
+      client.close();
+    } finally {
+      await Promise.all([byItself.stop(), saidOpen.stop()]);
+    }
+  });
+});
+
 describe('a gateway that needs keys', () => {
   it.each([['/v1/chat/completions', { model: 'fake', messages: [] }], ['/v1/completions', {}], ['/v1/responses', {}]])('refuses %s without one, before it looks at the body', async (path, body) => {
     expect((await closed.post(path, body)).status).toBe(401);
