@@ -74,7 +74,9 @@ describe('a canary on a second worker', () => {
     for (let index = 0; index < 40; index++) await ask();
     const before = await eventually(async () => {
       const found = await kept();
-      return (found.evidence?.units.canary ?? 0) + (found.evidence?.units.baseline ?? 0) === 40 && found;
+      const units = (found.evidence?.units.canary ?? 0) + (found.evidence?.units.baseline ?? 0);
+      if (units !== 40) throw new Error(`Redis has the evidence of ${units} of 40 requests.`);
+      return found;
     });
     await killService();
     const after = await eventually(rollout);
