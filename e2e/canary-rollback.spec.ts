@@ -139,7 +139,8 @@ describe('a canary on a second worker', () => {
       await ask();
       const now = await rollout();
       // Of this rollout: an earlier one may have been warned of as well.
-      return now.status === 'warning' && now.reason.includes('memory_leak') && now;
+      if (now.status !== 'warning' || !now.reason.includes('memory_leak')) throw new Error(`The rollout is ${now.status} (${now.reason}).`);
+      return now;
     }, 60_000);
     expect(found).toMatchObject({ phase: 'running', percentage: 50, judgement: { memorySlopes: [{ low: expect.any(Number) }] } });
     expect(found.judgement?.memorySlopes[0]?.low).toBeGreaterThan(50);
