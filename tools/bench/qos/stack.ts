@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { SystemUrls } from '../../start/ready-message.ts';
 import { root } from '../gateway/processes.ts';
 
-const PORT_OFFSET = 5_200;
+const PORT_OFFSET = 12_000;
 const HOLDS_WITHIN_MS = 10_000;
 
 /** The governor of `config/runtime.yaml`, as far as the bench sets it. */
