@@ -96,10 +96,10 @@ describe('a request with a deadline', () => {
   it('is refused at once when it cannot be served in time, and waits when it can', async () => {
     const { admission } = await measured(2_000);
     void admission.acquire(never());
-    // Two before it, of two seconds each and some more for those that overtake it, and two of its own.
-    await expect(admission.acquire(never(), { deadlineMs: 7_100 })).rejects.toMatchObject({ reason: 'DEADLINE_UNREACHABLE', code: 'UNAVAILABLE', retryAfterMs: expect.closeTo(7_200, -2) });
+    // Two before it, of two seconds each and as much again for what may come between, and two of its own.
+    await expect(admission.acquire(never(), { deadlineMs: 9_900 })).rejects.toMatchObject({ reason: 'DEADLINE_UNREACHABLE', code: 'UNAVAILABLE', retryAfterMs: expect.closeTo(10_000, -2) });
     expect(admission.queued).toBe(1);
-    void admission.acquire(never(), { deadlineMs: 7_300 });
+    void admission.acquire(never(), { deadlineMs: 10_100 });
     expect(admission.queued).toBe(2);
   });
 
@@ -111,8 +111,8 @@ describe('a request with a deadline', () => {
       release();
     }
     await made.admission.acquire(never());
-    await expect(made.admission.acquire(never(), { cost: 1_000, deadlineMs: 3_000 })).rejects.toMatchObject({ reason: 'DEADLINE_UNREACHABLE' });
-    void made.admission.acquire(never(), { cost: 100, deadlineMs: 3_000 });
+    await expect(made.admission.acquire(never(), { cost: 1_000, deadlineMs: 5_000 })).rejects.toMatchObject({ reason: 'DEADLINE_UNREACHABLE' });
+    void made.admission.acquire(never(), { cost: 100, deadlineMs: 5_000 });
     expect(made.admission.queued).toBe(1);
   });
 
@@ -124,12 +124,12 @@ describe('a request with a deadline', () => {
       made.settings.now += 2_000;
       if (request < 99) release();
     }
-    const late = made.admission.acquire(never(), { deadlineMs: 4_700 });
+    const late = made.admission.acquire(never(), { deadlineMs: 6_100 });
     const next = made.admission.acquire(never());
-    made.settings.now += 3_000;
+    made.settings.now += 4_500;
     release();
     await expect(late).rejects.toMatchObject({ reason: 'DEADLINE_UNREACHABLE' });
-    expect((await next).queuedMs).toBe(3_000);
+    expect((await next).queuedMs).toBe(4_500);
   });
 
   it('is not refused for a guess: at first nobody knows how long a place is held', async () => {
