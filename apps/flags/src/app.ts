@@ -4,6 +4,7 @@ import { type App, assertBindable, createRedis, type Logger, OperationsServer, R
 import { TokenService } from './access/token-service.ts';
 import { ApprovalService } from './approval/approval-service.ts';
 import { ProductionRules } from './approval/production-rules.ts';
+import { AuditArchive } from './audit/audit-archive.ts';
 import { AuditService } from './audit/audit-service.ts';
 import { HistoryService } from './audit/history-service.ts';
 import { type FlagsConfig, replicaIdOf } from './config.ts';
@@ -54,6 +55,7 @@ export function createApp(config: FlagsConfig, logger: Logger): FlagsApp {
   const features = createFeatures(config, core, logger);
   const { store, live, refresher, replicas, peers, counter, kept } = core;
   const { kills, driver } = features;
+  const archive = new AuditArchive({ id: core.id, store, folder: join(config.stateDirectory, 'audit', core.id), keep: config.auditKeep, logger });
   const observability = new SharedObservability(names, replicas);
   const file = createFile(config, core, features, observability, metrics, logger);
   core.follow(async () => {
@@ -82,10 +84,7 @@ export function createApp(config: FlagsConfig, logger: Logger): FlagsApp {
       await kills.restore();
       ports.operations = await operations.start();
       ports.grpc = await server.start(config.host, config.grpcPort);
-      refresher.start();
-      peers.start();
-      counter.start();
-      driver.start();
+      for (const part of [refresher, peers, counter, driver, archive]) part.start();
       await file.start();
     },
     async stop() {
@@ -93,6 +92,7 @@ export function createApp(config: FlagsConfig, logger: Logger): FlagsApp {
       peers.stop();
       file.stop();
       await driver.stop();
+      await archive.stop();
       features.guard.close();
       replicas.close();
       await server.stop();

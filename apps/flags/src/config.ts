@@ -60,6 +60,12 @@ export const environment = {
     schema: z.coerce.number().min(0).max(1),
     help: 'A rollout goes back to where it began when more than this share of requests fails.',
   },
+  auditKeep: {
+    name: 'MLX_SERVING_FLAGS_AUDIT_KEEP',
+    default: '100000',
+    schema: positiveInteger,
+    help: 'Entries of the audit trail that stay in Redis; older ones go to files in the state directory.',
+  },
   rolloutTickMs: {
     name: 'MLX_SERVING_FLAGS_ROLLOUT_TICK_MS',
     default: '1000',

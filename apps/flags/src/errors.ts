@@ -12,6 +12,7 @@ export const errors = defineErrors({
   SETTLE_DECISION_MISSING: { code: 'INVALID_ARGUMENT', message: 'Decide between accept and reseed.' },
   REASON_MISSING: { code: 'INVALID_ARGUMENT', message: 'In production every change needs a reason.' },
   REVISION_UNKNOWN: { code: 'NOT_FOUND', message: 'The audit trail does not reach back to that moment for {name}.' },
+  REVISION_ARCHIVED: { code: 'NOT_FOUND', message: 'The audit trail in the store begins after revision {revision}; what went before is in the archive.' },
   DOCUMENT_INVALID: { code: 'INVALID_ARGUMENT', message: '{problem}' },
   SEGMENT_NOT_FOUND: { code: 'NOT_FOUND', message: 'There is no segment {name}.' },
   SEGMENT_INVALID: { code: 'INVALID_ARGUMENT', message: '{problem}' },

@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto';
+import { errors } from '../errors.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
-import type { AuditHead, FlagStore } from '../store/flag-store.ts';
+import type { AuditBase, AuditHead, FlagStore } from '../store/flag-store.ts';
 import { type AuditEntry, problemOf, readEntry } from './audit-entry.ts';
 import { PastState } from './past-state.ts';
 
@@ -70,24 +72,32 @@ export class AuditService {
     // Before the trail, so that a change meanwhile is no removal.
     const noted = await this.#store.auditHead();
     const known = this.#live.auditHead;
+    const base = await this.#store.auditBase();
     const problems: string[] = [];
-    const hashAt = new Map<number, string>([[0, '']]);
-    let [entries, previousHash] = [0, ''];
+    const hashAt = new Map<number, string>([[base.count, base.hash]]);
+    let [entries, previousHash] = [base.count, base.hash];
+    let isDeclared = base.count === 0;
     for await (const batch of this.#store.auditTrail()) {
       for (const stored of batch) {
+        isDeclared ||= readEntry(stored)?.action === 'audit.archive' && declares(stored.after, base);
         const problem = problemOf(stored, previousHash);
         if (problem && problems.length < MAX_PROBLEMS) problems.push(problem);
         previousHash = stored.hash;
         if (++entries === noted.count || entries === known.count) hashAt.set(entries, stored.hash);
       }
     }
-    problems.push(...endProblems(noted, 'noted with the last change', hashAt), ...endProblems(known, 'known to this flag service', hashAt));
+    if (!isDeclared) problems.push(`The trail begins after entry number ${base.count}, and no entry says that those before it were archived: entries were removed.`);
+    problems.push(...endProblems(noted, 'noted with the last change', hashAt));
+    // What was known before the archive was made is held against the archive alone.
+    if (known.count >= base.count) problems.push(...endProblems(known, 'known to this flag service', hashAt));
     return { entries, headHash: previousHash, problems };
   }
 
-  /** The flags at a moment: after the last change that was not later. */
+  /** The flags at a moment: after the last change that was not later. @throws REVISION_ARCHIVED when the trail begins later */
   async at(moment: Moment): Promise<PastState> {
-    const past = new PastState();
+    const base = await this.#store.auditBase();
+    if ('revision' in moment ? moment.revision < base.revision : moment.atMs < base.atMs) throw errors.REVISION_ARCHIVED({ revision: String(base.revision) });
+    const past = PastState.fromText(base.state, base);
     const range = 'revision' in moment ? { upToRevision: moment.revision } : {};
     for await (const batch of this.#store.auditTrail(range)) {
       for (const stored of batch) {
@@ -98,6 +108,16 @@ export class AuditService {
       }
     }
     return past;
+  }
+}
+
+/** Whether the text of an entry says that the trail begins there. */
+function declares(text: string | undefined, { count, hash, state }: AuditBase): boolean {
+  try {
+    const declared = JSON.parse(text ?? '') as { entries?: unknown; hash?: unknown; state?: unknown };
+    return declared.entries === count && declared.hash === hash && declared.state === createHash('sha256').update(state).digest('hex');
+  } catch {
+    return false;
   }
 }
 

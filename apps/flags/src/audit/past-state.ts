@@ -6,6 +6,15 @@ import type { AuditEntry } from './audit-entry.ts';
 
 const emergency = z.object({ killSwitch: z.boolean(), rollbackToBaseline: z.boolean(), actor: z.string(), reason: z.string(), atMs: z.number() });
 
+const revision = z.string().transform(BigInt);
+const killRecord = z.object({ actor: z.string(), reason: z.string(), atMs: z.number() });
+const written = z.object({
+  texts: z.array(z.tuple([z.string(), z.object({ text: z.string(), revision })])),
+  kills: z.array(z.tuple([z.string(), z.object({ kill: killRecord, revision })])),
+  segments: z.array(z.object({ name: z.string(), text: z.string(), revision })),
+  emergency,
+});
+
 /** One flag as it was. */
 export interface PastFlag {
   readonly name: string;
@@ -24,7 +33,7 @@ export interface FlagsOfMoment {
   readonly emergency: EmergencyRecord;
 }
 
-/** The flags as they were, made by following the audit trail from its beginning. */
+/** The flags as they were, made by following the audit trail from its beginning, or from where an archive ends. */
 export class PastState implements FlagsOfMoment {
   readonly #texts = new Map<string, { text: string; revision: bigint }>();
   readonly #kills = new Map<string, { kill: KillRecord; revision: bigint }>();
@@ -32,6 +41,26 @@ export class PastState implements FlagsOfMoment {
   #emergency: EmergencyRecord = NO_EMERGENCY;
   revision = 0n;
   atMs = 0;
+
+  /** @param text what `toText` wrote; empty for the beginning of all */
+  static fromText(text: string, { revision, atMs }: { revision: bigint; atMs: number }): PastState {
+    const past = new PastState();
+    if (text === '') return past;
+    const { texts, kills, segments, emergency: switches } = written.parse(JSON.parse(text));
+    for (const [name, flag] of texts) past.#texts.set(name, flag);
+    for (const [name, kill] of kills) past.#kills.set(name, kill);
+    for (const segment of segments) past.#segments.set(segment.name, segment);
+    past.#emergency = switches;
+    past.revision = revision;
+    past.atMs = atMs;
+    return past;
+  }
+
+  /** Everything that holds after the last entry that was followed. */
+  toText(): string {
+    const state = { texts: [...this.#texts], kills: [...this.#kills], segments: [...this.#segments.values()], emergency: this.#emergency };
+    return JSON.stringify(state, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
+  }
 
   get flags(): PastFlag[] {
     return [...this.#texts]

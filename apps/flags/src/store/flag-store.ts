@@ -122,6 +122,23 @@ export interface StoredAuditEntry {
   readonly after: string | undefined;
 }
 
+/** Where the audit trail begins: what went before is in an archive. */
+export interface AuditBase extends AuditHead {
+  /** Of the last entry before it. */
+  readonly revision: bigint;
+  readonly atMs: number;
+  /** The flags after that entry, as `PastState` writes them; empty for a trail that is whole. */
+  readonly state: string;
+}
+
+export interface AuditTrim extends Authorship {
+  /** How many entries went before. */
+  readonly former: number;
+  readonly base: AuditBase;
+  /** What the trail says of it. */
+  readonly summary: string;
+}
+
 export interface FlagChange {
   readonly revision: bigint;
   readonly names: readonly string[];
@@ -178,10 +195,13 @@ export interface FlagStore {
   /** Entries before one of them, the newest first. */
   newestAudit(beforeId: string | undefined, count: number): Promise<StoredAuditEntry[]>;
   auditHead(): Promise<AuditHead>;
-  /** When revisions came about, Unix time in milliseconds. One whose entry is gone is not in the map. */
+  auditBase(): Promise<AuditBase>;
+  /** Takes entries off the beginning of the trail. @returns false when somebody else did so meanwhile */
+  trimAudit(trim: AuditTrim): Promise<boolean>;
+  /** When revisions came about, Unix time in milliseconds; for one that is in the archive, when it was there at the latest. One whose entry is gone is not in the map. */
   changedAt(revisions: readonly bigint[]): Promise<ReadonlyMap<bigint, number>>;
-  /** Only one owner has the lease at a time; the owner renews it by asking again. */
-  takeLease(owner: string, ttlMs: number): Promise<boolean>;
+  /** Only one owner has the lease of a name at a time; the owner renews it by asking again. */
+  takeLease(owner: string, ttlMs: number, name?: string): Promise<boolean>;
   /** Says something to every flag service on this store, this one included. Never rejects. */
   tellPeers(text: string): void;
   /** Digests of what was last applied from the configuration file, by flag name. */

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { COMMAND_TIMEOUT_MS, type Logger, ServiceError } from '@mlx-serving/service-kit';
-import { readEntry } from '../audit/audit-entry.ts';
 import { errors } from '../errors.ts';
-import type { AuditHead, Authorship, DecisionTotals, DeleteFlagWrite, EmergencyWrite, FlagStore, KnownStore, PartialState, RecordResult, RecordWrite, SetFlagWrite, SettleWrite, StoredAuditEntry, StoredFlag, StoredState, StoreListeners, WriteResult } from './flag-store.ts';
+import type { AuditBase, AuditHead, AuditTrim, Authorship, DecisionTotals, DeleteFlagWrite, EmergencyWrite, FlagStore, KnownStore, PartialState, RecordResult, RecordWrite, SetFlagWrite, SettleWrite, StoredAuditEntry, StoredFlag, StoredState, StoreListeners, WriteResult } from './flag-store.ts';
 import { adoption, type Base, type ExternalChange, inSteps, sha256 } from './external-changes.ts';
-import { readAuditEntry, readAuditHead, readChange, readEmergency, readKill, toFields } from './redis-records.ts';
+import { RedisAuditTrail } from './redis-audit-trail.ts';
+import { readAuditHead, readChange, readEmergency, readKill, toFields } from './redis-records.ts';
 import { check, load } from './load-scripts.ts';
 import { isSame, type LoadAnswer, readLoadAnswer } from './read-load-answer.ts';
 import { type ScriptName, scripts } from './redis-scripts.ts';
@@ -24,8 +24,6 @@ export interface RedisFlagStoreOptions {
 
 type Answer = (string | null)[];
 
-/** Entries of the audit trail that are read at once. */
-const AUDIT_BATCH = 500;
 /** How often a read begins anew because other tools write meanwhile; what is left is for the next read. */
 const LOAD_ATTEMPTS = 3;
 
@@ -42,6 +40,7 @@ export class RedisFlagStore implements FlagStore {
   #epoch = '';
   readonly #clock = new StoreClock();
   readonly #keys: readonly string[];
+  readonly #trail: RedisAuditTrail;
 
   constructor({ redis, bulk, subscriber, prefix, logger }: RedisFlagStoreOptions) {
     this.#redis = redis;
@@ -52,6 +51,7 @@ export class RedisFlagStore implements FlagStore {
     this.#flags = `${prefix}feature_flags`;
     this.#peers = `${this.#flags}:peers`;
     this.#keys = [this.#flags, ...KEY_PARTS.map((part) => `${this.#flags}:${part}`)];
+    this.#trail = new RedisAuditTrail(this.#flags, (command) => this.#attempt(() => command(bulk), bulk));
     for (const [name, lua] of Object.entries(scripts)) for (const connection of [redis, bulk]) connection.defineCommand(name, { numberOfKeys: this.#keys.length, lua });
   }
 
@@ -169,42 +169,36 @@ export class RedisFlagStore implements FlagStore {
     await this.#run('raiseRevision', ['', '', '0', '', '', '', String(atLeast)]);
   }
 
-  async *auditTrail({ after, upToRevision }: { after?: string; upToRevision?: bigint } = {}): AsyncGenerator<StoredAuditEntry[]> {
-    const end = upToRevision === undefined ? '+' : String(upToRevision);
-    for (let start = after === undefined ? '-' : `(${after}`; ; ) {
-      const found = await this.#attempt(() => this.#bulk.xrange(`${this.#flags}:audit`, start, end, 'COUNT', AUDIT_BATCH), this.#bulk);
-      if (found.length > 0) yield found.map(readAuditEntry);
-      if (found.length < AUDIT_BATCH) return;
-      start = `(${found.at(-1)![0]}`;
-    }
+  auditTrail(range?: { after?: string; upToRevision?: bigint }): AsyncGenerator<StoredAuditEntry[]> {
+    return this.#trail.entries(range);
   }
 
-  async newestAudit(beforeId: string | undefined, count: number): Promise<StoredAuditEntry[]> {
-    const newest = beforeId === undefined ? '+' : `(${beforeId}`;
-    return (await this.#attempt(() => this.#bulk.xrevrange(`${this.#flags}:audit`, newest, '-', 'COUNT', count), this.#bulk)).map(readAuditEntry);
+  newestAudit(beforeId: string | undefined, count: number): Promise<StoredAuditEntry[]> {
+    return this.#trail.newest(beforeId, count);
   }
 
-  async auditHead(): Promise<AuditHead> {
-    return readAuditHead(await this.#attempt(() => this.#redis.hmget(`${this.#flags}:audit-head`, 'count', 'hash')));
+  auditHead(): Promise<AuditHead> {
+    return this.#trail.head();
   }
 
-  async changedAt(revisions: readonly bigint[]): Promise<ReadonlyMap<bigint, number>> {
-    const found = new Map<bigint, number>();
-    for (let start = 0; start < revisions.length; start += AUDIT_BATCH) {
-      const batch = this.#bulk.pipeline();
-      for (const revision of revisions.slice(start, start + AUDIT_BATCH)) batch.xrange(`${this.#flags}:audit`, String(revision), String(revision), 'COUNT', 1);
-      for (const [error, entries] of (await this.#attempt(() => batch.exec(), this.#bulk)) ?? []) {
-        if (error) throw this.#toServiceError(error);
-        const [entry] = (entries as [string, string[]][]).map(readAuditEntry).map(readEntry);
-        if (entry) found.set(entry.revision, entry.atMs);
-      }
-    }
-    return found;
+  auditBase(): Promise<AuditBase> {
+    return this.#trail.base();
   }
 
-  async takeLease(owner: string, ttlMs: number): Promise<boolean> {
+  changedAt(revisions: readonly bigint[]): Promise<ReadonlyMap<bigint, number>> {
+    return this.#trail.changedAt(revisions);
+  }
+
+  async trimAudit(trim: AuditTrim): Promise<boolean> {
+    const { former, base, summary } = trim;
+    const argv = [...this.#author(trim, 'audit.archive'), String(former), String(base.count), base.hash, String(base.revision), String(base.atMs), base.state, summary, sha256(summary)];
+    const [outcome] = await this.#run('trimAudit', argv, this.#bulk);
+    return outcome === 'written';
+  }
+
+  async takeLease(owner: string, ttlMs: number, name = ''): Promise<boolean> {
     const lua = "local owner = redis.call('GET', KEYS[1]) if owner and owner ~= ARGV[1] then return 0 end redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1";
-    return (await this.#attempt(() => this.#redis.eval(lua, 1, `${this.#flags}:lease`, owner, ttlMs))) === 1;
+    return (await this.#attempt(() => this.#redis.eval(lua, 1, `${this.#flags}:lease${name && `-${name}`}`, owner, ttlMs))) === 1;
   }
 
   tellPeers(text: string): void {

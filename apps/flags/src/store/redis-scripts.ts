@@ -146,11 +146,26 @@ publish(now, {}, true, true)
 return {now}
 `;
 
+/**
+ * Takes entries that are in an archive off the trail. ARGV, after the six: how many entries went before, how many go now in
+ * all, the hash of the last of them, its revision and time, the flags after it, text for the trail and its SHA-256.
+ */
+const trimAudit = `${common}
+local former, count, hash, revision, atMs, state, summary, digest = unpack(ARGV, 7)
+if (redis.call('HGET', AUDIT_BASE, 'count') or '0') ~= former then return {'stale'} end
+redis.call('XTRIM', AUDIT, 'MINID', string.format('%.0f', tonumber(revision) + 1) .. '-0')
+redis.call('HSET', AUDIT_BASE, 'count', count, 'hash', hash, 'revision', revision, 'atMs', atMs, 'state', state)
+local now = nextRevision()
+audit(now, ACTOR, REASON, ACTION, '', nil, summary, nil, digest)
+publish(now, {}, false, false)
+return {'written', now}
+`;
+
 /** ARGV, after the six: revision below which the store's must not be. */
 const raiseRevision = `${common}
 if tonumber(ARGV[7]) > tonumber(current()) then redis.call('SET', REVISION, ARGV[7]) end
 return {current()}
 `;
 
-export const scripts = { adoptFlags, setFlag, deleteFlag, killFlag, reviveFlag, setEmergency, putRecord, settle, raiseRevision } as const;
+export const scripts = { adoptFlags, setFlag, deleteFlag, killFlag, reviveFlag, setEmergency, putRecord, settle, trimAudit, raiseRevision } as const;
 export type ScriptName = keyof typeof scripts;

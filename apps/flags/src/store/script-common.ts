@@ -1,7 +1,7 @@
 import { sha256Lua } from './sha256-lua.ts';
 
 /** What follows the key of the flags in every other key, in the order of KEYS. The flags' own key comes first. */
-export const KEY_PARTS = ['kills', 'emergency', 'revision', 'revisions', 'texts', 'digests', 'file', 'shown', 'audit', 'audit-head', 'epoch', 'former-epochs', 'record-digests'] as const;
+export const KEY_PARTS = ['kills', 'emergency', 'revision', 'revisions', 'texts', 'digests', 'file', 'shown', 'audit', 'audit-head', 'epoch', 'former-epochs', 'record-digests', 'audit-base'] as const;
 
 /** Hashes of records beside the flags, `<flags>:<kind>`. */
 export const RECORD_KINDS = ['segments', 'tokens', 'pending', 'rollouts', 'api-keys'] as const;
@@ -16,7 +16,7 @@ export const RECORD_KINDS = ['segments', 'tokens', 'pending', 'rollouts', 'api-k
  * Redis that hung goes on.
  */
 export const common = `${sha256Lua}
-local FLAGS, KILLS, EMERGENCY, REVISION, REVISIONS, TEXTS, DIGESTS, FILE, SHOWN, AUDIT, HEAD, EPOCH, FORMER, RECORD_DIGESTS = unpack(KEYS)
+local FLAGS, KILLS, EMERGENCY, REVISION, REVISIONS, TEXTS, DIGESTS, FILE, SHOWN, AUDIT, HEAD, EPOCH, FORMER, RECORD_DIGESTS, AUDIT_BASE = unpack(KEYS)
 local ACTOR, REASON, AT, ACTION = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local CHANNEL = FLAGS .. ':changes'
 if ARGV[5] ~= '' and redis.call('GET', EPOCH) ~= ARGV[5] and redis.call('SISMEMBER', FORMER, ARGV[5]) == 0 then return {'lost'} end
