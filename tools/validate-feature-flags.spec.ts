@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { afterAll, describe, expect, it } from '@jest/globals';
 import { featureFlagsProblems } from './validate-feature-flags.ts';
 
@@ -23,6 +24,12 @@ describe('the validator of feature flags', () => {
     const { code, stdout, stderr } = await validate('config/feature-flags.yaml');
     expect(stdout).toBe('✓ Configuration valid\n✓ All rollout percentages in range [0, 100]\n✓ All hash seeds present\n✓ No circular dependencies\n');
     expect([code, stderr.includes('Error')]).toEqual([0, false]);
+  });
+
+  it('needs no package of the workspace, so no build', async () => {
+    const refuse = 'data:text/javascript,import{registerHooks}from"node:module";registerHooks({resolve(name,context,next){if(name.startsWith("@mlx-serving/"))throw new Error("It needs "+name);return next(name,context)}})';
+    const run = promisify(execFile)(process.execPath, ['--import', refuse, 'tools/validate-feature-flags.ts', 'config/feature-flags.yaml'], { cwd: root });
+    expect((await run).stdout).toContain('✓ Configuration valid');
   });
 
   it('shows every problem at once, with line and column, and ends with 1', async () => {

@@ -2,8 +2,9 @@
 import { readFileSync, realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-// By path and not by package name, so that it runs under plain node and tsx, without a build.
-import { checkFeatureFlagsFile, type FeatureFlagsFile, featureFlagsFile, flagName } from '../libs/policy/src/index.ts';
+// By path and not by package name, so that it runs under plain node and tsx, without a build; and not by an index, which may need other packages.
+import { checkFeatureFlagsFile, type FeatureFlagsFile, featureFlagsFile } from '../libs/policy/src/feature-flags-file.ts';
+import { flagName } from '../libs/policy/src/flag-config.ts';
 import { ConfigError, type ConfigIssue } from '../libs/service-kit/src/config/config-error.ts';
 import { type CrossCheck, parseYaml } from '../libs/service-kit/src/config/parse-yaml.ts';
 
