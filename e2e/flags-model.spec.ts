@@ -6,8 +6,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { FeatureFlagLoader } from '@mlx-serving/client';
-import { expressFlags } from '@mlx-serving/middleware';
+import { expressFlags, fastifyFlags } from '@mlx-serving/middleware';
 import express from 'express';
+import { fastify } from 'fastify';
 import { chat } from './clients.ts';
 import { eventually } from './eventually.ts';
 import { FlagsStack, seedsRule, users } from './flags-stack.ts';
@@ -236,6 +237,8 @@ describe('F20 the endpoints for clients', () => {
     expect((await system.get('/api/flags/secretive?user=ada')).body).toEqual({ enabled: true });
     expect((await system.get('/api/flags/secretive', { 'x-user-id': 'ada' })).body).toEqual({ enabled: true });
     expect((await system.get('/api/flags/nobody')).body).toEqual({ enabled: false });
+    expect((await system.get('/api/flags?user=ada&name=secretive&name=nobody')).body).toEqual({ flags: { secretive: true, nobody: false } });
+    expect((await system.get('/api/flags')).status).toBe(400);
     expect(await system.evaluate('secretive', 'bob')).toEqual({ key: 'secretive', value: false, reason: 'DEFAULT', metadata: { flagsRevision: expect.any(String) } });
   });
 
@@ -251,6 +254,17 @@ describe('F20 the endpoints for clients', () => {
 });
 
 describe('F21 the middleware', () => {
+  it('gives each request of Fastify the flags of the file', async () => {
+    const server = fastify();
+    server.addHook('onRequest', async (request) => void Object.assign(request, { user: { id: request.headers['x-user'] } }));
+    await server.register(fastifyFlags(new FeatureFlagLoader(system.file)) as never);
+    server.get('/', async (request) => (request as unknown as { featureFlags: { isEnabled(name: string): boolean } }).featureFlags.isEnabled('from_file'));
+    const base = await server.listen({ host: '127.0.0.1', port: 0 });
+    const answers = await Promise.all(users(20).map(async (user) => (await fetch(base, { headers: { 'x-user': user } })).json()));
+    await server.close();
+    expect(answers).toEqual(users(20).map((user) => seedsRule(user, 'from-file', 37)));
+  });
+
   it('gives each request of Express the flags of the file', async () => {
     const app = express();
     app.use((request, _response, next) => {

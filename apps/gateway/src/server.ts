@@ -11,7 +11,7 @@ import type { FlagSnapshotStore } from './decision/flag-snapshot-store.ts';
 import type { RoutingStore } from './decision/routing-store.ts';
 import type { ExplainService } from './explain/explain-service.ts';
 import { createAnswerPlanned } from './openai/answer-request.ts';
-import { createFlagHandler } from './flags/flag-handler.ts';
+import { createFlagHandler, createFlagsHandler } from './flags/flag-handler.ts';
 import type { HttpContext } from './http/http-context.ts';
 import { createHttpDoor } from './http/http-door.ts';
 import type { HttpRoute } from './http/http-router.ts';
@@ -50,6 +50,7 @@ export function createHttpServer(options: ServerOptions): Server {
     { method: 'POST', path: '/v1/responses', label: 'responses', handle: createResponseHandler(answer, limits, readCaller) },
     { method: 'GET', path: '/v1/models', label: 'models', handle: models.list },
     { method: 'GET', path: '/v1/models/', label: 'models', handle: models.get },
+    { method: 'GET', path: '/api/flags', label: 'flags', handle: createFlagsHandler(options) },
     { method: 'GET', path: '/api/flags/', label: 'flags', handle: createFlagHandler(options) },
     { method: 'POST', path: '/ofrep/v1/evaluate/flags', label: 'ofrep', handle: ofrep.bulk },
     { method: 'POST', path: '/ofrep/v1/evaluate/flags/', label: 'ofrep', handle: ofrep.single },

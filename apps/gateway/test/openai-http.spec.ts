@@ -171,6 +171,11 @@ describe('other requests', () => {
     expect(await (await gateway.get('/api/flags/warm', { 'x-user-id': 'u' })).json()).toEqual({ enabled: true });
     expect(await (await gateway.get('/api/flags/off?user=u')).json()).toEqual({ enabled: false });
     expect(await (await gateway.get('/api/flags/unknown')).json()).toEqual({ enabled: false });
+    expect(await (await gateway.get('/api/flags?user=u&name=warm&name=off&name=warm')).json()).toEqual({ flags: { warm: true, off: false } });
+    for (const query of ['', `?${'name=warm&'.repeat(2)}${Array.from({ length: 100 }, (_, index) => `name=f${index}`).join('&')}`]) {
+      const refused = await gateway.get(`/api/flags${query}`);
+      expect([refused.status, ((await refused.json()) as { error: { param: string } }).error.param]).toEqual([400, 'name']);
+    }
   });
 
   it('counts requests by route and status', async () => {

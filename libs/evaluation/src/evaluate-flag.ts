@@ -94,10 +94,11 @@ function targeted(program: FlagProgram, question: Question, trace: Trace | undef
 function gated(program: FlagProgram, state: SharedState, { key, attributes }: Question, trace: Trace | undefined): FlagAnswer | undefined {
   const { segments, rules } = program;
   if (segments.length > 0) {
-    const found = segments.find((name) => {
-      const segment = state.segments.get(name);
-      return segment !== undefined && isInSegment(segment, key, attributes);
-    });
+    let found: string | undefined;
+    for (let i = 0; i < segments.length && found === undefined; i++) {
+      const segment = state.segments.get(segments[i]!);
+      if (segment !== undefined && isInSegment(segment, key, attributes)) found = segments[i];
+    }
     trace?.segments(segments, found);
     if (found === undefined) return ANSWERS.segmentMismatch;
   }
@@ -143,7 +144,9 @@ function withVariantOf(variants: VariantProgram | undefined, program: FlagProgra
     return program.answers.in;
   }
   const fine = program.random ? Math.floor(Math.random() * FINE_BUCKETS) : variants.bucketOf(key);
-  const index = cuts.findIndex((cut) => fine < cut);
+  // The last cut is the end of the line.
+  let index = 0;
+  while (fine >= cuts[index]!) index++;
   trace?.variant(fine, cuts, index, answers[index]!);
   return answers[index]!;
 }
