@@ -8,7 +8,7 @@ import sys
 import grpc
 import mlx.core as mx
 import pytest
-from conftest import ENDLESS, GATED, StepGate, running_worker
+from conftest import GATED, StepGate, running_worker
 from test_admission import next_event, refusal
 
 from mlx_worker.engine import decode_batch
@@ -58,17 +58,21 @@ async def test_a_long_prompt_goes_along_with_running_streams_and_all_answers_are
 
 @linux_only
 async def test_a_fault_in_a_shared_pass_ends_the_requests_of_that_pass():
-    async with running_worker(StepGate.opened().make_sampler, prefill_chunk=16) as worker:
+    gate = StepGate()
+    async with running_worker(gate.make_sampler, prefill_chunk=16) as worker:
         (served,) = worker.app.engine.work.models
         whole = served.forward.shared
-        running = worker.call("A flag", **ENDLESS)
-        assert await next_event(running) == "accepted"
-        assert await next_event(running) == "chunk"
-        await worker.until(lambda stats: worker.app.engine.work.decoding == 1)
+        running = asyncio.ensure_future(refusal(worker.call("A flag", **GATED)))
+        gate.permit(3)
+        # The engine stands still in a draw, so the long prompt finds a stream that runs.
+        await worker.until(lambda stats: gate.draws_begun == 4)
         served.forward.shared = lambda *arguments: 1 / 0
-        code, metadata, _ = await refusal(worker.call(LONG, max_tokens=2))
-        assert (code, metadata["reason"]) == (grpc.StatusCode.INTERNAL, "STEP_FAILED")
-        assert await running.code() is grpc.StatusCode.INTERNAL
+        late = asyncio.ensure_future(refusal(worker.call(LONG, max_tokens=2)))
+        await worker.until(lambda stats: stats.queued_requests == 1)
+        gate.open()
+        for ended in (running, late):
+            code, metadata, _ = await ended
+            assert (code, metadata["reason"]) == (grpc.StatusCode.INTERNAL, "STEP_FAILED")
         served.forward.shared = whole
         assert (await worker.generate(LONG, max_tokens=2)).ids
         work = worker.app.engine.work
