@@ -144,6 +144,15 @@ describe('POST /v1/responses', () => {
     });
   });
 
+  it('shows the model of a function what it must know, and takes what changes nothing', async () => {
+    const tool = { type: 'function', name: 'weather', strict: false, async: false, defer_loading: false, allowed_callers: ['direct'], output_schema: null };
+    expect((await gateway.post('/v1/responses', { model: 'fake', input: 'Hi', tools: [tool] })).status).toBe(200);
+    const { input } = gateway.worker.generations[0]!.request;
+    expect(input.case === 'conversation' && input.value.toolsJson.map((text) => JSON.parse(text) as unknown)).toEqual([{ type: 'function', function: { name: 'weather', strict: false } }]);
+    const refused = await gateway.post('/v1/responses', { model: 'fake', input: 'Hi', tools: [{ ...tool, async: true }] });
+    expect([refused.status, (await errorOf(refused)).param]).toEqual([400, 'tools[0].async']);
+  });
+
   it('streams typed and numbered events, and says when the answer was cut', async () => {
     const read = async (more: object) => {
       const text = await (await gateway.post('/v1/responses', { model: 'fake', input: 'Hi', stream: true, ...more })).text();

@@ -45,7 +45,8 @@ function planResponse(parameters: ResponseParameters, maxMessages: number): Answ
 
 function toolsOf({ tools, tool_choice, parallel_tool_calls }: ResponseParameters): ToolPlan {
   const choice = typeof tool_choice === 'object' && tool_choice !== null ? tool_choice.name : (tool_choice ?? 'auto');
-  const definitions = (tools ?? []).map(({ type: _type, parameters: schema, ...definition }) => ({ ...definition, parameters: schema ?? undefined }));
+  // What says nothing of the function itself is not shown to the model.
+  const definitions = (tools ?? []).map(({ type: _type, async: _async, defer_loading: _defer, allowed_callers: _callers, output_schema: _output, parameters: schema, ...definition }) => ({ ...definition, parameters: schema ?? undefined }));
   return planTools(definitions, choice, parallel_tool_calls !== false);
 }
 
