@@ -64,6 +64,16 @@ def test_prefill_always_gets_on_even_when_decode_takes_the_whole_gap():
     assert pace.chunk(16, 1) <= pace.chunk(16, 8) <= 512
 
 
+def test_where_the_gap_cannot_be_had_what_goes_along_with_the_streams_may_be_little():
+    alone, along = Pace(0.05, 512), Pace(0.05, 512)
+    for _ in range(60):
+        alone.after_step(2, 0, 0.045)
+        along.after_step(2, 0, 0.045)
+        along.after_step(2, 0, 0.045 + 16 * 0.01, 16)
+    simulate(alone, 60, 2, 0.01, 0.045)
+    assert along.chunk(2, 1) == LEAST_CHUNK < WHOLE_PROMPT == alone.chunk(2, 1)
+
+
 def test_several_callers_at_once_may_use_some_longer_gaps():
     pace = Pace(0.05, 512)
     alone, together = pace.chunk(1, 1), pace.chunk(1, 4)

@@ -45,7 +45,9 @@ class Pace:
         left = gap - self._decode_seconds
         if self._decode_seconds > self.target_gap_seconds * FULL_GAP_SHARE:
             left = max(left, self._decode_seconds * min(max(waiting, 1), MOST_SHARES))
-            return min(max(WHOLE_PROMPT, int(left / self._token_seconds)), self.most_chunk)
+            # A pass of its own costs so much that few tokens are no gain; in the streams' pass they are.
+            least = LEAST_CHUNK if self._rides else WHOLE_PROMPT
+            return min(max(least, int(left / self._token_seconds)), self.most_chunk)
         tokens = int(left / self._token_seconds)
         return max(min(LEAST_CHUNK, self.most_chunk), min(tokens, self.most_chunk))
 
