@@ -54,6 +54,9 @@ class Prefill:
                 self._first_token(begun, job, logits)
                 return 0
         portion = self._work.pace.portion(most, job.remaining)
+        if job.rode:
+            # Its end comes in a pass of its own, after one that is under way: the shorter, the less a gap.
+            portion = max(1, min(most, job.remaining - 1))
         if self._may_ride(begun, portion, job.remaining):
             self._work.riding = Riding(begun, job, portion)
             return portion

@@ -20,6 +20,8 @@ class PrefillJob:
         self.caches: list[Any] | None = None
         self.done = 0
         self.cached = 0
+        # Whether a piece of it was computed in the pass of the rows that decode.
+        self.rode = False
 
     @property
     def remaining(self) -> int:
@@ -62,6 +64,7 @@ class PrefillJob:
         piece = self.tokens[self.done : self.done + count]
         logits = self.served.forward.shared(piece, self.caches, inputs, row_caches)
         self.done += count
+        self.rode = True
         return logits
 
     @property
