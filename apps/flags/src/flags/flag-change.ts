@@ -34,3 +34,6 @@ export interface PendingChange {
 
 /** What became of a change: done and proved, or waiting. */
 export type Outcome = { readonly flag: LiveFlag | undefined; readonly proof: Proof } | { readonly pending: PendingChange };
+
+/** A change that is in force here and on its way to the gateways, or waits. */
+export type Begun = { readonly flag: LiveFlag | undefined; readonly proof: Promise<Proof> } | { readonly pending: PendingChange };

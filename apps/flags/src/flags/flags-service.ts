@@ -7,7 +7,7 @@ import type { LiveFlag, LiveFlags } from '../snapshot/live-flags.ts';
 import type { DecisionTotals, FlagStore } from '../store/flag-store.ts';
 import type { DecisionCounter } from '../usage/decision-counter.ts';
 import { assertNotRequired, checkAmongOthers, readDefinition } from './check-definition.ts';
-import type { Change, Outcome } from './flag-change.ts';
+import type { Begun, Change, Outcome } from './flag-change.ts';
 import type { FlagWriter } from './flag-writer.ts';
 import { mergePatch } from './merge-patch.ts';
 
@@ -44,6 +44,11 @@ export class FlagsService {
   }
 
   async set(name: string, definition: string, change: FlagWrite): Promise<Outcome> {
+    return proved(await this.begin(name, definition, change));
+  }
+
+  /** Sets a flag without waiting for the gateways, so that many changes wait for them together. */
+  async begin(name: string, definition: string, change: FlagWrite): Promise<Begun> {
     const { live, writer } = this.#options;
     writer.assertWritable();
     const { config, speaksOfKillSwitch } = readDefinition(name, definition);
@@ -65,7 +70,7 @@ export class FlagsService {
     this.get(name);
     const { config, text } = merged();
     checkAmongOthers(name, config, live);
-    return this.#write(name, { action: 'patch', ...change }, config, text, () => merged().text);
+    return proved(await this.#write(name, { action: 'patch', ...change }, config, text, () => merged().text));
   }
 
   async delete(name: string, change: FlagWrite): Promise<Outcome> {
@@ -92,7 +97,7 @@ export class FlagsService {
     return { enabled: stored.enabled + waiting.enabled, disabled: stored.disabled + waiting.disabled };
   }
 
-  async #write(name: string, change: FlagWrite, config: FlagConfig, asked: string, textNow: () => string): Promise<Outcome> {
+  async #write(name: string, change: FlagWrite, config: FlagConfig, asked: string, textNow: () => string): Promise<Begun> {
     const { live, writer, rules, approvals } = this.#options;
     const former = live.get(name);
     rules.assertReason(change);
@@ -107,9 +112,13 @@ export class FlagsService {
       checkAmongOthers(name, config, live);
       return { name, text: textNow(), base: live.storedText(name), ifRevision, actor, reason, action, atMs: Date.now() };
     });
-    const proof = await writer.prove('set', written.state.revision, startedAt, { name, actor, reason });
-    return { flag: this.get(name), proof };
+    const proof = writer.prove('set', written.state.revision, startedAt, { name, actor, reason });
+    return { flag: live.get(name), proof };
   }
+}
+
+async function proved(begun: Begun): Promise<Outcome> {
+  return 'pending' in begun ? begun : { flag: begun.flag, proof: await begun.proof };
 }
 
 function readObject(text: string): Record<string, unknown> {

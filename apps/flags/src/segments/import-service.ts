@@ -3,7 +3,7 @@ import { parentOf, referencesOf } from '@mlx-serving/policy';
 import { ServiceError } from '@mlx-serving/service-kit';
 import { errors } from '../errors.ts';
 import { checkAmongOthers, readDefinition } from '../flags/check-definition.ts';
-import type { Change } from '../flags/flag-change.ts';
+import type { Change, Proof } from '../flags/flag-change.ts';
 import type { FlagsService } from '../flags/flags-service.ts';
 import { mergeDefinition } from '../snapshot/decode-definition.ts';
 import type { LiveFlag, LiveFlags } from '../snapshot/live-flags.ts';
@@ -18,7 +18,10 @@ export interface ImportResult {
   readonly problem: string;
 }
 
-/** Writes what was exported, each flag as its own audited change: segments first, and what is required before what requires it. No kill is cleared. */
+/**
+ * Writes what was exported, each flag as its own audited change: segments first, and what is required before what requires it.
+ * The gateways are waited for once, for all changes together. No kill is cleared.
+ */
 export class ImportService {
   readonly #live: LiveFlags;
   readonly #flags: FlagsService;
@@ -36,24 +39,31 @@ export class ImportService {
     // What is checked sees the whole document, whatever comes first.
     const known = this.#withImported(flags, segments);
     const results: ImportResult[] = [];
-    for (const [name, body] of Object.entries(segments)) results.push(await attempt(`segment:${name}`, () => this.#segment(name, JSON.stringify(body), change, dryRun)));
-    for (const name of ordered) results.push(await attempt(name, () => this.#flag(name, JSON.stringify(flags[name]), change, dryRun, known)));
+    const proofs: Promise<Proof>[] = [];
+    const write: Writing = { change, dryRun, proofs };
+    for (const [name, body] of Object.entries(segments)) results.push(await attempt(`segment:${name}`, () => this.#segment(name, JSON.stringify(body), write)));
+    for (const name of ordered) results.push(await attempt(name, () => this.#flag(name, JSON.stringify(flags[name]), write, known)));
+    await Promise.all(proofs);
     return results;
   }
 
-  async #segment(name: string, definition: string, change: Change, dryRun: boolean): Promise<ImportResult['outcome']> {
+  async #segment(name: string, definition: string, { change, dryRun, proofs }: Writing): Promise<ImportResult['outcome']> {
     const former = this.#live.segments.find((segment) => segment.name === name);
     if (former?.text === readSegment(name, definition)) return 'unchanged';
-    if (!dryRun) await this.#segments.set(name, definition, change);
+    if (!dryRun) proofs.push((await this.#segments.begin(name, definition, change)).proof);
     return former ? 'updated' : 'created';
   }
 
-  async #flag(name: string, definition: string, change: Change, dryRun: boolean, known: Pick<LiveFlags, 'flags' | 'segments'>): Promise<ImportResult['outcome']> {
+  async #flag(name: string, definition: string, { change, dryRun, proofs }: Writing, known: Pick<LiveFlags, 'flags' | 'segments'>): Promise<ImportResult['outcome']> {
     const former = this.#live.storedText(name);
     const { config, speaksOfKillSwitch } = readDefinition(name, definition);
     if (former === mergeDefinition(former, config, speaksOfKillSwitch)) return 'unchanged';
     if (dryRun) checkAmongOthers(name, config, known);
-    else if ('pending' in (await this.#flags.set(name, definition, { ...change, action: 'import' }))) return 'pending';
+    else {
+      const begun = await this.#flags.begin(name, definition, { ...change, action: 'import' });
+      if ('pending' in begun) return 'pending';
+      proofs.push(begun.proof);
+    }
     return former === undefined ? 'created' : 'updated';
   }
 
@@ -69,6 +79,13 @@ export class ImportService {
     }
     return { flags: [...all.values()], segments: [...this.#live.segments, ...Object.keys(segments).map((name) => ({ name, text: '', revision: 0n }))] };
   }
+}
+
+/** How a document is written; `proofs` takes what is to be waited for. */
+interface Writing {
+  readonly change: Change;
+  readonly dryRun: boolean;
+  readonly proofs: Promise<Proof>[];
 }
 
 async function attempt(name: string, work: () => Promise<ImportResult['outcome']>): Promise<ImportResult> {

@@ -26,6 +26,12 @@ export class SegmentsService {
    * @param fromFile the digest of what the configuration file says of it
    */
   async set(name: string, definition: string, change: Change, fromFile?: string): Promise<{ segment: LiveSegment; proof: Proof }> {
+    const { segment, proof } = await this.begin(name, definition, change, fromFile);
+    return { segment, proof: await proof };
+  }
+
+  /** The same without waiting for the gateways, so that many changes wait for them together. */
+  async begin(name: string, definition: string, change: Change, fromFile?: string): Promise<{ segment: LiveSegment; proof: Promise<Proof> }> {
     const text = readSegment(name, definition);
     if (fromFile === undefined) this.#rules.assertReason(change);
     if (!this.#find(name) && this.#live.segments.length >= MAX_SEGMENTS) throw errors.SEGMENT_INVALID({ problem: `There are ${MAX_SEGMENTS} segments already.` });
@@ -33,7 +39,7 @@ export class SegmentsService {
     const file = fromFile === undefined ? {} : { fileDigest: fromFile };
     const same = this.#find(name)?.text === text && fromFile === undefined;
     const revision = same ? this.#live.storeRevision : await this.#writer.putRecord({ kind: 'segments', id: name, text, ...change, ...file, atMs: Date.now() });
-    const proof = await this.#writer.prove('segment', revision, startedAt, { name, ...change });
+    const proof = this.#writer.prove('segment', revision, startedAt, { name, ...change });
     return { segment: this.#find(name) ?? { name, text, revision }, proof };
   }
 
