@@ -18,6 +18,7 @@ import psutil
 import pytest
 from conftest import GATED, StepGate, collect, running_worker
 from mlx.utils import tree_flatten
+from mlx_lm.models import mamba
 from mlx_lm.models.llama import Model, ModelArgs
 from test_admission import refusal
 from test_process import MODULE, TIMEOUT, process, serving_port
@@ -280,9 +281,17 @@ def sliding_model() -> Model:
     )
 
 
-def test_caches_that_cannot_be_cut_are_reused_at_their_ends_only():
+def state_space_model() -> mamba.Model:
+    """A network whose caches hold a state in place of keys and values."""
+    return mamba.Model(
+        mamba.ModelArgs("mamba", 97, 32, 64, 8, 2, 4, use_bias=False, use_conv_bias=True, time_step_rank=4)
+    )
+
+
+@pytest.mark.parametrize("make", [sliding_model, state_space_model])
+def test_caches_that_cannot_be_cut_are_reused_at_their_ends_only(make):
     mx.random.seed(1)
-    network = sliding_model()
+    network = make()
     mx.eval([value for _, value in tree_flatten(network.parameters())])
     assert not can_be_cut(network)
     kept = PrefixCache(2**20)
