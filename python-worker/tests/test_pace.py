@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_worker.engine.pace import LEAST_CHUNK, WHOLE_PROMPT, Pace
+from mlx_worker.engine.pace import LEAST_CHUNK, LEAST_RIDING, WHOLE_PROMPT, Pace
 
 
 def simulate(
@@ -71,7 +71,30 @@ def test_where_the_gap_cannot_be_had_what_goes_along_with_the_streams_may_be_lit
         along.after_step(2, 0, 0.045)
         along.after_step(2, 0, 0.045 + 16 * 0.01, 16)
     simulate(alone, 60, 2, 0.01, 0.045)
-    assert along.chunk(2, 1) == LEAST_CHUNK < WHOLE_PROMPT == alone.chunk(2, 1)
+    assert along.chunk(2, 1) == LEAST_RIDING < WHOLE_PROMPT == alone.chunk(2, 1)
+
+
+def test_a_step_in_which_somebody_came_or_went_says_nothing_of_a_decode_step():
+    pace = Pace(0.05, 512)
+    for _ in range(20):
+        pace.after_step(2, 0, 0.02)
+    usual = pace.chunk(2, 1)
+    for _ in range(20):
+        pace.after_step(3, 0, 0.07)
+        pace.after_step(2, 0, 0.07)
+    assert pace.chunk(2, 1) == usual
+
+
+def test_a_single_slow_step_changes_little_and_a_slow_machine_is_noticed():
+    pace = Pace(0.1, 512)
+    for _ in range(20):
+        pace.after_step(2, 0, 0.02)
+    usual = pace.chunk(2, 1)
+    pace.after_step(2, 0, 1.0)
+    assert pace.chunk(2, 1) >= 0.8 * usual
+    for _ in range(40):
+        pace.after_step(2, 0, 0.05)
+    assert pace.chunk(2, 1) <= 0.6 * usual
 
 
 def test_several_callers_at_once_may_use_some_longer_gaps():
