@@ -5,7 +5,7 @@ from __future__ import annotations
 # Of what was measured last, in the running means.
 WEIGHT_OF_LAST = 0.2
 # The part of the target that is planned for; the rest is for what cannot be foreseen.
-PLANNED_SHARE = 0.8
+PLANNED_SHARE = 0.7
 LEAST_CHUNK = 16
 # The same where prompts go along in the passes of the streams, so that a chunk costs no pass of its own.
 LEAST_RIDING = 8
