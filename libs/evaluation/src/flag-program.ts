@@ -9,7 +9,7 @@ export type BucketOf = (key: string) => number;
 
 /** One flag, ready to be asked: whatever depends on the definition alone is worked out. */
 export interface FlagProgram {
-  readonly killed: boolean;
+  killed: boolean;
   readonly enabled: boolean;
   readonly blacklist: ReadonlySet<string> | undefined;
   readonly whitelist: ReadonlySet<string> | undefined;
@@ -37,12 +37,18 @@ export interface VariantProgram {
 
 const setOf = (members: readonly string[]): ReadonlySet<string> | undefined => (members.length > 0 ? new Set(members) : undefined);
 
-export function compileFlag({ name, config, killed }: FlagInput): FlagProgram {
+/** By the latch, or by the `killSwitch` of the definition. */
+export function isKilled({ config, killed }: Pick<FlagInput, 'config' | 'killed'>): boolean {
+  return killed || config.killSwitch;
+}
+
+export function compileFlag(flag: FlagInput): FlagProgram {
+  const { name, config } = flag;
   const limit = rolloutLimit(config.rolloutPercentage);
   const answers = rolloutAnswers(limit, FINE_BUCKETS, config.rules.length > 0 || config.segments.length > 0);
   const variants = config.variants;
   return {
-    killed: killed || config.killSwitch,
+    killed: isKilled(flag),
     enabled: config.enabled,
     blacklist: setOf(config.blacklist),
     whitelist: setOf(config.whitelist),

@@ -50,6 +50,23 @@ describe('a change of a flag set', () => {
     expect([flags.evaluate('a', {}) === before[0], flags.evaluate('b', {}) === before[1]]).toEqual([true, false]);
   });
 
+  it('kills and revives without compiling: the flag keeps the very answers that it had', () => {
+    const alive = flag('a', { variants: [{ name: 'only', weight: 100, payload: { a: 1 } }] });
+    const flags = set(alive);
+    const before = flags.evaluate('a', {});
+    flags.apply({ changed: [{ ...alive, killed: true }] });
+    expect(flags.evaluate('a', {}).reason).toBe('KILLED');
+    flags.apply({ changed: [alive] });
+    expect(flags.evaluate('a', {})).toBe(before);
+  });
+
+  it('keeps a flag off that its definition kills when its latch is lifted', () => {
+    const off = flag('a', { killSwitch: true }, true);
+    const flags = set(off);
+    flags.apply({ changed: [{ ...off, killed: false }] });
+    expect(flags.evaluate('a', {}).reason).toBe('KILLED');
+  });
+
   it('takes a flag that others need away, and back', () => {
     const flags = set(flag('base'), flag('a', { requires: ['base'] }), flag('p'), flag('p.x'));
     flags.apply({ removed: ['base', 'p'] });

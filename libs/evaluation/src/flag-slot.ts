@@ -1,6 +1,6 @@
-import { parentOf } from '@mlx-serving/policy';
+import { type FlagConfig, parentOf } from '@mlx-serving/policy';
 import type { FlagAnswer, FlagInput } from './compiled-flags.ts';
-import { compileFlag, type FlagProgram } from './flag-program.ts';
+import { compileFlag, type FlagProgram, isKilled } from './flag-program.ts';
 
 /** Longest chain of flags that need one another. */
 export const MAX_LEVEL = 64;
@@ -10,6 +10,8 @@ export interface FlagSlot {
   readonly name: string;
   /** Absent while there is no such flag. */
   program: FlagProgram | undefined;
+  /** What the program was compiled from. */
+  config: FlagConfig | undefined;
   parent: FlagSlot | undefined;
   required: readonly FlagSlot[];
   /** Levels of other flags under this one; infinite in a circle and above one. Holds for one structure of the set. */
@@ -23,16 +25,21 @@ export interface FlagSlot {
 }
 
 export function createSlot(name: string): FlagSlot {
-  return { name, program: undefined, parent: undefined, required: [], level: 0, levelOf: -1, answer: undefined, answerOf: -1, enabledCount: 0, disabledCount: 0 };
+  return { name, program: undefined, config: undefined, parent: undefined, required: [], level: 0, levelOf: -1, answer: undefined, answerOf: -1, enabledCount: 0, disabledCount: 0 };
 }
 
 /**
- * Puts a flag into its slot.
+ * Puts a flag into its slot. The same definition is not compiled again: a kill and its lifting change one field alone.
  * @returns whether it needs other flags than before
  */
 export function fillSlot(slot: FlagSlot, flag: FlagInput, slotOf: (name: string) => FlagSlot): boolean {
   const isNew = slot.program === undefined;
+  if (slot.program !== undefined && slot.config === flag.config) {
+    slot.program.killed = isKilled(flag);
+    return false;
+  }
   slot.program = compileFlag(flag);
+  slot.config = flag.config;
   const parent = parentOf(flag.name);
   const required = flag.config.requires;
   if (!isNew && required.length === slot.required.length && required.every((name, index) => slot.required[index]!.name === name)) return false;
@@ -43,6 +50,7 @@ export function fillSlot(slot: FlagSlot, flag: FlagInput, slotOf: (name: string)
 
 export function clearSlot(slot: FlagSlot): void {
   slot.program = undefined;
+  slot.config = undefined;
   slot.parent = undefined;
   slot.required = [];
 }
