@@ -1,6 +1,9 @@
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { Agent, type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text as readText } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createServiceClient, Flags, FlagSnapshotSchema } from '@mlx-serving/contracts';
 import { createRedis, silentLogger } from '@mlx-serving/service-kit';
@@ -30,6 +33,7 @@ class KillSystem {
   #redis: RedisProcess | undefined;
   #flagsAddress = '';
   #admin = '';
+  readonly #agent = new Agent({ keepAlive: true });
 
   async start(): Promise<this> {
     this.#redis = await startRedis();
@@ -128,6 +132,7 @@ class KillSystem {
   }
 
   async stop(): Promise<void> {
+    this.#agent.destroy();
     for (const close of this.#closing.reverse()) await close();
     await this.#redis?.dispose();
     rmSync(this.#folder, { recursive: true, force: true });
@@ -140,10 +145,16 @@ class KillSystem {
 
   async #call(what: 'kill' | 'revive'): Promise<KillAnswer> {
     const authorization = `Bearer ${readFileSync(join(this.#folder, 'admin-token'), 'utf8').trim()}`;
-    const response = await fetch(`${this.#admin}/admin/flags/${FLAG}/${what}`, { method: 'POST', headers: { authorization } });
-    if (!response.ok) return { acknowledged: [], missing: [] };
-    return (await response.json()) as KillAnswer;
+    const { status, text } = await post(`${this.#admin}/admin/flags/${FLAG}/${what}`, authorization, this.#agent);
+    return status === 200 ? (JSON.parse(text) as KillAnswer) : { acknowledged: [], missing: [] };
   }
+}
+
+/** On a connection that stays open. `fetch` takes more than a millisecond of its own, which is none of the system's. */
+async function post(url: string, authorization: string, agent: Agent): Promise<{ status: number | undefined; text: string }> {
+  const sent = request(url, { method: 'POST', agent, headers: { authorization } }).end();
+  const [response] = (await once(sent, 'response')) as [IncomingMessage];
+  return { status: response.statusCode, text: await readText(response) };
 }
 
 /** Measures the kills of one system once, and answers quantiles of them. */
