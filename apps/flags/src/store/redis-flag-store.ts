@@ -6,6 +6,7 @@ import type { AuditBase, AuditHead, AuditTrim, Authorship, DecisionTotals, Delet
 import { adoption, type Base, type ExternalChange, inSteps, sha256 } from './external-changes.ts';
 import { RedisAuditTrail } from './redis-audit-trail.ts';
 import { readAuditHead, readChange, readEmergency, readKill, toFields } from './redis-records.ts';
+import { ForeseenEntry } from './foreseen-entry.ts';
 import { check, load } from './load-scripts.ts';
 import { isSame, type LoadAnswer, readLoadAnswer } from './read-load-answer.ts';
 import { type ScriptName, scripts } from './redis-scripts.ts';
@@ -39,6 +40,7 @@ export class RedisFlagStore implements FlagStore {
   /** The life of the store that writes are meant for. */
   #epoch = '';
   readonly #clock = new StoreClock();
+  readonly #foreseen = new ForeseenEntry();
   readonly #keys: readonly string[];
   readonly #trail: RedisAuditTrail;
 
@@ -87,6 +89,7 @@ export class RedisFlagStore implements FlagStore {
       const { state, changes, nowMs } = readLoadAnswer(answer as LoadAnswer);
       this.#clock.note(nowMs);
       if (!state.lost) this.#epoch = state.epoch;
+      this.#foreseen.note(state.revision, state.auditHead);
       if (state.lost || changes.length === 0 || attempt === LOAD_ATTEMPTS) return state;
       let base: Base | undefined = { revision: state.revision, head: state.auditHead };
       for (const step of inSteps(changes)) base &&= await this.#adopt(base, step);
@@ -131,7 +134,9 @@ export class RedisFlagStore implements FlagStore {
 
   killFlag(name: string, kill: Authorship, always = false): Promise<WriteResult> {
     const text = JSON.stringify({ actor: kill.actor, reason: kill.reason, atMs: kill.atMs });
-    return this.#write('killFlag', name, [...this.#author(kill, 'kill', true), name, text, always ? '1' : '0']);
+    const digest = sha256(text);
+    const foreseen = this.#foreseen.next({ ...kill, action: kill.action ?? 'kill', flag: name, after: digest });
+    return this.#write('killFlag', name, [...this.#author(kill, 'kill', true), name, text, digest, always ? '1' : '0', ...foreseen]);
   }
 
   reviveFlag(name: string, by: Authorship): Promise<WriteResult> {
@@ -246,10 +251,11 @@ export class RedisFlagStore implements FlagStore {
   }
 
   async #write(script: ScriptName, name: string, argv: string[]): Promise<WriteResult> {
-    const [outcome, rest] = (await this.#run(script, argv)) as [WriteResult['outcome'], string | Answer];
+    const [outcome, rest, hash] = (await this.#run(script, argv)) as [WriteResult['outcome'], string | Answer, string?];
     if (outcome === 'stale' || outcome === 'not-found') return { outcome };
     if (outcome === 'revision-mismatch') return { outcome, revision: BigInt(rest as string) };
     const [revision, text, flagRevision, kill] = rest as Answer;
+    if (hash !== undefined) this.#foreseen.note(BigInt(revision ?? 0), { hash });
     const flags = new Map<string, StoredFlag>();
     if (typeof text === 'string') flags.set(name, { text, revision: BigInt(flagRevision ?? 0), kill: readKill(kill) });
     return { outcome, names: [name], state: { revision: BigInt(revision ?? 0), flags, emergency: readEmergency(new Map()) } };

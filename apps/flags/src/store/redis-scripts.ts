@@ -18,7 +18,7 @@ redis.call('HSET', FLAGS, name, text)
 adopt(name, now, textDigest)
 audit(now, ACTOR, REASON, ACTION, name, old or nil, text, oldDigest, textDigest)
 publish(now, {name}, false, false)
-return {'written', touched(name)}
+return written(name)
 `;
 
 /** ARGV, after the six: name, text that is deleted and its SHA-256, revision that it must have or ''. */
@@ -36,19 +36,20 @@ redis.call('HDEL', FLAGS, name)
 adopt(name, now)
 audit(now, ACTOR, REASON, ACTION, name, old, nil, oldDigest)
 publish(now, {name}, false, false)
-return {'written', touched(name)}
+return written(name)
 `;
 
-/** ARGV, after the six: name, the kill as JSON, '1' to kill also what is not there. */
+/** ARGV, after the six: name, the kill as JSON, its SHA-256, '1' to kill also what is not there, the entry foreseen and its SHA-256 or '' twice. */
 const killFlag = `${common}
-local name, kill, always = unpack(ARGV, 7)
+local name, kill, digest, always, foreseen, foreseenHash = unpack(ARGV, 7)
+FORESEEN, FORESEEN_HASH = foreseen, foreseenHash
 if always ~= '1' and redis.call('HEXISTS', FLAGS, name) == 0 then return {'not-found'} end
 if redis.call('HSETNX', KILLS, name, kill) == 0 then return {'unchanged', touched(name)} end
 local now = nextRevision()
 if redis.call('HEXISTS', FLAGS, name) == 1 then redis.call('HSET', REVISIONS, name, now) end
-audit(now, ACTOR, REASON, ACTION, name, nil, kill)
+audit(now, ACTOR, REASON, ACTION, name, nil, kill, nil, digest)
 publish(now, {name}, false, false)
-return {'written', touched(name)}
+return written(name)
 `;
 
 /** ARGV, after the six: name. */
@@ -64,7 +65,7 @@ local now = nextRevision()
 if redis.call('HEXISTS', FLAGS, name) == 1 then redis.call('HSET', REVISIONS, name, now) end
 audit(now, ACTOR, REASON, ACTION, name, kill, nil)
 publish(now, {name}, false, false)
-return {'written', touched(name)}
+return written(name)
 `;
 
 /** ARGV, after the six: kill switch '1', '0' or '', rollback the same, digest of the file or ''. */

