@@ -1,7 +1,7 @@
 export { addService, type Handler, type Handlers, type ToGrpcError } from './grpc/handlers.ts';
 export { type CallSettings, channelOptions, type ClientSettings, createServiceClient, type ServiceClient } from './grpc/client.ts';
 export { fileDescriptors } from './grpc/file-descriptors.ts';
-export { methodDefinition, serviceDefinition } from './grpc/service-definition.ts';
+export { encodeOnce, methodDefinition, serviceDefinition } from './grpc/service-definition.ts';
 export {
   Canary,
   CanaryComparisonSchema,

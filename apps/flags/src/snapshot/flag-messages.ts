@@ -1,5 +1,5 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { type EmergencySchema, type FlagSchema, type FlagsLinkResponse, FlagsLinkResponseSchema, type FlagSnapshotSchema, type SegmentSchema } from '@mlx-serving/contracts';
+import { type EmergencySchema, encodeOnce, type FlagSchema, type FlagsLinkResponse, FlagsLinkResponseSchema, type FlagSnapshotSchema, type SegmentSchema } from '@mlx-serving/contracts';
 import type { FeatureFlagsFile } from '@mlx-serving/policy';
 import type { EmergencyRecord } from '../store/flag-store.ts';
 import type { LiveChange, LiveFlag, LiveFlags } from './live-flags.ts';
@@ -41,7 +41,8 @@ export function observabilityDirective({ log_feature_decisions, log_sampling, ex
 /** The message for every link: what changed, or everything when there is nothing to build upon. */
 export function changeDirective(live: LiveFlags, change: LiveChange): FlagsLinkResponse {
   const { baseRevision, revision, changed, removed, emergency, changedSegments, removedSegments } = change;
-  if (baseRevision === undefined) return snapshotDirective(live);
+  if (baseRevision === undefined) return encodeOnce(FlagsLinkResponseSchema, snapshotDirective(live));
   const delta = { baseRevision, revision, changed: changed.map(toFlagMessage), removed: [...removed], changedSegments: changedSegments.map(toSegmentMessage), removedSegments: [...removedSegments] };
-  return create(FlagsLinkResponseSchema, { message: { case: 'delta', value: emergency ? { ...delta, emergency: toEmergencyMessage(emergency) } : delta } });
+  const value = emergency ? { ...delta, emergency: toEmergencyMessage(emergency) } : delta;
+  return encodeOnce(FlagsLinkResponseSchema, create(FlagsLinkResponseSchema, { message: { case: 'delta', value } }));
 }

@@ -5,6 +5,7 @@ import { Server, ServerCredentials, type ServerDuplexStream, type ServerWritable
 import {
   addService,
   createServiceClient,
+  encodeOnce,
   Flags,
   type FlagsLinkRequest,
   FlagsLinkRequestSchema,
@@ -174,6 +175,21 @@ describe('a stream both ways', () => {
     }
     call.end();
     await once(call, 'end');
+  });
+
+  it('sends a message that was encoded once on every stream, with what it held then', async () => {
+    const message = create(FlagsLinkResponseSchema, { message: { case: 'delta', value: { revision: 7n } } });
+    encodeOnce(FlagsLinkResponseSchema, message);
+    // Shows that it is not encoded again.
+    message.message = { case: undefined };
+    behaviour.link = (call) => void call.write(message);
+    const calls = [flags.link(), flags.link()];
+    const answers = await Promise.all(calls.map(async (call) => ((await once(call, 'data')) as [FlagsLinkResponse])[0]));
+    expect(answers.map(({ message: { value } }) => value)).toEqual([expect.objectContaining({ revision: 7n }), expect.objectContaining({ revision: 7n })]);
+    for (const call of calls) {
+      call.once('error', () => undefined);
+      call.cancel();
+    }
   });
 });
 
