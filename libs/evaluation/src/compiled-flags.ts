@@ -61,10 +61,11 @@ export interface FlagCount {
   readonly disabled: number;
 }
 
+/** Frozen, and the same object for the same answers until a flag changes or many others were given. */
 export interface AllAnswers {
   /** Sorted. */
   readonly enabled: readonly string[];
-  readonly reasons: Record<string, FlagReason>;
+  readonly reasons: Readonly<Record<string, FlagReason>>;
 }
 
 /** Takes the answer of each flag, in the order of their names. */

@@ -1,4 +1,4 @@
-import type { FlagReason } from '@mlx-serving/policy';
+import { AnswerMemory } from './answer-memory.ts';
 import type { AllAnswers, AnswerObserver, CompiledFlags, CompileInput, EmergencyState, EvaluationContext, Explanation, FlagAnswer, FlagCount, FlagInput, FlagSetChange } from './compiled-flags.ts';
 import { compileSegment } from './compile-segment.ts';
 import { answerOf, answerOnce, type Question, type SharedState } from './evaluate-flag.ts';
@@ -15,6 +15,7 @@ const NO_EMERGENCY: EmergencyState = Object.freeze({ killSwitch: false, rollback
 export class FlagSet implements CompiledFlags {
   readonly #slots = new Map<string, FlagSlot>();
   readonly #state: SharedState = { emergency: NO_EMERGENCY, segments: new Map(), structure: 0 };
+  readonly #memory = new AnswerMemory();
   #names: string[] = [];
   #questions = 0;
 
@@ -47,14 +48,12 @@ export class FlagSet implements CompiledFlags {
   }
 
   evaluateAll(context: EvaluationContext, observe?: AnswerObserver): AllAnswers {
-    const enabled: string[] = [];
-    const reasons = Object.create(null) as Record<string, FlagReason>;
+    const answers: FlagAnswer[] = [];
     this.answerAll(context, (name, answer) => {
-      if (answer.enabled) enabled.push(name);
-      reasons[name] = answer.reason;
+      answers.push(answer);
       observe?.(name, answer);
     });
-    return { enabled, reasons };
+    return this.#memory.of(this.#names, answers);
   }
 
   /** Hands the answer of every flag over, in the order of their names. */
@@ -77,6 +76,7 @@ export class FlagSet implements CompiledFlags {
 
   /** Takes over what changed. Other flags are left as they are. */
   apply({ changed = [], removed = [], changedSegments = [], removedSegments = [], emergency }: FlagSetChange): void {
+    this.#memory.forget();
     for (const name of removed) this.#remove(name);
     for (const flag of changed) this.#put(flag);
     for (const name of removedSegments) this.#state.segments.delete(name);

@@ -1,5 +1,4 @@
-import { create } from '@bufbuild/protobuf';
-import { type Decision, DecisionSchema, type RoutingTable } from '@mlx-serving/contracts';
+import type { Decision, RoutingTable } from '@mlx-serving/contracts';
 import type { AnswerObserver, CompiledFlags } from '@mlx-serving/evaluation';
 import { FINE_BUCKETS, isInRollout } from '@mlx-serving/hashing';
 import type { Variant, VariantReason } from '@mlx-serving/policy';
@@ -51,16 +50,18 @@ export function decide(snapshot: FlagState, routing: RoutingState, request: Deci
   const { enabled, reasons } = snapshot.flags.evaluateAll({ key, attributes: attributesOf(request) }, observe);
   const unit = unitOf(routing, request, key);
   const { variant, reason } = chooseVariant(snapshot.rollbackToBaseline, routing, unit.place);
-  return create(DecisionSchema, {
+  return {
+    $typeName: 'mlx_serving.v1.Decision',
     requestId: request.requestId,
     variant,
     variantReason: reason,
-    enabledFlags: [...enabled],
+    // Frozen, and shared by all decisions that came out alike.
+    enabledFlags: enabled as string[],
     flagReasons: reasons,
     flagsRevision: snapshot.revision,
     routingRevision: routing.table?.revision ?? 0n,
     routingKeyHash: unit.hash,
-  });
+  };
 }
 
 /** The key by which the shares of flags split requests. */
