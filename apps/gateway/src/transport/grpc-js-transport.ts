@@ -1,10 +1,11 @@
 import { type ChannelInterface, type Client, Metadata, status, type StatusObject } from '@grpc/grpc-js';
 import { methodDefinition, Worker, type WorkerGenerateRequest, type WorkerGenerateResponse } from '@mlx-serving/contracts';
 import { decodeResponse } from './decode-response.ts';
+import { encodeRequest } from './encode-request.ts';
 import { GrpcStatusError } from './grpc-status-error.ts';
 import type { TokenStream, TokenStreamListener, TokenStreamOptions, TokenTransport } from './token-transport.ts';
 
-const { path, requestSerialize } = methodDefinition(Worker.method.generate);
+const { path } = methodDefinition(Worker.method.generate);
 
 /**
  * Token streams over a channel of grpc-js. Its calls are used without the readable streams that its clients put on top of
@@ -22,7 +23,7 @@ export class GrpcJsTransport implements TokenTransport {
     const deadline = timeoutMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + timeoutMs;
     const metadata = new Metadata();
     if (traceparent) metadata.set('traceparent', traceparent);
-    return new GrpcJsStream(this.#channel.createCall(path, deadline, null, null, null), metadata, requestSerialize(request), listener);
+    return new GrpcJsStream(this.#channel.createCall(path, deadline, null, null, null), metadata, encodeRequest(request), listener);
   }
 
   close(): void {

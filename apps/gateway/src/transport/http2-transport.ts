@@ -1,8 +1,8 @@
-import { toBinary } from '@bufbuild/protobuf';
 import { type ClientHttp2Stream, constants, type IncomingHttpHeaders, type IncomingHttpStatusHeader, type OutgoingHttpHeaders } from 'node:http2';
-import { Worker, type WorkerGenerateRequest, WorkerGenerateRequestSchema } from '@mlx-serving/contracts';
+import { Worker, type WorkerGenerateRequest } from '@mlx-serving/contracts';
 import { status } from '@grpc/grpc-js';
 import { decodeResponse } from './decode-response.ts';
+import { encodeRequest } from './encode-request.ts';
 import { frame, FrameReader } from './frame-reader.ts';
 import { GrpcStatusError, statusOfHttp, statusOfReset, statusOfTrailers } from './grpc-status-error.ts';
 import { Http2Connection } from './http2-connection.ts';
@@ -36,7 +36,7 @@ export class Http2Transport implements TokenTransport {
     const timeout = timeoutMs === undefined ? {} : { 'grpc-timeout': `${Math.max(1, Math.round(timeoutMs))}m` };
     const headers = timeoutMs === undefined && !traceparent ? HEADERS : { ...HEADERS, ...timeout, ...(traceparent ? { traceparent } : {}) };
     const stream = session.request(headers, { endStream: false });
-    stream.end(frame(toBinary(WorkerGenerateRequestSchema, request)));
+    stream.end(frame(encodeRequest(request)));
     return new Http2TokenStream(stream, listener, timeoutMs);
   }
 
