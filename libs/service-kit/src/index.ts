@@ -14,7 +14,7 @@ export { Link, type LinkOptions } from './links/link.ts';
 export { type PropagationProof, ReplicaRegistry } from './links/replica-registry.ts';
 export { type Batch, ReportBuffer, type ReportBufferOptions } from './links/report-buffer.ts';
 export { WorkerWatch, type WorkerWatchOptions } from './links/worker-watch.ts';
-export { createLogger, type Logger, plainLines, silentLogger } from './logger.ts';
+export { createLogger, type Logger, type PlainLines, plainLines, silentLogger } from './logger.ts';
 export { createMetrics, type MetricEntry, type Metrics, type MetricsSnapshot, type MetricsTable, metricsTogether } from './metrics.ts';
 export { answerOperations, type Health, type HealthSource, type MetricsSource, OperationsServer, type Readiness, readiness, type ReadinessCheck, sendJson } from './operations-server.ts';
 export { COMMAND_TIMEOUT_MS, createRedis } from './redis.ts';

@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { type Decision, DecisionSchema, type StreamReport } from '@mlx-serving/contracts';
 import type { RuntimeFile, Variant } from '@mlx-serving/policy';
-import { type Logger, plainLines, ServiceError } from '@mlx-serving/service-kit';
+import { type Logger, type PlainLines, plainLines, ServiceError } from '@mlx-serving/service-kit';
 import type { AdmissionQueue } from '../admission/admission-queue.ts';
 import { admitRequest } from '../admission/admit-request.ts';
 import type { TrafficControl } from '../admission/traffic-control.ts';
@@ -56,13 +56,13 @@ export class GenerateService {
   readonly #atCanary = new Map<GenerationRecord, AbortController>();
   readonly #shadow: ShadowTraffic;
   readonly #budget: RetryBudget;
-  readonly #finished: Logger;
+  readonly #lines: PlainLines;
   #stopping = false;
   #onIdle: (() => void) | undefined;
 
   constructor(options: GenerateServiceOptions) {
     this.#options = options;
-    this.#finished = plainLines(options.logger);
+    this.#lines = plainLines(options.logger);
     this.#shadow = new ShadowTraffic({ ...options, pool: options.pools.canary, onReport: options.onShadowReport });
     options.routing.onTable = ({ enabled, rolloutPercentage, moveUnstarted }) => {
       if (moveUnstarted && (!enabled || rolloutPercentage === 0)) this.#moveUnstarted();
@@ -202,7 +202,7 @@ export class GenerateService {
   #finish(record: GenerationRecord, failure: ServiceError | undefined): void {
     const report = toStreamReport(record, failure, this.#options.replicaId);
     measureFinished(report, this.#options.metrics);
-    logFinished(record, report, failure, failure?.code === 'INTERNAL' ? this.#options.logger : this.#finished);
+    logFinished(record, report, failure, { lines: this.#lines, logger: this.#options.logger });
     record.trace?.finished(report, record.stages);
     this.#options.onReport(report, flagKeyOf(record.request));
     if (!failure) this.#shadow.consider(record);

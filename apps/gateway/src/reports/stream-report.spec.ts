@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { create } from '@bufbuild/protobuf';
 import { DecisionSchema, StreamOutcome } from '@mlx-serving/contracts';
-import { createLogger, type ErrorCode, ServiceError } from '@mlx-serving/service-kit';
+import { createLogger, type ErrorCode, plainLines, ServiceError } from '@mlx-serving/service-kit';
 import { GenerationRecord } from '../generation/generation-record.ts';
 import { logFinished, outcomeOf, toStreamReport } from './stream-report.ts';
 
@@ -24,7 +24,7 @@ describe('logFinished', () => {
   it('writes one line with the decision and of the prompt only its length and a hash', () => {
     let line = '';
     const logger = createLogger('gateway', 'info', { write: (text: string) => void (line += text) });
-    logFinished(record, toStreamReport(record, undefined, 'g'), undefined, logger);
+    logFinished(record, toStreamReport(record, undefined, 'g'), undefined, { lines: plainLines(logger), logger });
     expect(line.trim().split('\n')).toHaveLength(1);
     expect(line).not.toContain('secret');
     expect(line).not.toContain('ada');

@@ -1,7 +1,6 @@
-import { createHash } from 'node:crypto';
-import { create } from '@bufbuild/protobuf';
-import { FinishReason, StreamOutcome, type StreamReport, StreamReportSchema } from '@mlx-serving/contracts';
-import type { ErrorCode, Logger, ServiceError } from '@mlx-serving/service-kit';
+import { createHash, hash } from 'node:crypto';
+import { FinishReason, StreamOutcome, type StreamReport } from '@mlx-serving/contracts';
+import type { ErrorCode, Logger, PlainLines, ServiceError } from '@mlx-serving/service-kit';
 import type { GenerationRecord } from '../generation/generation-record.ts';
 import type { GenerationRequest } from '../generation/generation-types.ts';
 import type { GatewayMetrics } from '../metrics.ts';
@@ -30,7 +29,8 @@ export function outcomeOf(failure: ServiceError | undefined): StreamOutcome {
 /** One finished request, for the controllers. */
 export function toStreamReport(record: GenerationRecord, failure: ServiceError | undefined, gatewayId: string): StreamReport {
   const tokenGapP95Ms = record.shape.gapP95Ms;
-  return create(StreamReportSchema, {
+  return {
+    $typeName: 'mlx_serving.v1.StreamReport',
     decision: record.decision,
     gatewayId,
     workerId: record.worker,
@@ -39,14 +39,15 @@ export function toStreamReport(record: GenerationRecord, failure: ServiceError |
     errorReason: failure?.reason ?? '',
     startedAtMs: BigInt(record.startedAtMs),
     durationMs: record.durationMs,
-    usage: { promptTokens: record.promptTokens, completionTokens: record.completionTokens },
+    usage: { $typeName: 'mlx_serving.v1.Usage', promptTokens: record.promptTokens, completionTokens: record.completionTokens, cachedPromptTokens: 0 },
     finishReason: record.finishReason,
     ...(record.ttftMs === undefined ? {} : { ttftMs: record.ttftMs }),
     ...(record.queuedMs === undefined ? {} : { queuedMs: record.queuedMs }),
     ...(tokenGapP95Ms === undefined ? {} : { tokenGapP95Ms }),
     repeatedOutput: record.shape.repeats,
     choice: record.request.choice ?? 0,
-  });
+    flagKeyHash: '',
+  };
 }
 
 export function measureFinished(report: StreamReport, metrics: GatewayMetrics): void {
@@ -60,7 +61,7 @@ export function measureFinished(report: StreamReport, metrics: GatewayMetrics): 
 }
 
 /** The one line of a finished request. Of the prompt it holds the length and a hash, never the text. */
-export function logFinished(record: GenerationRecord, report: StreamReport, failure: ServiceError | undefined, logger: Logger): void {
+export function logFinished(record: GenerationRecord, report: StreamReport, failure: ServiceError | undefined, { lines, logger }: { lines: PlainLines; logger: Logger }): void {
   const { decision } = record;
   const fields = {
     requestId: decision.requestId,
@@ -84,7 +85,7 @@ export function logFinished(record: GenerationRecord, report: StreamReport, fail
     ...fingerprint(record.request),
   };
   if (failure?.code === 'INTERNAL') logger.error({ ...fields, err: failure.cause ?? failure }, 'request failed');
-  else logger.info(fields, 'request finished');
+  else lines.info(fields, 'request finished');
 }
 
 function outcomeName({ outcome }: StreamReport): string {
@@ -92,11 +93,13 @@ function outcomeName({ outcome }: StreamReport): string {
 }
 
 function fingerprint({ input }: GenerationRequest): { promptLength: number; promptHash: string } {
-  const hash = createHash('sha256');
-  let promptLength = 0;
-  for (const text of input.case === 'prompt' ? [input.value] : input.value.messages.map((message) => message.content)) {
+  const [first = '', ...others] = input.case === 'prompt' ? [input.value] : input.value.messages.map((message) => message.content);
+  if (others.length === 0) return { promptLength: first.length, promptHash: hash('sha256', first).slice(0, 16) };
+  const whole = createHash('sha256').update(first);
+  let promptLength = first.length;
+  for (const text of others) {
     promptLength += text.length;
-    hash.update(text);
+    whole.update(text);
   }
-  return { promptLength, promptHash: hash.digest('hex').slice(0, 16) };
+  return { promptLength, promptHash: whole.digest('hex').slice(0, 16) };
 }
