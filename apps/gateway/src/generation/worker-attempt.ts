@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { type GenerationFinished, TtftHintSchema, type WorkerGenerateRequest, WorkerGenerateRequestSchema, type WorkerGenerateResponse } from '@mlx-serving/contracts';
+import { type GenerationFinished, Priority, SamplingOptionsSchema, TtftHintSchema, type WorkerGenerateRequest, type WorkerGenerateResponse } from '@mlx-serving/contracts';
 import { ServiceError } from '@mlx-serving/service-kit';
 import { errors } from '../errors.ts';
 import type { WorkerConnection } from '../workers/worker-connection.ts';
@@ -28,9 +28,17 @@ export async function runAttempt(worker: WorkerConnection, record: GenerationRec
 export function workerRequest(record: GenerationRecord): WorkerGenerateRequest {
   const { request, decision, sentTokenIds } = record;
   const { requestId, choice = 0, model, input, sampling, priority, tenant, ttftHint } = request;
-  const message = create(WorkerGenerateRequestSchema, { requestId: choice === 0 ? requestId : `${requestId}/${choice}`, model, input, sampling, enabledFlags: decision.enabledFlags });
-  if (priority !== undefined) message.priority = priority;
-  if (tenant !== undefined) message.tenant = tenant;
+  const message: WorkerGenerateRequest = {
+    $typeName: 'mlx_serving.v1.WorkerGenerateRequest',
+    requestId: choice === 0 ? requestId : `${requestId}/${choice}`,
+    model,
+    input,
+    sampling: create(SamplingOptionsSchema, sampling),
+    enabledFlags: decision.enabledFlags,
+    priority: priority ?? Priority.UNSPECIFIED,
+    tenant: tenant ?? '',
+    resumeTokenIds: [],
+  };
   if (sentTokenIds.length > 0) {
     message.resumeTokenIds = sentTokenIds;
     message.model = record.model;

@@ -12,6 +12,8 @@ export interface HttpRoute {
 
 /** @throws UNKNOWN_URL, or METHOD_NOT_ALLOWED with the methods that are */
 export function findRoute(routes: readonly HttpRoute[], method: string, path: string): { route: HttpRoute; name: string } {
+  const exact = routes.find((route) => route.path === path && route.method === method && !path.endsWith('/'));
+  if (exact) return { route: exact, name: '' };
   const matching = routes.flatMap((route) => {
     const name = nameIn(route.path, path);
     return name === undefined ? [] : [{ route, name }];
