@@ -12,8 +12,9 @@ const LEAST_GAP_MS = 0.25;
 
 /** What an answer looks like, told from its tokens as they pass: how evenly they came, whether they end in a loop, and a fingerprint. */
 export class OutputShape {
-  readonly #tail = new Uint32Array(TAIL);
-  #gaps: Uint32Array | undefined;
+  // Plain arrays: typed ones of this size are memory of their own, which costs more to get and to give back than all that is counted here.
+  readonly #tail: number[] = [];
+  #gaps: number[] | undefined;
   #gapCount = 0;
   #lastAt = 0;
   #count = 0;
@@ -59,7 +60,7 @@ export class OutputShape {
   }
 
   #addGap(gapMs: number, tokens: number): void {
-    this.#gaps ??= new Uint32Array(BUCKETS);
+    this.#gaps ??= new Array<number>(BUCKETS).fill(0);
     const bucket = Math.max(0, Math.min(BUCKETS - 1, Math.floor(Math.log2(gapMs / LEAST_GAP_MS) * PER_OCTAVE)));
     this.#gaps[bucket] = (this.#gaps[bucket] ?? 0) + tokens;
     this.#gapCount += tokens;
