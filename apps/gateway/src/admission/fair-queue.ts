@@ -44,6 +44,8 @@ export class FairQueue<T extends Waiting> {
 
   /** The most urgent class that somebody waits in. */
   get mostUrgent(): Priority | undefined {
+    // Asked at the end of each request, nearly always of an empty queue.
+    if (this.#size === 0) return undefined;
     const classes = [...this.#lines].filter(([, { waiting }]) => waiting.size > 0).map(([priority]) => priority);
     return classes.length === 0 ? undefined : Math.min(...classes);
   }

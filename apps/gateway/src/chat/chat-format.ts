@@ -60,7 +60,7 @@ class ChatStream implements StreamFormat {
   readonly #choices: (ChunkParts | undefined)[] = [];
   readonly #calls: (ForcedCallReader | undefined)[] = [];
   /** Choices whose call has its name out. */
-  readonly #named = new Set<number>();
+  #named: Set<number> | undefined;
   readonly #contentTail: string;
 
   constructor(base: { id: string; created: number; model: string }, options: ChatFormatOptions) {
@@ -120,10 +120,10 @@ class ChatStream implements StreamFormat {
 
   #arguments(choice: number, tokens: readonly Token[]): string {
     const call = this.#calls[choice]!;
-    const isNamed = this.#named.has(choice);
+    const isNamed = this.#named?.has(choice) ?? false;
     const text = call.add(tokens.map((token) => token.text).join(''));
     if (call.name === undefined) return '';
-    this.#named.add(choice);
+    (this.#named ??= new Set()).add(choice);
     const opening = isNamed ? '' : this.#chunk(choice, { tool_calls: [{ index: 0, id: call.id, type: 'function', function: { name: call.name, arguments: '' } }] });
     return text === '' ? opening : opening + this.#chunk(choice, { tool_calls: [{ index: 0, function: { arguments: text } }] });
   }

@@ -26,7 +26,8 @@ const MOST_CONTINUATIONS = 2;
  */
 export async function runAtWorkers(options: RunOptions, record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
   const shape = record.prompt;
-  const tried = new Set<PoolMember>();
+  // Most requests are over with the first.
+  let tried: Set<PoolMember> | undefined;
   options.budget.onRequest();
   let failure: ServiceError | undefined;
   for (;;) {
@@ -35,7 +36,7 @@ export async function runAtWorkers(options: RunOptions, record: GenerationRecord
     if (failure) count(options.metrics, record);
     failure = await attempt(member, shape.cost, record, sink, signal);
     if (!failure) return;
-    tried.add(member);
+    tried = (tried ?? new Set()).add(member);
     if (signal.aborted || !mayGoOn(failure, record, tried.size, options)) throw failure;
   }
 }

@@ -50,8 +50,9 @@ export class WorkerPool {
   }
 
   /** @returns undefined when no worker serves besides those that are excepted */
-  pick({ keys }: PromptShape, except: ReadonlySet<PoolMember> = new Set()): PoolMember | undefined {
-    const candidates = this.#candidates().filter((member) => !except.has(member));
+  pick({ keys }: PromptShape, except?: ReadonlySet<PoolMember>): PoolMember | undefined {
+    const all = this.#candidates();
+    const candidates = except ? all.filter((member) => !except.has(member)) : all;
     if (candidates.length < 2) return candidates[0];
     const { prefix_affinity, overload_ratio, overload_tokens } = this.#options.settings().balancing;
     if (!prefix_affinity) return chooseLeastLoaded(candidates, Math.random);
