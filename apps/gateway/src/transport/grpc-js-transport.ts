@@ -3,7 +3,7 @@ import { methodDefinition, Worker, type WorkerGenerateRequest, type WorkerGenera
 import { decodeResponse } from './decode-response.ts';
 import { encodeRequest } from './encode-request.ts';
 import { GrpcStatusError } from './grpc-status-error.ts';
-import type { TokenStream, TokenStreamListener, TokenStreamOptions, TokenTransport } from './token-transport.ts';
+import { NOBODY, type TokenStream, type TokenStreamListener, type TokenStreamOptions, type TokenTransport } from './token-transport.ts';
 
 const { path } = methodDefinition(Worker.method.generate);
 
@@ -33,7 +33,7 @@ export class GrpcJsTransport implements TokenTransport {
 
 class GrpcJsStream implements TokenStream {
   readonly #call: ReturnType<ChannelInterface['createCall']>;
-  readonly #listener: TokenStreamListener;
+  #listener: TokenStreamListener;
   #paused = false;
   /** A message has come while paused, and the next is not asked for before the reader goes on. */
   #readOwed = false;
@@ -65,7 +65,7 @@ class GrpcJsStream implements TokenStream {
 
   cancel(): void {
     if (this.#over) return;
-    this.#over = true;
+    this.#leave();
     this.#call.cancelWithStatus(status.CANCELLED, 'Cancelled on client');
   }
 
@@ -75,8 +75,9 @@ class GrpcJsStream implements TokenStream {
     try {
       response = decodeResponse(message);
     } catch {
+      const listener = this.#listener;
       this.cancel();
-      this.#listener.ended(new GrpcStatusError(status.INTERNAL, 'The answer cannot be read.'));
+      listener.ended(new GrpcStatusError(status.INTERNAL, 'The answer cannot be read.'));
       return;
     }
     this.#listener.response(response);
@@ -86,7 +87,14 @@ class GrpcJsStream implements TokenStream {
 
   #onStatus({ code, details, metadata }: StatusObject): void {
     if (this.#over) return;
+    this.#leave().ended(code === status.OK ? undefined : new GrpcStatusError(code, details, metadata));
+  }
+
+  /** @returns the listener, who is told nothing more from here on */
+  #leave(): TokenStreamListener {
+    const listener = this.#listener;
     this.#over = true;
-    this.#listener.ended(code === status.OK ? undefined : new GrpcStatusError(code, details, metadata));
+    this.#listener = NOBODY;
+    return listener;
   }
 }

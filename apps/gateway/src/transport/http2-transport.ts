@@ -6,7 +6,7 @@ import { encodeRequest } from './encode-request.ts';
 import { frame, FrameReader } from './frame-reader.ts';
 import { GrpcStatusError, statusOfHttp, statusOfReset, statusOfTrailers } from './grpc-status-error.ts';
 import { Http2Connection } from './http2-connection.ts';
-import { MAX_MESSAGE_BYTES, type TokenStream, type TokenStreamListener, type TokenStreamOptions, type TokenTransport } from './token-transport.ts';
+import { MAX_MESSAGE_BYTES, NOBODY, type TokenStream, type TokenStreamListener, type TokenStreamOptions, type TokenTransport } from './token-transport.ts';
 
 const HEADERS: OutgoingHttpHeaders = Object.freeze({
   ':method': 'POST',
@@ -56,7 +56,7 @@ function refused(listener: TokenStreamListener): TokenStream {
 
 class Http2TokenStream implements TokenStream {
   readonly #stream: ClientHttp2Stream;
-  readonly #listener: TokenStreamListener;
+  #listener: TokenStreamListener;
   readonly #frames: FrameReader;
   readonly #deadline: NodeJS.Timeout | undefined;
   #trailers: IncomingHttpHeaders | undefined;
@@ -67,7 +67,7 @@ class Http2TokenStream implements TokenStream {
     this.#stream = stream;
     this.#listener = listener;
     this.#frames = new FrameReader(MAX_MESSAGE_BYTES, (message) => {
-      if (!this.#over) listener.response(decodeResponse(message));
+      if (!this.#over) this.#listener.response(decodeResponse(message));
     });
     this.#deadline = timeoutMs === undefined ? undefined : setTimeout(() => this.#abandon(new GrpcStatusError(status.DEADLINE_EXCEEDED, 'Deadline exceeded')), timeoutMs);
     stream.on('response', (headers) => this.#onHead(headers));
@@ -89,8 +89,7 @@ class Http2TokenStream implements TokenStream {
 
   cancel(): void {
     if (this.#over) return;
-    this.#over = true;
-    clearTimeout(this.#deadline);
+    this.#leave();
     this.#stream.close(constants.NGHTTP2_CANCEL);
     // What is buffered is thrown away, for a stream with unread data is never freed.
     this.#stream.resume();
@@ -119,14 +118,22 @@ class Http2TokenStream implements TokenStream {
 
   #abandon(error: GrpcStatusError): void {
     if (this.#over) return;
+    const listener = this.#listener;
     this.cancel();
-    this.#listener.ended(error);
+    listener.ended(error);
   }
 
   #end(error: GrpcStatusError | undefined): void {
     if (this.#over) return;
+    this.#leave().ended(error ?? (this.#frames.inMessage ? new GrpcStatusError(status.INTERNAL, 'The stream ended within a message.') : undefined));
+  }
+
+  /** @returns the listener, who is told nothing more from here on */
+  #leave(): TokenStreamListener {
+    const listener = this.#listener;
     this.#over = true;
+    this.#listener = NOBODY;
     clearTimeout(this.#deadline);
-    this.#listener.ended(error ?? (this.#frames.inMessage ? new GrpcStatusError(status.INTERNAL, 'The stream ended within a message.') : undefined));
+    return listener;
   }
 }

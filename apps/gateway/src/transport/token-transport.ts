@@ -7,6 +7,12 @@ export interface TokenStreamListener {
   ended(error?: unknown): void;
 }
 
+/**
+ * In the place of the listener of a stream that is over. Node keeps an HTTP/2 stream, and all that it leads to, until the
+ * next full collection of the heap; with the request behind the listener that was several times as much.
+ */
+export const NOBODY: TokenStreamListener = { response: () => undefined, ended: () => undefined };
+
 /** One stream of tokens on its way from a worker. */
 export interface TokenStream {
   /** Stops reading: the worker is held back once the window of this one stream is full. */
