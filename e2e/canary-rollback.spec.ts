@@ -141,10 +141,10 @@ describe('a canary on a second worker', () => {
       // Of this rollout: an earlier one may have been warned of as well.
       if (now.status !== 'warning' || !now.reason.includes('memory_leak')) throw new Error(`The rollout is ${now.status} (${now.reason}).`);
       return now;
-    }, 60_000);
+    }, 150_000);
     expect(found).toMatchObject({ phase: 'running', percentage: 50, judgement: { memorySlopes: [{ low: expect.any(Number) }] } });
     expect(found.judgement?.memorySlopes[0]?.low).toBeGreaterThan(50);
-  });
+  }, 180_000);
 
   it('C5: is deployed, watched and taken back by the scripts', async () => {
     await eventually(async () => (await command('deploy', '--percentage', '30', '--force')).includes('verified: the gateway sends 30 %'));

@@ -144,11 +144,16 @@ export function copyOfConfig(): string {
   return folder;
 }
 
-/** An offset at which every port is free. */
+/** Ports that no browser, and so no fetch, talks to (Fetch Standard, "bad port"), of those that an offset can lead to. */
+const BAD_PORTS: ReadonlySet<number> = new Set([3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080]);
+
+/** An offset at which every port is free, and can be fetched from. */
 export async function freeOffset(): Promise<number> {
   for (;;) {
     const offset = 100 + Math.floor(Math.random() * 9_000);
-    const free = await Promise.all(Object.values(portsFor(offset)).map(isFree));
+    const ports = Object.values(portsFor(offset));
+    if (ports.some((port) => BAD_PORTS.has(port))) continue;
+    const free = await Promise.all(ports.map(isFree));
     if (free.every(Boolean)) return offset;
   }
 }

@@ -26,7 +26,7 @@ describe('F22: an audit trail that is kept bounded', () => {
     flags = await new RunningFlags(server.url).start();
     await flags.redis.connect();
     await flags.link('gateway-1');
-    const connect = () => createRedis(server.url, silentLogger, 'archive');
+    const connect = () => createRedis(server.url, silentLogger, 'archive', { commandTimeoutMs: 30_000 });
     store = new RedisFlagStore({ redis: connect(), bulk: connect(), subscriber: connect(), prefix: '', logger: silentLogger });
     let connections = 0;
     await new Promise<void>((resolve) => store.start({ onChange: () => undefined, onConnected: () => void (++connections === 2 && resolve()), onPeerMessage: () => undefined }));

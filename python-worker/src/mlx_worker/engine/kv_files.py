@@ -75,7 +75,7 @@ class KvFiles:
         return grafted
 
     def save_one(self) -> None:
-        """Hands the edge that was used last, of those that are not on disk, to the writer."""
+        """Hands an edge to the writer that is not on disk, in the order of use: the oldest files go first."""
         edges = {edge for edge in self._tree.edges() if scope_model(edge) in self._fingerprints}
         for gone in [edge for edge in self._written if edge not in edges]:
             # Its file stays: it may be wanted after a restart, and the disk has a budget of its own.
@@ -84,7 +84,7 @@ class KvFiles:
         if not unsaved:
             self._settled_version = self._tree.version
             return
-        edge = max(unsaved, key=lambda edge: edge.used_at)
+        edge = min(unsaved, key=lambda edge: edge.used_at)
         name, before = name_of(edge), self._written.get(edge)
         self._written[edge] = name
         folder = self._folder / self._fingerprints[scope_model(edge)]
