@@ -26,7 +26,10 @@ const fault = (faults: object): void => writeFileSync(faultFile, JSON.stringify(
 beforeAll(async () => {
   const config = copyOfConfig();
   const file = join(config, 'canary.yaml');
-  const text = readFileSync(file, 'utf8').replace(/rolloutPercentage: \S+/, 'rolloutPercentage: 50').replace('hashKey: user_id', 'hashKey: request_id').replace('intervalMs: 5000', 'intervalMs: 500');
+  const text = readFileSync(file, 'utf8').replace(/rolloutPercentage: \S+/, 'rolloutPercentage: 50').replace('hashKey: user_id', 'hashKey: request_id').replace('intervalMs: 5000', 'intervalMs: 500')
+    // A busy machine may make one of two workers twice as slow for a while, which is a difference; the slow canary here is more than ten times as slow.
+    .replace('threshold: 1.5 ', 'threshold: 5 ');
+  if (!text.includes('threshold: 5 ')) throw new Error('config/canary.yaml has no longer a latency threshold of 1.5.');
   writeFileSync(file, text.replace('  triggers:\n', '  triggers:\n    - { name: repeated_output, threshold: 2, severity: critical }\n'));
   faultFile = join(temporaryFolder(), 'faults.json');
   fault({});
@@ -91,7 +94,7 @@ describe('a canary on a second worker', () => {
   it('C2: is rolled back when it becomes slow, on the gateway too, and once', async () => {
     for (let index = 0; index < 220; index++) await ask();
     const usual = await rollout();
-    fault({ slow_ms: 150 });
+    fault({ slow_ms: 500 });
     const found = await askUntilRolledBack();
     expect(found).toMatchObject({ id: usual.id, phase: 'rolled_back', percentage: 0, reason: 'high_latency' });
     expect(rollbacks(found)).toBe(1);
