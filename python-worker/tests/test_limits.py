@@ -38,6 +38,27 @@ def watch_chunks(worker) -> list[int]:
     return seen
 
 
+async def test_limits_that_are_lent_end_by_themselves_and_leave_the_workers_own():
+    async with running_worker(max_batch=4) as worker:
+
+        async def read() -> wpb.SetLimitsResponse:
+            return await worker.stub.SetLimits(wpb.SetLimitsRequest())
+
+        await set_limits(worker, max_batch=9, ttl_ms=60_000)
+        assert ((await read()).max_batch, (await read()).own_max_batch) == (9, 4)
+        await set_limits(worker, max_queue=7)
+        assert ((await read()).max_batch, (await read()).max_queue) == (9, 7)
+        await set_limits(worker, max_batch=2, ttl_ms=1)
+        while (await read()).max_batch != 4:
+            pass
+        assert (await read()).max_queue == 7
+        with pytest.raises(grpc.aio.AioRpcError):
+            await set_limits(worker, max_batch=0, ttl_ms=60_000)
+        await set_limits(worker, max_batch=9, ttl_ms=60_000)
+        await set_limits(worker, max_batch=5)
+        assert ((await read()).max_batch, (await read()).own_max_batch) == (5, 5)
+
+
 async def test_the_prefill_chunk_is_the_most_that_is_computed_at_once(reference):
     async with running_worker() as worker:
         seen = watch_chunks(worker)

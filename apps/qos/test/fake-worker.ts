@@ -10,6 +10,8 @@ export class FakeWorker {
   readonly #calls = new Set<Stats>();
   readonly #workerId: string;
   batch = 8;
+  /** For how long the batch is lent, in milliseconds; 0 for good. */
+  batchTtlMs = 0;
   memoryLimitBytes = 0n;
   /** How often its limits were asked for or set. */
   asked = 0;
@@ -30,9 +32,10 @@ export class FakeWorker {
       prepareKv: unused,
       prepare: unused,
       allowSpeculation: unused,
-      setLimits: async ({ maxBatch }) => {
+      setLimits: async ({ maxBatch, ttlMs }) => {
         this.asked++;
-        return { maxBatch: (this.batch = maxBatch ?? this.batch), memoryLimitBytes: this.memoryLimitBytes };
+        if (maxBatch !== undefined) [this.batch, this.batchTtlMs] = [maxBatch, ttlMs];
+        return { maxBatch: this.batch, ownMaxBatch: 8, memoryLimitBytes: this.memoryLimitBytes };
       },
       stats: (call) => {
         this.#calls.add(call);

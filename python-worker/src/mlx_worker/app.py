@@ -19,6 +19,7 @@ from mlx_worker.generation.generation_service import GenerationService
 from mlx_worker.generation.prepare_service import PrepareService
 from mlx_worker.health import Health, OperationsServer
 from mlx_worker.join import GatewayJoin, advertised
+from mlx_worker.lent_limits import LentLimits
 from mlx_worker.lifecycle import Lifecycle
 from mlx_worker.logs import Logger
 from mlx_worker.metrics import WorkerMetrics
@@ -81,7 +82,8 @@ class App:
             self.metrics,
             self._not_serving,
         )
-        control = ControlService(self.engine, self._tokenization, self.lifecycle, logger)
+        self._limits = LentLimits(self.engine, logger)
+        control = ControlService(self.engine, self._limits, self._tokenization, self.lifecycle, logger)
         self.health = Health(self.engine, self.lifecycle, config.stuck_after_ms / 1000)
         self.watchdog = Watchdog(
             self.engine.seconds_in_step,
@@ -134,6 +136,7 @@ class App:
         await self._join.leave()
         remaining = await self.lifecycle.drain(drain_seconds)
         self.lifecycle.stopping.set()
+        self._limits.stop()
         await self.engine.stop()
         await self.server.stop(STOP_GRACE_SECONDS)
         if self._following is not None:

@@ -7,6 +7,7 @@ from mlx_worker.engine.limits import Limits
 from mlx_worker.errors import ServiceError
 from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
 from mlx_worker.generation.input import input_of
+from mlx_worker.lent_limits import LentLimits
 from mlx_worker.lifecycle import Lifecycle
 from mlx_worker.logs import Logger
 from mlx_worker.model import LoadedModel
@@ -17,22 +18,27 @@ class ControlService:
     """What is done here is logged: it was done by an operator or by a controller."""
 
     def __init__(
-        self, engine: Engine, tokenization: Tokenization, lifecycle: Lifecycle, logger: Logger
+        self,
+        engine: Engine,
+        limits: LentLimits,
+        tokenization: Tokenization,
+        lifecycle: Lifecycle,
+        logger: Logger,
     ) -> None:
         self._engine = engine
+        self._limits = limits
         self._tokenization = tokenization
         self._lifecycle = lifecycle
         self._logger = logger
 
     async def set_limits(self, request: wpb.SetLimitsRequest) -> wpb.SetLimitsResponse:
-        """Takes the present fields into use. Raises ServiceError LIMIT_INVALID and changes nothing."""
-        values = {field.name: value for field, value in request.ListFields()}
-        before = self._engine.limits
-        limits = before.changed(**values)
-        if limits != before:
-            await self._engine.set_limits(limits)
-            self._logger.info("limits changed", **values)
-        return limits_message(limits)
+        """Takes the present fields into use, or lends them. Raises ServiceError LIMIT_INVALID and changes nothing."""
+        values = {field.name: value for field, value in request.ListFields() if field.name != "ttl_ms"}
+        if not values:
+            return limits_message(self._engine.limits, self._limits.own)
+        lent = request.ttl_ms > 0
+        limits = await (self._limits.lend(values, request.ttl_ms) if lent else self._limits.change(values))
+        return limits_message(limits, self._limits.own)
 
     async def load_model(self, request: wpb.LoadModelRequest) -> wpb.LoadModelResponse:
         """Raises ServiceError MODEL_TOO_LARGE, MODEL_IN_USE or MODEL_NOT_LOADED."""
@@ -125,8 +131,8 @@ class ControlService:
         )
 
 
-def limits_message(limits: Limits) -> wpb.SetLimitsResponse:
-    """The limits as clients see them."""
+def limits_message(limits: Limits, own: Limits) -> wpb.SetLimitsResponse:
+    """The limits as clients see them: those that hold, and the worker's own."""
     return wpb.SetLimitsResponse(
         max_batch=limits.max_batch,
         prefill_chunk=limits.prefill_chunk,
@@ -135,4 +141,5 @@ def limits_message(limits: Limits) -> wpb.SetLimitsResponse:
         max_queue_tokens=limits.max_queue_tokens,
         memory_limit_bytes=limits.memory_limit_bytes,
         prefix_cache_bytes=limits.prefix_cache_bytes,
+        own_max_batch=own.max_batch,
     )

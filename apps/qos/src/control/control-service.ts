@@ -84,10 +84,7 @@ export class ControlService {
     if (!kept) return;
     const ahead = Math.max(0, kept.savedAtMs - this.#options.now());
     this.controller.restore(earlier(kept.executor, ahead));
-    if (acting) {
-      this.#options.workerLimits.restore(kept.workerBatches);
-      for (const effect of kept.alerts ?? []) this.#options.alerts.send(effect);
-    }
+    if (acting) for (const effect of kept.alerts ?? []) this.#options.alerts.send(effect);
     this.lend();
   }
 
@@ -99,7 +96,7 @@ export class ControlService {
 
   /** One evaluation. Never rejects. */
   async tick(): Promise<void> {
-    const { keeper, workers, alerts, canary, metrics } = this.#options;
+    const { keeper, workers, workerLimits, alerts, canary, metrics } = this.#options;
     this.#follow();
     const { verdicts, records, alerts: effects } = this.controller.evaluate({
       runningRequests: workers.runningRequests(),
@@ -115,7 +112,7 @@ export class ControlService {
     metrics.acting.set(keeper().acting ? 1 : 0);
     this.lend();
     if (!keeper().acting) return;
-    await this.#options.workerLimits.apply(this.#limitShare());
+    await workerLimits.apply(this.#limitShare(), this.#workerLeaseMs());
     // Kept before they are sent: after a crash one is sent again under the same key rather than forgotten.
     await this.#keep(effects);
     if (this.#options.now() - this.#budgetsKeptAt >= KEEP_BUDGETS_EVERY_MS) await this.#keepBudgets();
@@ -132,8 +129,8 @@ export class ControlService {
   }
 
   #keep(effects: readonly AlertEffect[]): Promise<void> {
-    const { keeper, alerts, workerLimits, now } = this.#options;
-    return keeper().save({ savedAtMs: now(), executor: this.controller.state, workerBatches: workerLimits.kept, alerts: [...alerts.pending, ...effects] });
+    const { keeper, alerts, now } = this.#options;
+    return keeper().save({ savedAtMs: now(), executor: this.controller.state, alerts: [...alerts.pending, ...effects] });
   }
 
   #keepBudgets(): Promise<void> {
@@ -154,6 +151,12 @@ export class ControlService {
   #limitShare(): number {
     const lease = this.controller.leases.find(({ actuator }) => actuator === 'limit');
     return lease ? lease.value / this.#baseLimit() : 1;
+  }
+
+  /** Lent anew at each evaluation, so for longer than between three of them. */
+  #workerLeaseMs(): number {
+    const { governor, qos_monitor } = this.#runtime;
+    return Math.max(governor.lease_ttl_ms, 3 * qos_monitor.evaluator.evaluation_interval_ms);
   }
 
   /** Takes over what the flags have turned on or off since. */

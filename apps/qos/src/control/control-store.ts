@@ -5,8 +5,6 @@ export interface KeptControl {
   /** When it was kept, unix milliseconds by the clock of the replica that acted. */
   readonly savedAtMs: number;
   readonly executor: ExecutorState;
-  /** Batch sizes that workers had before they were changed, by address. */
-  readonly workerBatches: Readonly<Record<string, { readonly pid: number; readonly maxBatch: number }>>;
   /** Alerts that were to be sent and are not known to be delivered. */
   readonly alerts?: readonly AlertEffect[];
 }

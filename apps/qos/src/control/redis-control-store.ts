@@ -3,7 +3,10 @@ import type { ControlStore, KeptBudgets, KeptControl } from './control-store.ts'
 
 type Redis = ReturnType<typeof createRedis>;
 
-/** KEYS: lease, term. The lease's value is `term holder`. */
+/**
+ * KEYS: lease, term. The lease's value is `term holder`. A term is at least the unix time in milliseconds, so that it
+ * grows for gateways that remember the last one when Redis has lost its data.
+ */
 const ACQUIRE = `
 local held = redis.call('GET', KEYS[1])
 if held then
@@ -14,9 +17,12 @@ if held then
     return tonumber(term)
   end
 end
-local term = redis.call('INCR', KEYS[2])
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+local term = string.format('%d', math.max(tonumber(redis.call('GET', KEYS[2]) or '0') + 1, now))
+redis.call('SET', KEYS[2], term)
 redis.call('SET', KEYS[1], term .. ' ' .. ARGV[1], 'PX', ARGV[2])
-return term
+return tonumber(term)
 `;
 const COMMIT = `if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end redis.call('SET', KEYS[1], ARGV[2]) return 1`;
 const RELEASE = `if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1`;

@@ -9,36 +9,27 @@ export interface WorkerLimitsOptions {
   readonly logger: Logger;
 }
 
+/** What is known of one process of a worker. */
 interface Known {
   readonly pid: number;
-  /** What it had before it was changed. */
-  readonly maxBatch: number;
+  readonly ownMaxBatch: number;
   readonly memoryLimitBytes: number;
-  applied: number;
+  maxBatch: number;
 }
-
-export type KeptBatches = Readonly<Record<string, { readonly pid: number; readonly maxBatch: number }>>;
 
 const ANSWER_WITHIN_MS = 1_000;
 
-/** Makes the workers' own limits follow the gateways' (SPEC Q3). A worker that starts anew begins with its own. */
+/**
+ * Makes the workers' own limits follow the gateways' (SPEC Q3). They are lent: a worker that hears nothing more goes
+ * back to its own, and one that starts anew begins with them.
+ */
 export class WorkerLimits {
   readonly #options: WorkerLimitsOptions;
   readonly #clients = new Map<string, ServiceClient<typeof Worker>>();
   readonly #known = new Map<string, Known>();
-  #kept: KeptBatches = {};
 
   constructor(options: WorkerLimitsOptions) {
     this.#options = options;
-  }
-
-  /** What workers had before they were changed, as another replica or an earlier process kept it. */
-  restore(kept: KeptBatches): void {
-    this.#kept = kept;
-  }
-
-  get kept(): KeptBatches {
-    return Object.fromEntries([...this.#known].map(([address, { pid, maxBatch }]) => [address, { pid, maxBatch }]));
   }
 
   /** 0 while it is not known, and when the worker has none. */
@@ -46,11 +37,14 @@ export class WorkerLimits {
     return this.#known.get(address)?.memoryLimitBytes ?? 0;
   }
 
-  /** Every worker runs so many times as many requests at a time as by its own setting. Never rejects. */
-  async apply(share: number): Promise<void> {
+  /**
+   * Every worker runs so many times as many requests at a time as by its own setting. Never rejects.
+   * @param ttlMs how long without another call
+   */
+  async apply(share: number, ttlMs: number): Promise<void> {
     const addresses = this.#options.addresses();
     for (const [address, client] of this.#clients) if (!addresses.includes(address)) this.#forget(address, client);
-    await Promise.all(addresses.map((address) => this.#applyTo(address, this.#clientOf(address), share).catch((error: Error) => this.#options.logger.warn({ worker: address, problem: error.message }, 'the limits of a worker were not set'))));
+    await Promise.all(addresses.map((address) => this.#applyTo(address, this.#clientOf(address), share, ttlMs).catch((error: Error) => this.#options.logger.warn({ worker: address, problem: error.message }, 'the limits of a worker were not set'))));
   }
 
   close(): void {
@@ -69,14 +63,16 @@ export class WorkerLimits {
     this.#known.delete(address);
   }
 
-  async #applyTo(address: string, client: ServiceClient<typeof Worker>, share: number): Promise<void> {
+  async #applyTo(address: string, client: ServiceClient<typeof Worker>, share: number, ttlMs: number): Promise<void> {
     const pid = this.#options.pidOf(address);
     if (pid === undefined) return;
     const known = this.#knownOf(address, pid) ?? this.#learn(address, pid, await client.setLimits({}));
-    const maxBatch = Math.max(1, Math.round(known.maxBatch * share));
-    if (maxBatch === known.applied) return;
-    known.applied = (await client.setLimits({ maxBatch })).maxBatch;
-    this.#options.logger.info({ worker: address, maxBatch: known.applied }, 'the limit of a worker was set');
+    const maxBatch = Math.max(1, Math.round(known.ownMaxBatch * share));
+    const isOwn = maxBatch === known.ownMaxBatch;
+    if (isOwn && known.maxBatch === maxBatch) return;
+    const before = known.maxBatch;
+    known.maxBatch = (await client.setLimits({ maxBatch, ttlMs: isOwn ? 0 : ttlMs })).maxBatch;
+    if (known.maxBatch !== before) this.#options.logger.info({ worker: address, maxBatch: known.maxBatch }, 'the limit of a worker was set');
   }
 
   #knownOf(address: string, pid: number): Known | undefined {
@@ -84,9 +80,8 @@ export class WorkerLimits {
     return known?.pid === pid ? known : undefined;
   }
 
-  #learn(address: string, pid: number, { maxBatch, memoryLimitBytes }: SetLimitsResponse): Known {
-    const before = this.#kept[address];
-    const known = { pid, maxBatch: before?.pid === pid ? before.maxBatch : maxBatch, memoryLimitBytes: Number(memoryLimitBytes), applied: maxBatch };
+  #learn(address: string, pid: number, { maxBatch, ownMaxBatch, memoryLimitBytes }: SetLimitsResponse): Known {
+    const known = { pid, ownMaxBatch, memoryLimitBytes: Number(memoryLimitBytes), maxBatch };
     this.#known.set(address, known);
     return known;
   }

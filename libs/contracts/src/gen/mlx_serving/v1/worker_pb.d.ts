@@ -843,6 +843,14 @@ export declare type SetLimitsRequest = Message<"mlx_serving.v1.SetLimitsRequest"
    * @generated from field: optional uint64 prefix_cache_bytes = 7;
    */
   prefixCacheBytes?: bigint | undefined;
+
+  /**
+   * Lends the fields for so many milliseconds, unless they are lent again meanwhile; then the worker's own come
+   * back. One loan at a time: a call with it ends the loan before. 0: for good, and these fields are lent no more.
+   *
+   * @generated from field: uint32 ttl_ms = 8;
+   */
+  ttlMs: number;
 };
 
 /**
@@ -891,6 +899,13 @@ export declare type SetLimitsResponse = Message<"mlx_serving.v1.SetLimitsRespons
    * @generated from field: uint64 prefix_cache_bytes = 7;
    */
   prefixCacheBytes: bigint;
+
+  /**
+   * The worker's own, which holds when nothing is lent.
+   *
+   * @generated from field: uint32 own_max_batch = 8;
+   */
+  ownMaxBatch: number;
 };
 
 /**
@@ -1399,7 +1414,7 @@ export declare const Worker: GenService<{
     output: typeof AllowSpeculationResponseSchema;
   },
   /**
-   * Changes limits while the worker runs. Absent fields stay; without any field, only reads.
+   * Changes limits while the worker runs, for good or for a while. Absent fields stay; without any field, only reads.
    *
    * @generated from rpc mlx_serving.v1.Worker.SetLimits
    */

@@ -759,6 +759,7 @@ class SetLimitsRequest(_message.Message):
     MAX_QUEUE_TOKENS_FIELD_NUMBER: _builtins.int
     MEMORY_LIMIT_BYTES_FIELD_NUMBER: _builtins.int
     PREFIX_CACHE_BYTES_FIELD_NUMBER: _builtins.int
+    TTL_MS_FIELD_NUMBER: _builtins.int
     max_batch: _builtins.int
     """Requests that run at one time."""
     prefill_chunk: _builtins.int
@@ -773,6 +774,10 @@ class SetLimitsRequest(_message.Message):
     """MLX's memory; 0 is no limit."""
     prefix_cache_bytes: _builtins.int
     """Kept prompts; 0 keeps none."""
+    ttl_ms: _builtins.int
+    """Lends the fields for so many milliseconds, unless they are lent again meanwhile; then the worker's own come
+    back. One loan at a time: a call with it ends the loan before. 0: for good, and these fields are lent no more.
+    """
     def __init__(
         self,
         *,
@@ -783,10 +788,11 @@ class SetLimitsRequest(_message.Message):
         max_queue_tokens: _builtins.int | None = ...,
         memory_limit_bytes: _builtins.int | None = ...,
         prefix_cache_bytes: _builtins.int | None = ...,
+        ttl_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_decode_gap_ms", b"_decode_gap_ms", "_max_batch", b"_max_batch", "_max_queue", b"_max_queue", "_max_queue_tokens", b"_max_queue_tokens", "_memory_limit_bytes", b"_memory_limit_bytes", "_prefill_chunk", b"_prefill_chunk", "_prefix_cache_bytes", b"_prefix_cache_bytes", "decode_gap_ms", b"decode_gap_ms", "max_batch", b"max_batch", "max_queue", b"max_queue", "max_queue_tokens", b"max_queue_tokens", "memory_limit_bytes", b"memory_limit_bytes", "prefill_chunk", b"prefill_chunk", "prefix_cache_bytes", b"prefix_cache_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decode_gap_ms", b"_decode_gap_ms", "_max_batch", b"_max_batch", "_max_queue", b"_max_queue", "_max_queue_tokens", b"_max_queue_tokens", "_memory_limit_bytes", b"_memory_limit_bytes", "_prefill_chunk", b"_prefill_chunk", "_prefix_cache_bytes", b"_prefix_cache_bytes", "decode_gap_ms", b"decode_gap_ms", "max_batch", b"max_batch", "max_queue", b"max_queue", "max_queue_tokens", b"max_queue_tokens", "memory_limit_bytes", b"memory_limit_bytes", "prefill_chunk", b"prefill_chunk", "prefix_cache_bytes", b"prefix_cache_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decode_gap_ms", b"_decode_gap_ms", "_max_batch", b"_max_batch", "_max_queue", b"_max_queue", "_max_queue_tokens", b"_max_queue_tokens", "_memory_limit_bytes", b"_memory_limit_bytes", "_prefill_chunk", b"_prefill_chunk", "_prefix_cache_bytes", b"_prefix_cache_bytes", "decode_gap_ms", b"decode_gap_ms", "max_batch", b"max_batch", "max_queue", b"max_queue", "max_queue_tokens", b"max_queue_tokens", "memory_limit_bytes", b"memory_limit_bytes", "prefill_chunk", b"prefill_chunk", "prefix_cache_bytes", b"prefix_cache_bytes", "ttl_ms", b"ttl_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__decode_gap_ms: _TypeAlias = _typing.Literal["decode_gap_ms"]  # noqa: Y015
     _WhichOneofArgType__decode_gap_ms: _TypeAlias = _typing.Literal["_decode_gap_ms", b"_decode_gap_ms"]  # noqa: Y015
@@ -832,6 +838,7 @@ class SetLimitsResponse(_message.Message):
     MAX_QUEUE_TOKENS_FIELD_NUMBER: _builtins.int
     MEMORY_LIMIT_BYTES_FIELD_NUMBER: _builtins.int
     PREFIX_CACHE_BYTES_FIELD_NUMBER: _builtins.int
+    OWN_MAX_BATCH_FIELD_NUMBER: _builtins.int
     max_batch: _builtins.int
     prefill_chunk: _builtins.int
     decode_gap_ms: _builtins.float
@@ -839,6 +846,8 @@ class SetLimitsResponse(_message.Message):
     max_queue_tokens: _builtins.int
     memory_limit_bytes: _builtins.int
     prefix_cache_bytes: _builtins.int
+    own_max_batch: _builtins.int
+    """The worker's own, which holds when nothing is lent."""
     def __init__(
         self,
         *,
@@ -849,10 +858,11 @@ class SetLimitsResponse(_message.Message):
         max_queue_tokens: _builtins.int = ...,
         memory_limit_bytes: _builtins.int = ...,
         prefix_cache_bytes: _builtins.int = ...,
+        own_max_batch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decode_gap_ms", b"decode_gap_ms", "max_batch", b"max_batch", "max_queue", b"max_queue", "max_queue_tokens", b"max_queue_tokens", "memory_limit_bytes", b"memory_limit_bytes", "prefill_chunk", b"prefill_chunk", "prefix_cache_bytes", b"prefix_cache_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decode_gap_ms", b"decode_gap_ms", "max_batch", b"max_batch", "max_queue", b"max_queue", "max_queue_tokens", b"max_queue_tokens", "memory_limit_bytes", b"memory_limit_bytes", "own_max_batch", b"own_max_batch", "prefill_chunk", b"prefill_chunk", "prefix_cache_bytes", b"prefix_cache_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

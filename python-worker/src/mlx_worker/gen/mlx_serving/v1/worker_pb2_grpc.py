@@ -168,7 +168,7 @@ class WorkerServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetLimits(self, request, context):
-        """Changes limits while the worker runs. Absent fields stay; without any field, only reads.
+        """Changes limits while the worker runs, for good or for a while. Absent fields stay; without any field, only reads.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -58,7 +58,7 @@ class WorkerStub:
     AllowSpeculation: _grpc.UnaryUnaryMultiCallable[_worker_pb2.AllowSpeculationRequest, _worker_pb2.AllowSpeculationResponse]
     """The allowlist of speculation: the prompt's last position is kept ready, and computed in idle time."""
     SetLimits: _grpc.UnaryUnaryMultiCallable[_worker_pb2.SetLimitsRequest, _worker_pb2.SetLimitsResponse]
-    """Changes limits while the worker runs. Absent fields stay; without any field, only reads."""
+    """Changes limits while the worker runs, for good or for a while. Absent fields stay; without any field, only reads."""
     Stats: _grpc.UnaryStreamMultiCallable[_worker_pb2.StatsRequest, _worker_pb2.StatsResponse]
     """One message at once, then one per interval until the caller cancels."""
     Drain: _grpc.UnaryUnaryMultiCallable[_worker_pb2.DrainRequest, _worker_pb2.DrainResponse]
@@ -94,7 +94,7 @@ class WorkerAsyncStub(WorkerStub):
     AllowSpeculation: _aio.UnaryUnaryMultiCallable[_worker_pb2.AllowSpeculationRequest, _worker_pb2.AllowSpeculationResponse]  # type: ignore[assignment]
     """The allowlist of speculation: the prompt's last position is kept ready, and computed in idle time."""
     SetLimits: _aio.UnaryUnaryMultiCallable[_worker_pb2.SetLimitsRequest, _worker_pb2.SetLimitsResponse]  # type: ignore[assignment]
-    """Changes limits while the worker runs. Absent fields stay; without any field, only reads."""
+    """Changes limits while the worker runs, for good or for a while. Absent fields stay; without any field, only reads."""
     Stats: _aio.UnaryStreamMultiCallable[_worker_pb2.StatsRequest, _worker_pb2.StatsResponse]  # type: ignore[assignment]
     """One message at once, then one per interval until the caller cancels."""
     Drain: _aio.UnaryUnaryMultiCallable[_worker_pb2.DrainRequest, _worker_pb2.DrainResponse]  # type: ignore[assignment]
@@ -187,7 +187,7 @@ class WorkerServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_pb2.SetLimitsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_pb2.SetLimitsResponse, _abc.Awaitable[_worker_pb2.SetLimitsResponse]]:
-        """Changes limits while the worker runs. Absent fields stay; without any field, only reads."""
+        """Changes limits while the worker runs, for good or for a while. Absent fields stay; without any field, only reads."""
 
     @_abc_1.abstractmethod
     def Stats(
