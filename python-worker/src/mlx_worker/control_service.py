@@ -32,7 +32,7 @@ class ControlService:
         self._logger = logger
 
     async def set_limits(self, request: wpb.SetLimitsRequest) -> wpb.SetLimitsResponse:
-        """Takes the present fields into use, or lends them. Raises ServiceError LIMIT_INVALID and changes nothing."""
+        """Sets or lends the present fields. Raises ServiceError LIMIT_INVALID and changes nothing."""
         values = {field.name: value for field, value in request.ListFields() if field.name != "ttl_ms"}
         if not values:
             return limits_message(self._engine.limits, self._limits.own)

@@ -1,4 +1,4 @@
-"""Limits that a controller lends: they end by themselves, so that one that goes away leaves nothing behind."""
+"""Limits that a controller lends: they end by themselves, so that one that goes away leaves nothing."""
 
 from __future__ import annotations
 
