@@ -7,15 +7,15 @@ import type { Step, StepOutcome } from './step.ts';
 
 const MAIN_REFS = ['refs/heads/main', 'refs/remotes/origin/main'];
 
-/** The contracts of this checkout must understand what main's contracts write. */
+/** The contracts of this checkout must understand what main's write; on main itself, what they wrote one commit before. */
 export function breakingStep(context: TestContext): Step {
   const name = 'proto-breaking';
   return {
     name,
     run: () =>
       inTemporaryFolder(async (folder): Promise<StepOutcome> => {
-        const ref = MAIN_REFS.find((candidate) => git(context.root, ['rev-parse', '--verify', '--quiet', candidate]).status === 0);
-        if (ref === undefined) return skip('SKIPPED: there is no branch main here to compare with');
+        const ref = earlier(context.root);
+        if (ref === undefined) return skip('SKIPPED: there is no other commit of main here to compare with');
         const archive = join(folder, 'main.tar');
         if (git(context.root, ['archive', '--output', archive, ref, 'proto', 'buf.yaml']).status !== 0) return skip(`SKIPPED: ${ref} has no contracts`);
         const code = await runAll(context, name, [
@@ -42,6 +42,13 @@ export function driftStep(context: TestContext): Step {
         return { counts: { passed: 0, failed: 1 }, note: `run npm run generate: ${different.join(', ')} differ` };
       }),
   };
+}
+
+/** What to compare with: main where it is another commit than this, else the commit before. */
+function earlier(root: string): string | undefined {
+  const commitOf = (ref: string): string => git(root, ['rev-parse', '--verify', '--quiet', `${ref}^{commit}`]).stdout.trim();
+  const here = commitOf('HEAD');
+  return [...MAIN_REFS, 'HEAD^'].find((ref) => ![here, ''].includes(commitOf(ref)));
 }
 
 /** Names of files that are in only one of two folders, or differ. */

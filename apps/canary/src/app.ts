@@ -32,7 +32,7 @@ export async function createApp(config: CanaryConfig, logger: Logger, now: () =>
   const comparison: ComparisonService = new ComparisonService({
     status: (summaries) => feature.status(summaries),
     onReport: (report) => feature.service.ingest(report),
-    onLook: () => feature.service.look(),
+    onLook: () => feature.service.look().catch((error: Error) => logger.error({ err: error }, 'the rollout could not be looked at')),
     onChange: (value) => gateways.broadcast(directive({ case: 'comparison', value })),
     metrics,
     now,

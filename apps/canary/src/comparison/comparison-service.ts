@@ -11,7 +11,7 @@ export interface ComparisonServiceOptions {
   readonly status: (comparison: Pick<CanaryComparison, 'baseline' | 'canary'>) => string;
   /** Called with each report, once. */
   readonly onReport: (report: StreamReport) => void;
-  /** Called every `monitoring.intervalMs`, before the comparison is shown. */
+  /** Called every `monitoring.intervalMs`, before the comparison is shown. Never rejects. */
   readonly onLook: () => Promise<void>;
   /** Called every `monitoring.intervalMs` when the comparison changed. */
   readonly onChange: (comparison: CanaryComparison) => void;

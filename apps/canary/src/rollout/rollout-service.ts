@@ -124,7 +124,7 @@ export class RolloutService {
   workerExited(workerId: string): void {
     this.#observer.restarted(workerId);
     const nowMs = this.#options.wallClock();
-    void this.change((state) => ({ ...state, exits: { count: state.exits.count + 1, atMs: [...state.exits.atMs, nowMs].slice(-10) } })).then(() => this.judge());
+    void this.change((state) => ({ ...state, exits: { count: state.exits.count + 1, atMs: [...state.exits.atMs, nowMs].slice(-10) } })).then(() => this.judge()).catch((error: Error) => this.#options.logger.error({ err: error, worker: workerId }, 'the exit of a worker could not be judged'));
   }
 
   /** Judges what is known now, and acts on it. Called at every batch of reports and every `monitoring.intervalMs`. */

@@ -31,7 +31,7 @@ export interface Verdict {
 type Triggers = CanaryFile['rollback']['triggers'];
 
 /** The part of alpha that `crash_rate` has for itself. */
-export const CRASH_ALPHA = 0.001;
+const CRASH_ALPHA = 0.001;
 /** Exits within EXIT_WINDOW_MS that need no test. */
 const HARD_EXITS = 3;
 const EXIT_WINDOW_MS = 600_000;

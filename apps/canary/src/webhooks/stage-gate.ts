@@ -75,10 +75,10 @@ export class StageGate {
       const signature = `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`;
       const headers = { 'content-type': 'application/json', 'x-mlx-serving-signature': signature };
       const { ok, status } = await fetch(url, { method: 'POST', headers, body, signal: AbortSignal.timeout(timeoutMs), redirect: 'error' });
-      if (!ok) this.#options.logger.warn({ url, status, event }, 'a webhook refused');
+      if (!ok) this.#options.logger.warn({ host: new URL(url).host, status, event }, 'a webhook refused');
       return ok;
     } catch (error) {
-      this.#options.logger.warn({ url, event, problem: error instanceof Error ? error.message : String(error) }, 'a webhook could not be called');
+      this.#options.logger.warn({ host: new URL(url).host, event, problem: error instanceof Error ? error.message : String(error) }, 'a webhook could not be called');
       return false;
     }
   }

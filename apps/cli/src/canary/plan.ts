@@ -8,7 +8,7 @@ interface Plan {
 }
 
 /** A plan for a person. */
-export function planLines({ requestsPerSecond, stages, notes }: Plan): string[] {
+function planLines({ requestsPerSecond, stages, notes }: Plan): string[] {
   const time = (seconds: number | undefined): string => (seconds === undefined ? 'time unknown' : `about ${seconds < 120 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`}`);
   return [
     `Traffic over the last minute: ${requestsPerSecond.toFixed(1)} requests a second.`,

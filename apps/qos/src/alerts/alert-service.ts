@@ -14,7 +14,7 @@ export interface AlertServiceOptions {
   readonly pause?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
-export const CHANNELS: readonly AlertChannel[] = ['slack', 'pagerduty', 'webhook'];
+const CHANNELS: readonly AlertChannel[] = ['slack', 'pagerduty', 'webhook'];
 /** Over some ten minutes. */
 const ATTEMPTS = 20;
 const FIRST_PAUSE_MS = 500;

@@ -47,7 +47,7 @@ export class ReportService {
 }
 
 /** What the evaluator sees of a report. */
-export function toSample(report: StreamReport): RequestSample {
+function toSample(report: StreamReport): RequestSample {
   return {
     outcome: outcomeOf(report.outcome),
     ttftMs: report.ttftMs,

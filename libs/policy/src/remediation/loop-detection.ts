@@ -1,14 +1,14 @@
 import type { Actuator, Move } from './executor-state.ts';
 
 /** Changes of direction that make a loop: up, down, up, down. */
-export const LOOP_REVERSALS = 3;
+const LOOP_REVERSALS = 3;
 
 function movesOf(moves: readonly Move[], actuator: Actuator): Move[] {
   return moves.filter((move) => move.actuator === actuator);
 }
 
 /** Moves that went the other way than the one before them. */
-export function reversals(moves: readonly Move[], actuator: Actuator): Move[] {
+function reversals(moves: readonly Move[], actuator: Actuator): Move[] {
   const own = movesOf(moves, actuator);
   return own.filter((move, at) => at > 0 && own[at - 1]?.direction !== move.direction);
 }

@@ -6,7 +6,7 @@ const share = z.number().min(0).max(1);
 export const sloMetric = z.enum(['ttft', 'latency', 'throughput', 'error_rate', 'stream_count']);
 
 /** How fast an error budget may burn: both windows must burn at `rate` times the speed that uses it up exactly. */
-export const burnRate = z.strictObject({ rate: z.number().positive(), long_ms: milliseconds, short_ms: milliseconds });
+const burnRate = z.strictObject({ rate: z.number().positive(), long_ms: milliseconds, short_ms: milliseconds });
 
 export const slo = z.strictObject({
   name: z.string().min(1),

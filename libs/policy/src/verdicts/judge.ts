@@ -106,7 +106,7 @@ function isSlight(evidence: Evidence, name: StatisticalTrigger, threshold: numbe
 }
 
 /** The logarithm of the e-value that a trigger stands for: the mean over the ratios and, of a tail, over the quantiles. */
-export function logWorse(evidence: Evidence, name: StatisticalTrigger): number {
+function logWorse(evidence: Evidence, name: StatisticalTrigger): number {
   const trigger = STATISTICAL_TRIGGERS[name];
   if ('event' in trigger) return logMean(evidence.logEValues(PLAIN_EVENTS.indexOf(trigger.event)));
   const metric = TAIL_METRICS.indexOf(trigger.metric);
