@@ -36,6 +36,7 @@ export const metricsTable = {
   queueWait: { type: 'histogram', name: 'mlx_serving_gateway_queue_seconds', help: 'Time that admitted requests waited for their place.', labels: ['priority'], buckets: SECONDS },
   activeStreams: { type: 'gauge', name: 'mlx_serving_gateway_active_streams', help: 'Requests that are at a worker.' },
   concurrencyLimit: { type: 'gauge', name: 'mlx_serving_gateway_concurrency_limit', help: 'Most requests at the workers at one time, as it is in force.' },
+  governor: { type: 'gauge', name: 'mlx_serving_gateway_governor', help: '1 for what governs the limit: fixed, gradient or pid.', labels: ['kind'], together: 'max' },
   shedShare: { type: 'gauge', name: 'mlx_serving_gateway_shed_share', help: 'Share of new requests that a controller has refused at once.', labels: ['priority'], together: 'max' },
   forcedCircuits: { type: 'gauge', name: 'mlx_serving_gateway_forced_circuits', help: '1 while a controller keeps work away from the worker.', labels: ['worker'], together: 'max' },
   continuations: { type: 'counter', name: 'mlx_serving_gateway_continuations_total', help: 'Answers that went on at another worker after their first token.' },

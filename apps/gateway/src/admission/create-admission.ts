@@ -1,7 +1,7 @@
 import type { RuntimeFile } from '@mlx-serving/policy';
 import type { GatewayMetrics } from '../metrics.ts';
 import { AdmissionQueue } from './admission-queue.ts';
-import { SwitchedGovernor } from '../governor/switched-governor.ts';
+import { GOVERNOR_KINDS, SwitchedGovernor } from '../governor/switched-governor.ts';
 import { TrafficControl } from './traffic-control.ts';
 
 /** The queue before the workers, and what controllers may turn of it. Whoever changes the limit has the queue look again. */
@@ -23,6 +23,7 @@ export function createAdmission(governor: () => RuntimeFile['governor'], metrics
       metrics.concurrencyLimit.set(value);
       admission.admitWaiting();
     },
+    onSwitch: (kind) => GOVERNOR_KINDS.forEach((each) => metrics.governor.set({ kind: each }, each === kind ? 1 : 0)),
   });
   const control = new TrafficControl(limit, metrics);
   return { admission, control };

@@ -3,7 +3,9 @@ import { FixedLimit, GradientLimit, type LimitAlgorithm, type LimitBounds, PidLi
 import { ConcurrencyLimit } from '../admission/concurrency-limit.ts';
 import type { Governor, LimitLease } from '../admission/governor.ts';
 
-export type GovernorKind = 'fixed' | 'gradient' | 'pid';
+export const GOVERNOR_KINDS = ['fixed', 'gradient', 'pid'] as const;
+
+export type GovernorKind = (typeof GOVERNOR_KINDS)[number];
 
 export interface SwitchedGovernorOptions {
   /** The settings in force. */
@@ -14,6 +16,8 @@ export interface SwitchedGovernorOptions {
   readonly inflight: () => number;
   /** Called when the limit changes. */
   readonly onChange: (limit: number) => void;
+  /** Called with the one that governs from now on, at first too. */
+  readonly onSwitch?: (kind: GovernorKind) => void;
   readonly now?: () => number;
 }
 
@@ -33,6 +37,7 @@ export class SwitchedGovernor implements Governor {
     // The flags are not known yet: the setting holds until the first request has finished.
     this.#kind = 'fixed';
     this.#algorithm = this.#create(this.#kind, this.#ceiling.value);
+    options.onSwitch?.(this.#kind);
   }
 
   get kind(): GovernorKind {
@@ -72,6 +77,7 @@ export class SwitchedGovernor implements Governor {
     const start = this.limit();
     this.#kind = kind;
     this.#algorithm = this.#create(kind, start);
+    this.#options.onSwitch?.(kind);
   }
 
   #create(kind: GovernorKind, start: number): LimitAlgorithm {
