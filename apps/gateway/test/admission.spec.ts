@@ -36,6 +36,23 @@ describe('a request that waits', () => {
     expect((await Promise.all([first, second])).map(({ status }) => status)).toEqual([200, 200]);
     expect(gateway.worker.generations[1]?.request.requestId).toBe('waits');
   });
+
+  it('is not announced while as many go before it as there are places: the worker has its hands full', async () => {
+    gateway = new Harness({ runtime: { max_concurrent_streams: 2 } });
+    gateway.flags.hold(13n, { ttft_pipeline: on, 'ttft_pipeline.warmup_queue': on });
+    await gateway.start();
+    const answers = [gateway.chat(), gateway.chat()];
+    const running = [await gateway.worker.generation(0), await gateway.worker.generation(1)];
+    for (const place of [1, 2, 3, 4]) {
+      answers.push(gateway.chat({}, { headers: { 'x-request-id': `waits-${place}` } }));
+      await depth(place);
+    }
+    await until(() => gateway.worker.prepared.includes('waits-2'));
+    gateway.worker.script = ['fine'];
+    for (const each of running) each.accept().finish();
+    await Promise.all(answers);
+    expect(gateway.worker.prepared.filter((id, at, all) => all.indexOf(id) === at)).toEqual(['waits-1', 'waits-2']);
+  });
 });
 
 describe('a class that a controller sheds', () => {

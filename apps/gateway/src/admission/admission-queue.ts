@@ -127,11 +127,11 @@ export class AdmissionQueue {
   }
 
   #hasPlaceFor(priority: Priority | undefined): boolean {
-    return priority !== undefined && this.#active < this.#placesFor(priority);
+    return priority !== undefined && this.#active < this.placesFor(priority);
   }
 
-  /** The last places are kept for urgent requests; once one of these waits, whose turn it is is as the queue says. */
-  #placesFor(priority: Priority): number {
+  /** The most that may be at the workers when one of this class comes. The last places are kept for urgent requests; once one of these waits, whose turn it is is as the queue says. */
+  placesFor(priority: Priority): number {
     const limit = this.#options.limit();
     if (priority <= Priority.NORMAL) return limit;
     return Math.max(1, limit - Math.floor(limit * (this.#options.urgentShare?.() ?? 0)));
@@ -144,7 +144,7 @@ export class AdmissionQueue {
 
   /** How long one waits who has so many before him. */
   #expectedMs(before: number, priority: Priority): number {
-    return ((before + 1) * this.#averageHoldMs) / this.#placesFor(priority);
+    return ((before + 1) * this.#averageHoldMs) / this.placesFor(priority);
   }
 
   /** How long a request of such a cost holds its place, as it seems: one that asks for little is not judged by those that ask for much. */

@@ -28,6 +28,8 @@ export async function admitRequest(options: AdmissionOptions, record: Generation
   let stop: (() => void) | undefined;
   const onQueued = (position: () => number): void => {
     sink.queued?.(position);
+    // Behind a longer queue its turn is far, and the worker has no time to spare: to announce it there costs others (measured).
+    if (position() >= admission.placesFor(priority)) return;
     stop = whileQueued(record);
   };
   try {
