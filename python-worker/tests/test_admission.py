@@ -80,6 +80,31 @@ async def test_cancelling_a_waiting_request_frees_its_place_at_once():
         gate.open()
 
 
+async def test_a_more_urgent_request_goes_before_prompts_that_were_to_be_read_in_the_same_step():
+    gate = StepGate()
+    async with running_worker(gate.make_sampler) as worker:
+
+        def ask(priority):
+            return worker.call("A flag", temperature=1, max_tokens=1, request={"priority": priority})
+
+        async def accepted(call):
+            assert await next_event(call) == "accepted"
+            return call
+
+        await accepted(ask(wpb.PRIORITY_NORMAL))
+        await worker.until(lambda stats: gate.draws_begun == 1)
+        others = [await accepted(ask(wpb.PRIORITY_BACKGROUND)) for _ in range(2)]
+        gate.permit(1)
+        # The engine stands still in a step that shall read the prompts of both.
+        await worker.until(lambda stats: gate.draws_begun == 2 and stats.queued_requests == 0)
+        urgent = await accepted(ask(wpb.PRIORITY_NORMAL))
+        gate.permit(2)
+        first, second = (asyncio.ensure_future(next_event(call)) for call in (urgent, others[1]))
+        done, _ = await asyncio.wait({first, second}, return_when=asyncio.FIRST_COMPLETED)
+        gate.open()
+        assert done == {first}
+
+
 @pytest.mark.parametrize(("prompt", "first_event"), [("A flag " * 200, None), ("A flag", "chunk")])
 async def test_cancelling_during_prefill_or_decode_frees_the_slot_within_one_step(prompt, first_event):
     gate = StepGate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
@@ -18,10 +19,11 @@ class Prefill:
     def __init__(self, work: Work) -> None:
         self._work = work
 
-    def run(self, decoding: int) -> int:
+    def run(self, decoding: int, look_at_arrivals: Callable[[], None] = lambda: None) -> int:
         """Computes prompts within what the running streams' gap leaves. Returns how many tokens.
 
         Where a portion can share the pass of the streams, it is left in `work.riding` for that pass.
+        `look_at_arrivals` is called between two prompts when somebody has come: they may be more urgent.
         """
         pending = [begun for begun in self._work.begun.values() if begun.job is not None]
         if not pending and not self._work.warm_queue.pending:
@@ -38,6 +40,8 @@ class Prefill:
                 spent = left
             computed += spent
             left -= max(1, spent)
+            if self._work.inbox.has_unseen:
+                look_at_arrivals()
             pending = [begun for begun in self._work.begun.values() if begun.job is not None]
         if self._work.riding is not None:
             return computed - self._work.riding.most

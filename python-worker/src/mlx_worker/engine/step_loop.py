@@ -57,17 +57,20 @@ class StepLoop:
     def admit(self) -> bool:
         """Looks at arrivals and cancellations and gives out places. False: there is nothing to run."""
         self._remove(self.work.inbox.take_cancelled())
+        self._look_at_arrivals()
+        self.work.inbox.held = self.work.warm
+        return bool(self.work.begun or self.work.decoding)
+
+    def _look_at_arrivals(self) -> None:
         self._admission.examine()
         self._admission.give_places()
         self._admission.warm()
-        self.work.inbox.held = self.work.warm
-        return bool(self.work.begun or self.work.decoding)
 
     def step(self) -> None:
         """Prefills within the gap, then decodes one token for every row."""
         started = time.monotonic()
         decoding = self.work.decoding
-        computed = self._prefill.run(decoding)
+        computed = self._prefill.run(decoding, self._look_at_arrivals)
         self._decode.join()
         self._decode.run()
         self.work.statistics.computed_tokens += computed
