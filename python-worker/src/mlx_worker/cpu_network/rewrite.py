@@ -10,12 +10,15 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from mlx_worker.cpu_network.attention import BLOCK, CpuAttention
 from mlx_worker.cpu_network.feed_forward import CpuFeedForward
+from mlx_worker.cpu_network.linear import PackedLinear, panels_pay
 from mlx_worker.slices import Slices, at_once
 
 ATTENTION = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "rope"})
 FEED_FORWARD = frozenset({"gate_proj", "up_proj", "down_proj"})
 # How far logits may be apart, absolutely and relatively: the order of sums differs, nothing else.
 TOLERANCE = 1e-3
+# Memory for weights that lie in two ways, so that a few rows go fast as well as many.
+PANEL_BYTES = 2**30
 
 
 def rewrite(network: Any) -> int:
@@ -44,10 +47,29 @@ def rewrite_in_slices(network: Any) -> Slices[int]:
     for _, _, module in found:
         mx.eval(module.parameters())
         yield
+    yield from add_panels([module for _, _, module in found])
     if not found or (yield from agrees(network, before)):
         return len(found)
     put(own)
     return 0
+
+
+def add_panels(modules: list[nn.Module]) -> Slices[None]:
+    """Gives weights panels where they are faster, as long as there is memory for them."""
+    left, pays = PANEL_BYTES, dict[tuple[int, ...], bool]()
+    for linear in (child for module in modules for child in module.children().values()):
+        width = linear.width if isinstance(linear, PackedLinear) else None
+        if width is None or linear.weight.nbytes > left or not pays.get(linear.weight.shape, True):
+            continue
+        linear.add_panels(width)
+        if linear.weight.shape not in pays:
+            pays[linear.weight.shape] = panels_pay(linear)
+        if pays[linear.weight.shape]:
+            mx.eval(linear.panels)
+            left -= linear.weight.nbytes
+        else:
+            linear.drop_panels()
+        yield
 
 
 def layers_of(network: Any) -> list[nn.Module]:
