@@ -12,12 +12,16 @@ const PROMPT = 'The kill switch';
 let stack: Stack;
 let engine: Engine;
 let worker: ServiceClient<typeof Worker>;
+/** Faults on purpose, by worker. */
+let faults: string;
 
 beforeAll(async () => {
   const config = copyOfConfig();
   turnOn(join(config, 'feature-flags.yaml'), /(speculation|kv_prep):\n {4}enabled: false/g);
   turnOn(join(config, 'runtime.yaml'), /(kv_prep):\n {4}enabled: false/g);
-  stack = await Stack.start({ config, env: { MLX_SERVING_STUCK_AFTER_MS: '3000' } });
+  faults = join(config, 'faults.json');
+  writeFileSync(faults, '{}');
+  stack = await Stack.start({ config, env: { MLX_SERVING_STUCK_AFTER_MS: '3000', MLX_SERVING_WORKER_STUCK_AFTER_MS: '5000', MLX_WORKER_FAULT: faults } });
   engine = createEngine({ address: stack.urls.gatewayGrpc });
   worker = createServiceClient(Worker, `127.0.0.1:${portsFor(stack.offset).worker}`);
 });
@@ -82,6 +86,20 @@ describe('the worker of the running system', () => {
     const after = await eventually(workerStats, 30_000);
     expect(after.pid).not.toBe(pid);
     expect(after.restarts).toBe(restarts);
+    await eventually(async () => (await chat(stack)).status === 200);
+  });
+
+  it('ends by itself when its engine hangs, and is started again', async () => {
+    const { pid, restarts } = await workerStats();
+    writeFileSync(faults, JSON.stringify({ worker: { hang: true } }));
+    const caught = chat(stack).catch(() => undefined);
+    await eventually(() => stack.log('worker').includes('the engine stands still'));
+    writeFileSync(faults, '{}');
+    await eventually(() => stack.launcher.stderr.includes('worker ended (exit code 70)'), 60_000);
+    const after = await eventually(workerStats, 30_000);
+    expect(after.pid).not.toBe(pid);
+    expect(after.restarts).toBe(restarts + 1);
+    await caught;
     await eventually(async () => (await chat(stack)).status === 200);
   });
 });

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import mlx.core as mx
@@ -14,6 +15,7 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from mlx_worker.cpu_network.attention import CpuAttention, attend
 from mlx_worker.cpu_network.feed_forward import silu
+from mlx_worker.cpu_network.last_token import last_parts, only_last
 from mlx_worker.cpu_network.rewrite import rewrite
 from mlx_worker.cpu_network.shared_pass import shares_passes
 from mlx_worker.engine.forward import Forward
@@ -168,7 +170,7 @@ def test_a_network_that_would_answer_otherwise_shares_no_pass() -> None:
     rewrite(network)
     body, whole = network.model, type(network.model).__call__
 
-    class Placed(type(body)):  # type: ignore[misc]
+    class Placed(type(body)):
         """Adds to each token what depends on its place in the pass."""
 
         def __call__(self, inputs: mx.array, cache: Any = None) -> mx.array:
@@ -176,3 +178,46 @@ def test_a_network_that_would_answer_otherwise_shares_no_pass() -> None:
 
     body.__class__ = Placed
     assert not shares_passes(network)
+
+
+@pytest.mark.parametrize("pieces", [(1,), (9,), (150,), (70, 1), (70, 80), (64, 64, 22)])
+def test_the_end_of_a_prompt_has_the_logits_of_the_whole_network(pieces: tuple[int, ...]) -> None:
+    own, network = make_network(), make_network()
+    rewrite(network)
+    forward = Forward(network)
+    assert len(last_parts(network)) == 2
+    caches, tokens = (make_prompt_cache(own), make_prompt_cache(network)), PROMPT[0][: sum(pieces)]
+    expected = own(mx.array([tokens]), cache=caches[0])[:, -1]
+    at = 0
+    for piece in pieces[:-1]:
+        forward.fill(tokens[at : at + piece], caches[1])
+        at += piece
+    last = forward.last_logits(tokens[at:], caches[1])
+    assert mx.allclose(last, expected, rtol=1e-4, atol=1e-5).item()
+    expected, after = own(mx.array([[9]]), cache=caches[0]), network(mx.array([[9]]), cache=caches[1])
+    assert mx.allclose(after, expected, rtol=1e-4, atol=1e-5).item()
+
+
+def test_a_network_that_looks_at_more_than_the_last_token_is_computed_whole() -> None:
+    network = make_network()
+    rewrite(network)
+    body, whole = network.model, type(network.model).__call__
+
+    class Summed(type(body)):
+        """Adds to each token what came out for those before it."""
+
+        def __call__(self, inputs: mx.array, cache: Any = None) -> mx.array:
+            return mx.cumsum(whole(self, inputs, cache=cache), axis=1)
+
+    body.__class__ = Summed
+    assert last_parts(network) == []
+
+
+def test_after_a_fault_all_tokens_count_again() -> None:
+    network = make_network()
+    rewrite(network)
+    parts = last_parts(network)
+    with suppress(ZeroDivisionError), only_last(parts):
+        assert all(part.only_last for part in parts)
+        raise ZeroDivisionError
+    assert not any(part.only_last for part in parts)

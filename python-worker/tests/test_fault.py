@@ -73,3 +73,10 @@ def test_every_token_is_the_same_or_none_comes(file: Path, logger: Logger) -> No
     assert {token.id for token in run(faults)[1].chunk.tokens} == {1}
     write(file, {"empty": True, "slow_ms": 1, "leak_mb": 0.1})
     assert [answer.WhichOneof("event") for answer in run(faults)] == ["accepted", "finished"]
+
+
+def test_the_engine_stands_still_when_it_shall(file: Path, logger: Logger) -> None:
+    write(file, {"hang": True})
+    hung: list[bool] = []
+    run(Faults(str(file), "w", logger, lambda: hung.append(True)))
+    assert hung == [True]

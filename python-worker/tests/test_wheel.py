@@ -7,10 +7,12 @@ import sys
 import zipfile
 from pathlib import Path
 
+from test_process import generate, process, serving_port
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_the_wheel_holds_the_model_and_its_command_runs(tmp_path):
+def test_the_wheel_holds_the_model_and_its_command_serves_a_request(tmp_path):
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     build = ["wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(ROOT)]
     subprocess.run([*pip, *build], check=True)
@@ -24,3 +26,10 @@ def test_the_wheel_holds_the_model_and_its_command_runs(tmp_path):
     helped = subprocess.run(command, env={"PYTHONPATH": str(target)}, capture_output=True, text=True)
     assert helped.returncode == 0, helped.stderr
     assert "usage: mlx-worker" in helped.stdout
+    installed = {"PYTHONPATH": str(target)}
+    where = [sys.executable, "-c", "import mlx_worker; print(mlx_worker.__file__)"]
+    assert str(target) in subprocess.run(where, env=installed, capture_output=True, text=True).stdout
+    program = [str(target / "bin" / "mlx-worker")]
+    with process(program, "--port", "0", "--metrics-port", "0", **installed) as running:
+        events = generate(serving_port(running), max_tokens=3)
+        assert (events[0], events[-1]) == ("accepted", "finished")

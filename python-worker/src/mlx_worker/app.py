@@ -94,10 +94,9 @@ class App:
         self.operations = OperationsServer(
             config.host, config.metrics_port, self.health, self.metrics.registry
         )
+        faults = faults_of(config.worker_id, logger, self.engine.stand_still)
         self.server = GrpcServer(
-            WorkerServicer(
-                self.generation, self.prepare, status, control, faults_of(config.worker_id, logger)
-            ),
+            WorkerServicer(self.generation, self.prepare, status, control, faults),
             config.host,
             config.port,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from mlx_worker.errors import ServiceError
@@ -22,11 +22,16 @@ Answers = AsyncGenerator[wpb.WorkerGenerateResponse]
 
 class Faults:
     """slow_ms: each request waits. fail: share of requests that fail. leak_mb: kept for each request.
-    crash: the process ends at the next request. loop: every token is the same. empty: no token comes."""
+    crash: the process ends at the next request. hang: the engine stands still at the next request.
+    loop: every token is the same. empty: no token comes."""
 
-    def __init__(self, path: str, worker_id: str, logger: Logger) -> None:
+    def __init__(
+        self, path: str, worker_id: str, logger: Logger, hang: Callable[[], object] = lambda: None
+    ) -> None:
         self._path = path
         self._worker_id = worker_id
+        self._logger = logger
+        self._hang = hang
         self._read_at = -1.0
         self._faults: dict[str, Any] = {}
         self._owed = 0.0
@@ -39,6 +44,9 @@ class Faults:
         faults = self._now()
         if faults.get("crash"):
             os._exit(CRASH_CODE)
+        if faults.get("hang"):
+            self._logger.warn("FAULT ON PURPOSE: the engine stands still from now on")
+            self._hang()
         self._leaked.append(bytearray(os.urandom(int(faults.get("leak_mb", 0) * 2**20))))
         await asyncio.sleep(faults.get("slow_ms", 0) / 1000)
         self._owed += faults.get("fail", 0)
@@ -72,7 +80,7 @@ def changed(answer: wpb.WorkerGenerateResponse, faults: dict[str, Any]) -> bool:
     return not faults.get("empty")
 
 
-def faults_of(worker_id: str, logger: Logger) -> Faults | None:
+def faults_of(worker_id: str, logger: Logger, hang: Callable[[], object] = lambda: None) -> Faults | None:
     """The faults that the environment asks for; None, as it should be, when it asks for none."""
     path = os.environ.get(VARIABLE, "")
-    return Faults(path, worker_id, logger) if path else None
+    return Faults(path, worker_id, logger, hang) if path else None

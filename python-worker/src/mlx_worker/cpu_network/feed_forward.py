@@ -25,6 +25,9 @@ class CpuFeedForward(nn.Module):  # type: ignore[misc]  # MLX has no types here
         self.gate_proj = PackedLinear(mlp.gate_proj)
         self.up_proj = PackedLinear(mlp.up_proj)
         self.down_proj = PackedLinear(mlp.down_proj)
+        # As in `CpuAttention`.
+        self.only_last = False
 
     def __call__(self, x: mx.array) -> mx.array:
+        x = x[:, -1:] if self.only_last else x
         return self.down_proj(silu(self.gate_proj(x)) * self.up_proj(x))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import suppress
 
 import mlx.core as mx
@@ -109,6 +110,14 @@ class Engine(EngineThread):
         """Frees an announced prompt, unless a request has gone on from it."""
         with suppress(ServiceError):
             self._inbox.command(lambda: self.work.warm_queue.forget(prompt))
+
+    def stand_still(self) -> None:
+        """A fault on purpose: nothing is served any more, as when a device hangs."""
+
+        def wait_for_ever() -> None:
+            threading.Event().wait()
+
+        self._inbox.command(wait_for_ever)
 
     async def allow(self, model: str, tenant: str, tokens: list[int]) -> None:
         """Puts a prompt on the allowlist, and computes it once there is idle time."""

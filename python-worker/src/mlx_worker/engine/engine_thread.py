@@ -138,7 +138,7 @@ class EngineThread:
         return self._thread.is_alive() and not self.stopped.done()
 
     def seconds_in_step(self) -> float:
-        """How long the present step has taken; 0 between steps. A long one means that the device is stuck."""
+        """How long the present step has taken; 0 while nothing is to do. Long: the device is stuck."""
         started = self._step_started_at
         return 0.0 if started is None else time.monotonic() - started
 
@@ -161,9 +161,11 @@ class EngineThread:
 
     def _serve(self) -> None:
         while not self._inbox.closed:
+            # What is between two steps may get stuck as well.
+            self._step_started_at = time.monotonic()
             for command in self._inbox.take_commands():
                 command()
-            started = self._step_started_at = time.monotonic()
+            started = time.monotonic()
             if self._steps.admit():
                 self._steps.step()
                 self._on_step(time.monotonic() - started)
@@ -171,14 +173,11 @@ class EngineThread:
                     self._send([ended(request, "STEP_FAILED") for request in self._steps.clear()])
                     assert self.work.last_failure is not None
                     raise self.work.last_failure
-                self._step_started_at = None
             elif self._steps.has_idle_work:
                 self._steps.idle_slice()
+            elif not len(self._sliced):
                 self._step_started_at = None
-            else:
-                self._step_started_at = None
-                if not len(self._sliced):
-                    self._inbox.wait()
+                self._inbox.wait()
             self._sliced.advance()
 
     def _restore(self, model: LoadedModel) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.models.cache import make_prompt_cache
 
+from mlx_worker.cpu_network.last_token import last_parts, only_last
 from mlx_worker.cpu_network.shared_pass import shared_hidden, shares_passes
 
 PROBE = mx.array([[1, 2, 3, 4, 5]])
@@ -23,6 +24,7 @@ class Forward:
         self.network = network
         self._head = separate_head(network)
         self.shares = self._head is not None and shares_passes(network)
+        self._last_parts = [] if self._head is None else last_parts(network)
 
     def fill(self, tokens: list[int], caches: list[Any]) -> None:
         """Computes tokens into the caches. Nothing asks for the head's output, so it is never computed."""
@@ -32,7 +34,8 @@ class Forward:
     def last_logits(self, tokens: list[int], caches: list[Any]) -> mx.array:
         """Computes tokens into the caches, and the logits after the last one."""
         if self._head is not None:
-            hidden = self.network.model(mx.array([tokens]), cache=caches)
+            with only_last(self._last_parts):
+                hidden = self.network.model(mx.array([tokens]), cache=caches)
             logits = self._head(hidden[:, -1:, :])[:, -1, :]
         else:
             if len(tokens) > 1:

@@ -49,13 +49,15 @@ class Pace:
         gap = self.target_gap_seconds * PLANNED_SHARE
         if waiting > 1 and self._long_gaps >= decoding:
             gap *= LONG_GAP_FACTOR
-        left = gap - self._decode_seconds
-        least = LEAST_RIDING if self._rides else LEAST_CHUNK
-        if self._decode_seconds > self.target_gap_seconds * FULL_GAP_SHARE:
-            share = self._decode_seconds * min(max(waiting, 1), MOST_SHARES)
-            left = max(left, share * RIDING_SHARE if self._rides else share)
+        left, least, share_of_time = gap - self._decode_seconds, LEAST_CHUNK, 1.0
+        full = self._decode_seconds > self.target_gap_seconds * FULL_GAP_SHARE
+        if self._rides:
+            least, share_of_time = LEAST_RIDING, RIDING_SHARE
+        elif full:
             # A pass of its own costs so much that few tokens are no gain; in the streams' pass they are.
-            least = LEAST_RIDING if self._rides else WHOLE_PROMPT
+            least = WHOLE_PROMPT
+        if full:
+            left = max(left, self._decode_seconds * min(max(waiting, 1), MOST_SHARES) * share_of_time)
         return min(max(least, int(left / self._token_seconds)), self.most_chunk)
 
     def portion(self, chunk: int, remaining: int) -> int:
