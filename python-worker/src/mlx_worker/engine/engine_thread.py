@@ -138,7 +138,10 @@ class EngineThread:
         return self._thread.is_alive() and not self.stopped.done()
 
     def seconds_in_step(self) -> float:
-        """How long the present step has taken; 0 while nothing is to do. Long: the device is stuck."""
+        """How long the present step, command or slice has taken; 0 between them.
+
+        A long one means that the device is stuck.
+        """
         started = self._step_started_at
         return 0.0 if started is None else time.monotonic() - started
 
@@ -159,13 +162,19 @@ class EngineThread:
         self._send([ended(request, "ENGINE_STOPPED") for request in waiting])
         self._call(self._finish, fault)
 
+    def _watched(self, work: Callable[[], None]) -> None:
+        """Does some work while `seconds_in_step` tells how long it takes."""
+        self._step_started_at = time.monotonic()
+        try:
+            work()
+        finally:
+            self._step_started_at = None
+
     def _serve(self) -> None:
         while not self._inbox.closed:
-            # What is between two steps may get stuck as well.
-            self._step_started_at = time.monotonic()
             for command in self._inbox.take_commands():
-                command()
-            started = time.monotonic()
+                self._watched(command)
+            started = self._step_started_at = time.monotonic()
             if self._steps.admit():
                 self._steps.step()
                 self._on_step(time.monotonic() - started)
@@ -173,12 +182,15 @@ class EngineThread:
                     self._send([ended(request, "STEP_FAILED") for request in self._steps.clear()])
                     assert self.work.last_failure is not None
                     raise self.work.last_failure
+                self._step_started_at = None
             elif self._steps.has_idle_work:
                 self._steps.idle_slice()
-            elif not len(self._sliced):
                 self._step_started_at = None
-                self._inbox.wait()
-            self._sliced.advance()
+            else:
+                self._step_started_at = None
+                if not len(self._sliced):
+                    self._inbox.wait()
+            self._watched(self._sliced.advance)
 
     def _restore(self, model: LoadedModel) -> None:
         """Reads what an earlier process kept on disk for this model."""
