@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+
 import mlx.core as mx
 import mlx.nn as nn
+import mlx_lm
 import pytest
+from conftest import Reference, running_worker
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from make_bench_model import make
 from mlx.utils import tree_flatten
 from test_cpu_network import answers, make_network
 
@@ -86,3 +92,22 @@ def test_panels_take_no_more_memory_than_they_may(monkeypatch):
     kept = layers_with_panels(network)
     assert 0 < len(kept) < 10
     assert sum(linear.panels.nbytes for linear in kept) <= 3 * 4 * 256 * 512
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only layers for Linux CPUs have panels")
+async def test_answers_through_panels_are_those_of_stream_generate(tmp_path):
+    make(tmp_path / "wide", 2, 256, 7)
+    network, tokenizer = mlx_lm.load(str(tmp_path / "wide"))
+    reference = Reference(network, tokenizer)
+    prompts = [
+        "A flag",
+        "# ",
+        *(f"{count} " + "a canary of the gateway " * count for count in range(1, 30, 2)),
+    ]
+    expected = [reference.generate(prompt, 24)[0] for prompt in prompts]
+    flags = ["ttft_pipeline.warmup_queue", "ttft_pipeline.speculation", "ttft_pipeline.kv_prep"]
+    async with running_worker(model=str(tmp_path / "wide"), max_batch=6, prefill_chunk=40) as worker:
+        assert layers_with_panels(worker.app.lifecycle.model.network)
+        for request in ({}, {"enabled_flags": flags}, {"enabled_flags": flags}):
+            calls = [worker.generate(prompt, max_tokens=24, request=request) for prompt in prompts]
+            assert [answer.ids for answer in await asyncio.gather(*calls)] == expected
