@@ -94,7 +94,25 @@ def test_panels_take_no_more_memory_than_they_may(monkeypatch):
     assert sum(linear.panels.nbytes for linear in kept) <= 3 * 4 * 256 * 512
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only layers for Linux CPUs have panels")
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only layers for Linux CPUs have panels")
+
+
+@linux_only
+@pytest.mark.parametrize("bound", ["memory_limit_bytes", "model_bytes"])
+async def test_panels_leave_requests_and_other_models_their_memory(tmp_path, bound):
+    make(tmp_path / "wide", 2, 256, 7)
+    on_disk = (tmp_path / "wide" / "model.safetensors").stat().st_size
+    # Half of the memory limit is for weights, all of the models' budget is.
+    exactly = on_disk * 2 if bound == "memory_limit_bytes" else on_disk
+    for most, panels in ((exactly, False), (exactly * 2, True)):
+        async with running_worker(model=str(tmp_path / "wide"), **{bound: most}) as worker:
+            model = worker.app.lifecycle.model
+            assert bool(layers_with_panels(model.network)) is panels
+            assert model.weight_bytes <= exactly * (2 if panels else 1)
+            assert (await worker.generate("A flag", max_tokens=3)).ids
+
+
+@linux_only
 async def test_answers_through_panels_are_those_of_stream_generate(tmp_path):
     make(tmp_path / "wide", 2, 256, 7)
     network, tokenizer = mlx_lm.load(str(tmp_path / "wide"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm import utils as mlx_lm_files
 
-from mlx_worker.cpu_network.rewrite import rewrite_in_slices
+from mlx_worker.cpu_network.rewrite import PANEL_BYTES, rewrite_in_slices
 from mlx_worker.slices import Slices
 
 PACKAGED_MODELS = Path(__file__).parent / "models"
@@ -81,8 +82,12 @@ def read_files(name: str, adapter: str = "") -> ModelFiles:
     return ModelFiles(name, folder, tokenizer, adapter)
 
 
-def load_in_slices(files: ModelFiles) -> Slices[LoadedModel]:
+def load_in_slices(
+    files: ModelFiles, panel_room: Callable[[int], int] = lambda weights: PANEL_BYTES
+) -> Slices[LoadedModel]:
     """Makes the network and its weights. Must run in the engine's thread: MLX's arrays belong to one.
+
+    `panel_room` says how much more memory there is, beside so many bytes of weights, to keep some in panels.
 
     On a CPU the weights are computed in float32: float16 is slower there, and its rounding differs between
     a batch and a single sequence, so that greedy answers would depend on their neighbours. On Linux, layers
@@ -103,7 +108,7 @@ def load_in_slices(files: ModelFiles) -> Slices[LoadedModel]:
         network.set_dtype(mx.float32)
     yield from evaluate(network)
     if on_cpu and sys.platform == "linux":
-        yield from rewrite_in_slices(network)
+        yield from rewrite_in_slices(network, panel_room(bytes_of(network)))
     return LoadedModel(
         id=model_id(files.name),
         network=network,
@@ -113,10 +118,15 @@ def load_in_slices(files: ModelFiles) -> Slices[LoadedModel]:
         end_tokens=frozenset(files.tokenizer.eos_token_ids),
         loaded_at=int(time.time()),
         vocabulary=int(network(mx.array([[0]])).shape[-1]),
-        weight_bytes=sum(value.nbytes for _, value in tree_flatten(network.parameters())),
+        weight_bytes=bytes_of(network),
         source=files.name,
         adapter=files.adapter,
     )
+
+
+def bytes_of(network: Any) -> int:
+    """Memory of all weights."""
+    return sum(value.nbytes for _, value in tree_flatten(network.parameters()))
 
 
 def evaluate(network: Any) -> Slices[None]:

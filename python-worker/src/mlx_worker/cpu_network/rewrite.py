@@ -26,11 +26,12 @@ def rewrite(network: Any) -> int:
     return at_once(rewrite_in_slices(network))
 
 
-def rewrite_in_slices(network: Any) -> Slices[int]:
+def rewrite_in_slices(network: Any, panel_bytes: int | None = None) -> Slices[int]:
     """Returns how many modules were replaced: 0, and nothing is changed, when the results would differ.
 
     For networks in float32. A module is replaced when it has just the layers of Llama's, not quantized and
-    without adapters; whether it also computes the same is tried out.
+    without adapters; whether it also computes the same is tried out. `panel_bytes` bounds the memory for
+    panels, by default `PANEL_BYTES`.
     """
     before = yield from probe(network)
     found = [
@@ -47,16 +48,17 @@ def rewrite_in_slices(network: Any) -> Slices[int]:
     for _, _, module in found:
         mx.eval(module.parameters())
         yield
-    yield from add_panels([module for _, _, module in found])
+    most_bytes = PANEL_BYTES if panel_bytes is None else panel_bytes
+    yield from add_panels([module for _, _, module in found], most_bytes)
     if not found or (yield from agrees(network, before)):
         return len(found)
     put(own)
     return 0
 
 
-def add_panels(modules: list[nn.Module]) -> Slices[None]:
+def add_panels(modules: list[nn.Module], most_bytes: int) -> Slices[None]:
     """Gives weights panels where they are faster, as long as there is memory for them."""
-    left, pays = PANEL_BYTES, dict[tuple[int, ...], bool]()
+    left, pays = most_bytes, dict[tuple[int, ...], bool]()
     for linear in (child for module in modules for child in module.children().values()):
         width = linear.width if isinstance(linear, PackedLinear) else None
         if width is None or linear.weight.nbytes > left or not pays.get(linear.weight.shape, True):

@@ -58,7 +58,7 @@ class EngineThread:
         self._logger = logger
         self._loop = asyncio.get_running_loop()
         self._inbox = Inbox(limits)
-        self._models = ModelStore(model_bytes)
+        self._models = ModelStore(model_bytes, lambda: self.limits.memory_limit_bytes)
         self._steps = StepLoop(
             self._models, self._inbox, settings or AcceleratorSettings(), make_sampler, self._send, logger
         )

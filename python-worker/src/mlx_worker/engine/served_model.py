@@ -9,6 +9,7 @@ from typing import Any
 
 from mlx_lm.models.cache import make_prompt_cache
 
+from mlx_worker.cpu_network.rewrite import PANEL_BYTES
 from mlx_worker.engine.decode_batch import DecodeBatch
 from mlx_worker.engine.forward import Forward
 from mlx_worker.engine.prefix_cache import can_be_cut
@@ -39,9 +40,11 @@ class ServedModel:
         return list(make_prompt_cache(self.model.network))
 
 
-def serve_model(files: ModelFiles) -> Slices[ServedModel]:
-    """Loads a model. Raises what kept it from loading."""
-    model = yield from load_in_slices(files)
+def serve_model(
+    files: ModelFiles, panel_room: Callable[[int], int] = lambda weights: PANEL_BYTES
+) -> Slices[ServedModel]:
+    """Loads a model, with `panel_room` as for `load_in_slices`. Raises what kept it from loading."""
+    model = yield from load_in_slices(files, panel_room)
     forward = Forward(model.network)
     return ServedModel(
         model,
@@ -59,8 +62,10 @@ class ModelStore:
     `on_gone` is called with each model that is no longer served.
     """
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, most_bytes: int, memory_limit: Callable[[], int] = lambda: 0) -> None:
+        """`memory_limit`: that of the whole worker in bytes, 0 for none."""
         self.most_bytes = most_bytes
+        self._memory_limit = memory_limit
         self.on_gone: Callable[[ServedModel], None] = lambda served: None
         self._models: dict[str, ServedModel] = {}
 
@@ -100,7 +105,7 @@ class ModelStore:
         if known is not None:
             self._check_idle(known, busy())
         gone = self._make_room(name, weight_bytes_on_disk(files), busy()) if self._models else []
-        served = yield from serve_model(files)
+        served = yield from serve_model(files, self._panel_room)
         if name in self._models:
             # Requests may have come for it meanwhile.
             self.unload(name, busy())
@@ -114,6 +119,15 @@ class ModelStore:
         served = self.named(name)
         self._check_idle(served, busy)
         self._remove(served)
+
+    def _panel_room(self, weights: int) -> int:
+        """All weights and panels stay within the budget, and take half of the memory limit at most."""
+        room, taken = PANEL_BYTES, self.weight_bytes + weights
+        if self.most_bytes:
+            room = min(room, self.most_bytes - taken)
+        if limit := self._memory_limit():
+            room = min(room, limit // 2 - taken)
+        return max(0, room)
 
     def _check_idle(self, served: ServedModel, busy: frozenset[str]) -> None:
         if served is self.default or served.id in busy:
