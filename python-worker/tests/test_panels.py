@@ -19,6 +19,7 @@ from test_cpu_network import answers, make_network
 from mlx_worker.cpu_network import rewrite as rewriting
 from mlx_worker.cpu_network.linear import SHORT_PROMPT, SMALL_PRODUCT, PackedLinear
 from mlx_worker.cpu_network.rewrite import rewrite
+from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
 
 WIDE = {"hidden_size": 256, "intermediate_size": 512}
 
@@ -110,6 +111,20 @@ async def test_panels_leave_requests_and_other_models_their_memory(tmp_path, bou
             assert bool(layers_with_panels(model.network)) is panels
             assert model.weight_bytes <= exactly * (2 if panels else 1)
             assert (await worker.generate("A flag", max_tokens=3)).ids
+
+
+@linux_only
+async def test_a_memory_limit_that_is_lowered_takes_the_panels_before_requests_are_refused(tmp_path):
+    make(tmp_path / "wide", 2, 256, 7)
+    on_disk = (tmp_path / "wide" / "model.safetensors").stat().st_size
+    async with running_worker(model=str(tmp_path / "wide")) as worker:
+        network = worker.app.lifecycle.model.network
+        assert layers_with_panels(network)
+        before = await worker.generate("A flag", max_tokens=12)
+        await worker.stub.SetLimits(wpb.SetLimitsRequest(memory_limit_bytes=int(on_disk * 1.5)))
+        (info,) = (await worker.stub.ListModels(wpb.WorkerListModelsRequest())).models
+        assert (layers_with_panels(network), info.weight_bytes <= on_disk) == ([], True)
+        assert (await worker.generate("A flag", max_tokens=12)).ids == before.ids
 
 
 @linux_only

@@ -25,11 +25,12 @@ SLICE_BYTES = 32 * 2**20
 READ_BYTES = 2**20
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class LoadedModel:
     """`network` and `tokenizer` are mlx-lm's; `loaded_at` is Unix time in seconds.
 
     `source` is the name with which it was loaded, `adapter` the folder of its LoRA adapter, or empty.
+    Only `weight_bytes` changes, when weights in panels are given up.
     """
 
     id: str

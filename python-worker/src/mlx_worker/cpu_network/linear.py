@@ -58,6 +58,13 @@ class PackedLinear(nn.Module):  # type: ignore[misc]  # MLX has no types here
         del self.panels
 
 
+def drop_all_panels(network: nn.Module) -> None:
+    """Frees the memory of all panels of a network."""
+    for module in network.modules():
+        if isinstance(module, PackedLinear) and module.most_rows:
+            module.drop_panels()
+
+
 def in_panels(x: mx.array, panels: mx.array) -> mx.array:
     """The product of x, [..., inputs], with a weight in panels."""
     product = x.reshape(1, -1, x.shape[-1]) @ panels

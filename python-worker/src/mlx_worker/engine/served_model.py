@@ -9,12 +9,20 @@ from typing import Any
 
 from mlx_lm.models.cache import make_prompt_cache
 
+from mlx_worker.cpu_network.linear import drop_all_panels
 from mlx_worker.cpu_network.rewrite import PANEL_BYTES
 from mlx_worker.engine.decode_batch import DecodeBatch
 from mlx_worker.engine.forward import Forward
 from mlx_worker.engine.prefix_cache import can_be_cut
 from mlx_worker.errors import ServiceError
-from mlx_worker.model import LoadedModel, ModelFiles, load_in_slices, model_id, weight_bytes_on_disk
+from mlx_worker.model import (
+    LoadedModel,
+    ModelFiles,
+    bytes_of,
+    load_in_slices,
+    model_id,
+    weight_bytes_on_disk,
+)
 from mlx_worker.slices import Slices
 
 
@@ -119,6 +127,15 @@ class ModelStore:
         served = self.named(name)
         self._check_idle(served, busy)
         self._remove(served)
+
+    def hold_memory_limit(self) -> None:
+        """Frees all panels when weights take more than half of a memory limit that has been lowered."""
+        limit = self._memory_limit()
+        if not limit or self.weight_bytes <= limit // 2:
+            return
+        for served in self._models.values():
+            drop_all_panels(served.model.network)
+            served.model.weight_bytes = bytes_of(served.model.network)
 
     def _panel_room(self, weights: int) -> int:
         """All weights and panels stay within the budget, and take half of the memory limit at most."""

@@ -40,6 +40,7 @@ class StepLoop:
     def apply(self, limits: Limits) -> None:
         """Takes new limits into use."""
         self.work.inbox.limits = limits
+        self.work.models.hold_memory_limit()
         self.work.pace.most_chunk = limits.prefill_chunk
         self.work.pace.target_gap_seconds = limits.decode_gap_ms / 1000
         self.work.prefixes.most_bytes = self.work.warm_queue.most_bytes = limits.prefix_cache_bytes
