@@ -31,8 +31,6 @@ from mlx_worker.tokenization import Tokenization
 from mlx_worker.watchdog import Watchdog, heartbeat_of
 
 STOP_GRACE_SECONDS = 1.0
-# How long a thread may keep Python from the others; 5 ms, its default, is most of a decode step.
-SWITCH_SECONDS = 0.0005
 
 
 class App:
@@ -206,7 +204,6 @@ async def shut_down(app: App, start: asyncio.Future[None], told_to_stop: bool) -
 def serve(config: WorkerConfig, warning: str | None) -> int:
     """Runs a worker in this process. `warning` is logged first. Returns the exit code."""
     logger = Logger(config.log_level, worker_id=config.worker_id)
-    sys.setswitchinterval(SWITCH_SECONDS)
     if warning is not None:
         logger.warn(warning)
     return asyncio.run(run(config, logger))
