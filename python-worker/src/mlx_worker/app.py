@@ -28,7 +28,8 @@ from mlx_worker.sampling import Sampler, SamplingOptions, sampler_for
 from mlx_worker.server import GrpcServer, WorkerServicer
 from mlx_worker.status_service import StatusService
 from mlx_worker.tokenization import Tokenization
-from mlx_worker.watchdog import Watchdog, heartbeat_of
+from mlx_worker.tokenization_queue import TokenizationQueue
+from mlx_worker.watchdog import STUCK_EXIT_CODE, Watchdog, heartbeat_of
 
 STOP_GRACE_SECONDS = 1.0
 
@@ -60,7 +61,11 @@ class App:
             make_sampler=make_sampler,
             on_step=self.metrics.on_step,
         )
-        self._tokenization = Tokenization()
+        # As many as could have a place or wait for one.
+        self.tokenization_queue = TokenizationQueue(
+            lambda: self.engine.limits.max_queue + self.engine.limits.max_batch
+        )
+        self._tokenization = Tokenization(self.tokenization_queue)
         self.prepare = PrepareService(self.engine, self._tokenization, self.lifecycle, settings.accelerator)
         self.generation = GenerationService(
             self.engine,

@@ -66,6 +66,10 @@ REASONS: dict[str, tuple[grpc.StatusCode, str]] = {
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         "requests with {waiting} prompt tokens wait already: try again later",
     ),
+    "QUEUE_BYTES_FULL": (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "{waiting} bytes of input wait for the tokenizer already: try again later",
+    ),
     "QUEUE_FULL": (grpc.StatusCode.RESOURCE_EXHAUSTED, "{waiting} requests wait already: try again later"),
     "READER_TOO_SLOW": (
         grpc.StatusCode.RESOURCE_EXHAUSTED,

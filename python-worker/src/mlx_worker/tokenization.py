@@ -1,34 +1,41 @@
-"""From a prompt or a conversation to token ids, in a thread of its own."""
+"""From a prompt or a conversation to token ids, in threads of their own."""
 
 from __future__ import annotations
 
-import asyncio
+import copy
+import functools
 import json
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from mlx_worker.errors import ServiceError
 from mlx_worker.gen.mlx_serving.v1 import generation_pb2 as pb
 from mlx_worker.model import LoadedModel
+from mlx_worker.tokenization_queue import LARGE_BYTES, TokenizationQueue
 
 ROLES = ("system", "user", "assistant", "tool")
 
 
 class Tokenization:
-    """Tokenises for one model. One thread, since a tokenizer must not be entered by two at once."""
+    """Tokenises. A tokenizer must not be entered by two threads at once: large inputs have a copy of it."""
 
-    def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenizer")
+    def __init__(self, queue: TokenizationQueue | None = None) -> None:
+        self._queue = queue or TokenizationQueue()
+        # The model's tokenizer -> its copy for large inputs, made with the first of them.
+        self._copies: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
     async def encode(
         self, model: LoadedModel, source: str | pb.Conversation, *, open_answer: bool = True
     ) -> list[int]:
         """Token ids of a prompt, or of a conversation rendered with the chat template.
 
-        Raises ServiceError when there is nothing to encode, or when it leaves no room in the context.
+        Raises ServiceError when there is nothing to encode, when it leaves no room in the context, or when
+        too much waits for the tokenizer already.
         """
-        loop = asyncio.get_running_loop()
-        tokens = await loop.run_in_executor(self._executor, encode, model, source, open_answer)
+        nbytes = bytes_of(source)
+        work = functools.partial(self._encode, model, source, open_answer, nbytes > LARGE_BYTES)
+        tokens = await self._queue.run(nbytes, work)
         if not tokens:
             raise ServiceError("PROMPT_EMPTY")
         if len(tokens) >= model.context_length:
@@ -36,8 +43,23 @@ class Tokenization:
         return tokens
 
     def close(self) -> None:
-        """Ends the thread without waiting for what it does."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        """Ends the threads without waiting for what they do."""
+        self._queue.close()
+
+    def _encode(
+        self, model: LoadedModel, source: str | pb.Conversation, open_answer: bool, is_large: bool
+    ) -> list[int]:
+        if not is_large:
+            return encode(model, source, open_answer)
+        copied = self._copies.get(model.tokenizer)
+        if copied is None:
+            copied = self._copies[model.tokenizer] = copy.deepcopy(model.tokenizer)
+        return encode(replace(model, tokenizer=copied), source, open_answer)
+
+
+def bytes_of(source: str | pb.Conversation) -> int:
+    """Memory of an input, about as it came over the wire."""
+    return len(source.encode("utf-8", "surrogatepass")) if isinstance(source, str) else source.ByteSize()
 
 
 def encode(model: LoadedModel, source: str | pb.Conversation, open_answer: bool = True) -> list[int]:

@@ -1,0 +1,73 @@
+"""Who waits for a tokenizer: bounded by requests and bytes, gone at once when cancelled.
+
+Large inputs have a thread of their own, so that no first token waits for megabytes of somebody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from mlx_worker.errors import ServiceError
+
+# Input that may wait for the tokenizer, in bytes: 16 messages of the largest size.
+MOST_BYTES = 64 * 2**20
+MOST_REQUESTS = 1024
+# A larger input takes the thread of the large ones: so much takes some 50 ms.
+LARGE_BYTES = 64 * 2**10
+# A tokenizer is through with what waits in about so long.
+RETRY_AFTER_MS = 500
+
+Result = TypeVar("Result")
+
+
+class TokenizationQueue:
+    """Runs one function after the other, in one thread for each of two sizes. For the event loop's thread."""
+
+    def __init__(self, room: Callable[[], int] = lambda: MOST_REQUESTS, most_bytes: int = MOST_BYTES) -> None:
+        """`room` says how many requests may wait here."""
+        self._room = room
+        self._most_bytes = most_bytes
+        self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="tokenizer")
+        self._turns = {is_large: asyncio.Lock() for is_large in (False, True)}
+        self.waiting = 0
+        self.nbytes = 0
+
+    async def run(self, nbytes: int, function: Callable[[], Result]) -> Result:
+        """Runs a function that reads so many bytes. Raises what it raises.
+
+        Raises ServiceError QUEUE_FULL or QUEUE_BYTES_FULL, with the time to retry after.
+        """
+        turn = self._turns[nbytes > LARGE_BYTES]
+        with self._counted(nbytes):
+            await turn.acquire()
+            try:
+                future = asyncio.get_running_loop().run_in_executor(self._executor, function)
+            except BaseException:
+                turn.release()
+                raise
+            # The next one waits for the thread, also when nobody waits for this one any more: else those
+            # who come and go would pile up before the thread, where nothing counts them.
+            future.add_done_callback(lambda _: turn.release())
+            return await asyncio.shield(future)
+
+    @contextmanager
+    def _counted(self, nbytes: int) -> Iterator[None]:
+        if self.waiting >= self._room():
+            raise ServiceError("QUEUE_FULL", retry_after_ms=RETRY_AFTER_MS, waiting=self.waiting)
+        if self.nbytes and self.nbytes + nbytes > self._most_bytes:
+            raise ServiceError("QUEUE_BYTES_FULL", retry_after_ms=RETRY_AFTER_MS, waiting=self.nbytes)
+        self.waiting += 1
+        self.nbytes += nbytes
+        try:
+            yield
+        finally:
+            self.waiting -= 1
+            self.nbytes -= nbytes
+
+    def close(self) -> None:
+        """Ends the threads without waiting for what it does."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
