@@ -9,7 +9,6 @@ import pytest
 from conftest import GATED, StepGate, running_worker
 from test_admission import refusal
 
-from mlx_worker.engine import decode
 from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
 from mlx_worker.supervisor import RESTARTS_VARIABLE
 
@@ -136,13 +135,14 @@ async def test_the_queue_is_bounded_anew_by_requests_and_by_tokens():
 async def test_kept_prompts_go_when_their_budget_or_the_memory_limit_shrinks(reference):
     async with running_worker() as worker:
         (served,) = worker.app.engine.work.models
-        room = served.bytes_per_token * 150
+        # A request of its own needs some 360 positions, mlx-lm's room of 256 included.
+        room = served.bytes_per_token * 400
         for limits in (
             {"prefix_cache_bytes": room},
             {"prefix_cache_bytes": 2**28, "memory_limit_bytes": served.model.weight_bytes + room},
         ):
             await set_limits(worker, memory_limit_bytes=0, prefix_cache_bytes=2**28)
-            for number in range(4):
+            for number in range(8):
                 await worker.generate(f"{number} {LONG}", max_tokens=8, request=KV)
             before = await worker.until(lambda stats: stats.prefix_cache.bytes > room)
             await set_limits(worker, **limits)
@@ -152,44 +152,6 @@ async def test_kept_prompts_go_when_their_budget_or_the_memory_limit_shrinks(ref
                 answer = await worker.generate(f"7 {LONG}", max_tokens=8, request=KV)
                 assert answer.ids == reference.generate(f"7 {LONG}", 8)[0]
                 assert (await worker.until(lambda stats: True)).prefix_cache.bytes <= room
-
-
-async def test_who_has_memory_decodes_at_once_while_others_wait_for_it(monkeypatch, reference):
-    # A burst of callers may be waited for this long; who waits for memory cannot come in at all.
-    monkeypatch.setattr(decode, "MOST_GAPS_BEFORE_DECODE", 10**9)
-    async with running_worker() as worker:
-        (served,) = worker.app.engine.work.models
-        room = served.bytes_per_token * 60
-        await set_limits(worker, memory_limit_bytes=served.model.weight_bytes + room)
-        answers = await asyncio.gather(*(worker.generate("A flag", max_tokens=20) for _ in range(6)))
-        wanted = reference.generate("A flag", 20)[0]
-        assert [answer.ids for answer in answers] == [wanted] * 6
-
-
-async def test_memory_stays_under_its_limit_whatever_comes(reference):
-    async with running_worker(max_batch=8, max_queue=1000) as worker:
-        (served,) = worker.app.engine.work.models
-        limit = served.model.weight_bytes + served.bytes_per_token * 300
-        await set_limits(worker, memory_limit_bytes=limit)
-        held: list[int] = []
-        work = worker.app.engine.work
-
-        def look() -> None:
-            held.append(
-                served.model.weight_bytes
-                + work.committed_bytes
-                + work.prefixes.nbytes
-                + work.warm_queue.nbytes
-            )
-
-        async def one(number: int) -> None:
-            prompt = f"{number} {LONG}"[: 40 + 20 * (number % 12)]
-            answer = await worker.generate(prompt, max_tokens=8, request=KV)
-            assert answer.ids == reference.generate(prompt, 8)[0]
-            await worker.app.engine.call(look)
-
-        await asyncio.gather(*(one(number) for number in range(40)))
-        assert max(held) <= limit
 
 
 async def test_each_statistic_moves_with_what_it_counts(monkeypatch):

@@ -13,7 +13,7 @@ from mlx_worker.engine.request import GenerationRequest
 from mlx_worker.engine.row import Row, StepResult
 from mlx_worker.engine.served_model import ServedModel
 from mlx_worker.engine.tool_text import ToolText
-from mlx_worker.engine.work import Begun, Work, bytes_for
+from mlx_worker.engine.work import Begun, Work, bytes_for, most_answer_tokens
 from mlx_worker.errors import ServiceError
 from mlx_worker.sampling import Sampler, SamplingOptions
 
@@ -59,9 +59,12 @@ class Admission:
             request.worth_keeping = True
 
     def give_places(self) -> None:
-        """Gives places to those who are next, as long as there are places, and memory."""
-        self._work.lacks_memory = False
+        """Gives places to those who are next, as long as there are places, and memory.
+
+        When memory is lacking, who was warmed goes first: they have theirs already, and free it by ending.
+        """
         while len(self._work.placed) < self._work.inbox.limits.max_batch:
+            self._work.lacks_memory = False
             warm = [begun for begun in self._work.begun.values() if begun.request not in self._work.placed]
             first = min(warm, key=lambda begun: self._work.inbox.score(begun.entry), default=None)
             entry = self._work.inbox.best()
@@ -70,26 +73,33 @@ class Admission:
             if first is not None and (
                 entry is None or self._work.inbox.score(first.entry) <= self._work.inbox.score(entry)
             ):
-                self._work.placed[first.request] = bytes_for(first.request, first.served)
+                self._work.placed.add(first.request)
             elif entry is not None and not self._begin(entry, placed=True):
                 self._work.lacks_memory = True
-                return
+                if first is None:
+                    return
+                self._work.placed.add(first.request)
 
     def warm(self) -> None:
         """Begins requests that have no place yet, so that their first token need not wait for one."""
-        if not len(self._work.inbox):
+        if not len(self._work.inbox) or self._work.lacks_memory:
             return
         settings, now = self._work.settings.warm_queue, time.monotonic()
 
         def may_be_warmed(request: GenerationRequest) -> bool:
             return request.stages.warm_queue and (now - request.arrived_at) * 1000 <= settings.ttl_ms
 
-        while (entry := self._work.inbox.best(may_be_warmed)) is not None:
-            if self._work.warm >= settings.max_size:
+        def found_it_full(request: GenerationRequest) -> bool:
+            if may_be_warmed(request) and not request.overflowed:
+                request.overflowed = True
                 self._work.statistics.warm_overflowed += 1
+            return False
+
+        while self._work.warm < settings.max_size:
+            entry = self._work.inbox.best(may_be_warmed)
+            if entry is None or not self._begin(entry, placed=False):
                 return
-            if not self._begin(entry, placed=False):
-                return
+        self._work.inbox.best(found_it_full)
 
     def _begin(self, entry: Entry, placed: bool) -> bool:
         """Takes a request out of the queue. False: it must wait for memory."""
@@ -114,7 +124,7 @@ class Admission:
         job = PrefillJob(served, request.tenant, request.known)
         self._work.begun[request] = Begun(entry, served, row, job)
         if placed:
-            self._work.placed[request] = bytes_for(request, served)
+            self._work.placed.add(request)
             waited = (time.monotonic() - request.arrived_at) * 1000
             if request.stages.warm_queue and waited > self._work.settings.warm_queue.ttl_ms:
                 self._work.statistics.warm_expired += 1
@@ -129,16 +139,16 @@ class Admission:
 
     def _row_for(self, request: GenerationRequest, served: ServedModel) -> Row:
         model = served.model
-        draw = Draw(request.options, self._make_sampler(request.options), request.constraint)
+        sampler = self._make_sampler(request.options)
+        draw = Draw(request.options, sampler, request.constraint, len(request.prompt))
         calls_tools = request.tools and model.tokenizer.has_tool_calling
         tools = ToolText(model.tokenizer, request.tools) if calls_tools else None
         text = AnswerText(model.tokenizer.detokenizer, request.options.stop, tools)
-        most = min(request.options.max_tokens, model.context_length - len(request.prompt))
         return Row(
             request=request,
             text=text,
             draw=draw,
-            most_tokens=most,
+            most_tokens=most_answer_tokens(request, served),
             end_tokens=model.end_tokens,
             tokens=list(request.prompt),
         )
@@ -148,15 +158,12 @@ class Admission:
         limit = self._work.inbox.limits.memory_limit_bytes
         if not limit:
             return True
-        needed = bytes_for(request, served)
-        free = limit - self._work.models.weight_bytes - needed
-        if free < 0:
-            raise ServiceError("MEMORY_LIMIT", needed=needed + self._work.models.weight_bytes)
-        committed = self._work.committed_bytes
-        free -= committed
-        if free < self._work.warm_queue.nbytes:
-            self._work.warm_queue.clear()
-        free -= self._work.warm_queue.nbytes
-        if free < self._work.prefixes.nbytes:
-            self._work.prefixes.trim(max(0, free))
-        return free >= self._work.prefixes.nbytes or not committed
+        weights, needed = self._work.models.weight_bytes, bytes_for(request, served)
+        if weights + needed > limit:
+            raise ServiceError("MEMORY_LIMIT", needed=needed + weights)
+        free = limit - weights - self._work.committed_with(request, served)
+        somebody_runs = bool(self._work.begun or self._work.decoding)
+        if free < self._work.prefixes.pinned_bytes and somebody_runs:
+            # It would not help to give anything up.
+            return False
+        return self._work.make_room(free) >= 0 or not somebody_runs

@@ -32,17 +32,45 @@ class Preparation:
     begun: bool = False
     cancelled: bool = False
 
+    @property
+    def prompt(self) -> tuple[str, str, tuple[int, ...]]:
+        """What is prepared, for whom."""
+        return self.job.served.id, self.job.tenant, tuple(self.job.tokens)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the whole prompt's KV."""
+        return len(self.job.tokens) * self.job.served.bytes_per_token
+
 
 class IdleWork:
     """One slice at a time, so that real work never waits for more than one. Engine's thread only."""
 
-    def __init__(self, prefixes: PrefixCache) -> None:
+    def __init__(self, prefixes: PrefixCache, has_room: Callable[[int], bool] = lambda nbytes: True) -> None:
+        """`has_room` says whether memory has room for so many bytes more."""
         self._prefixes = prefixes
+        self._has_room = has_room
         self._waiting: deque[Preparation] = deque()
         self.finished = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def waiting(self) -> list[Preparation]:
+        """What is wanted still, the oldest first."""
+        return [preparation for preparation in self._waiting if not preparation.cancelled]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the preparation that has begun, once it is through."""
+        return sum(prep.nbytes for prep in self._waiting if prep.begun)
+
+    def begin_anew(self) -> None:
+        """Frees what has been computed and is not through: what it needs is wanted for something else."""
+        for preparation in self._waiting:
+            preparation.begun = False
+            preparation.job.reset()
 
     def add(self, preparation: Preparation) -> bool:
         """False: too many wait already."""
@@ -60,6 +88,9 @@ class IdleWork:
             return
         try:
             if not preparation.begun:
+                if not self._has_room(preparation.nbytes):
+                    self._end(preparation, False)
+                    return
                 preparation.begun = True
                 logits = job.begin(self._prefixes, whole=True)
                 if logits is not None:

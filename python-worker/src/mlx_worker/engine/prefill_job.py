@@ -41,6 +41,10 @@ class PrefillJob:
         self.cached = known.length
         return known.logits
 
+    def reset(self) -> None:
+        """Frees what was computed; it is to begin once more."""
+        self.caches, self.done, self.cached = None, 0, 0
+
     def advance(self, most: int) -> tuple[int, mx.array | None]:
         """Computes up to `most` tokens. Returns how many, and the logits once the prompt is through."""
         assert self.caches is not None

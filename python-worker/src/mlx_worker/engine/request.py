@@ -78,6 +78,8 @@ class GenerationRequest:
     # Set by the engine: it has looked at the prompt, and the last position is worth keeping for a repeat.
     examined: bool = False
     worth_keeping: bool = False
+    # It has found the warm queue full, which is counted once.
+    overflowed: bool = False
     arrived_at: float = field(default_factory=time.monotonic)
     tokenize_ms: float = 0.0
     begun_at: float | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import mlx.core as mx
+from mlx_lm.models.cache import BatchKVCache
 
 from mlx_worker.accelerator import AcceleratorSettings
 from mlx_worker.engine.idle_work import IdleWork
@@ -23,6 +24,9 @@ from mlx_worker.engine.stage_statistics import StageStatistics
 from mlx_worker.engine.warm_queue import WarmQueue
 from mlx_worker.errors import ServiceError
 from mlx_worker.logs import Logger
+
+# mlx-lm's caches grow by so many positions at a time.
+KV_STEP = int(BatchKVCache.step)
 
 
 @dataclass(eq=False)
@@ -62,7 +66,7 @@ class Riding:
 class Work:
     """Used in the engine's thread only. `send` hands results to their readers, at any time.
 
-    `placed` are the requests that hold a place in a batch, with the memory that was counted for each.
+    `placed` are the requests that hold a place in a batch.
     """
 
     def __init__(
@@ -82,14 +86,14 @@ class Work:
         self.statistics = StageStatistics()
         self.prefixes = PrefixCache(inbox.limits.prefix_cache_bytes)
         self.speculation = Speculation(settings.speculation)
-        self.idle = IdleWork(self.prefixes)
+        self.idle = IdleWork(self.prefixes, self.has_room)
         # Set where kept prompts go to disk too.
         self.kv_files: KvFiles | None = None
         self.warm_queue = WarmQueue(models, self.prefixes, logger)
         self.pace = Pace(inbox.limits.decode_gap_ms / 1000, inbox.limits.prefill_chunk)
         self.riding: Riding | None = None
         self.begun: dict[GenerationRequest, Begun] = {}
-        self.placed: dict[GenerationRequest, int] = {}
+        self.placed: set[GenerationRequest] = set()
         # Whether who is next waits for memory, so that nobody else can begin before somebody ends.
         self.lacks_memory = False
         self.failed_in_a_row = 0
@@ -119,26 +123,51 @@ class Work:
     @property
     def committed_bytes(self) -> int:
         """Memory that the requests which have begun may come to need."""
-        begun = sum(bytes_for(begun.request, begun.served) for begun in self.begun.values())
-        rows = [(row.request, served) for served in self.models for row in served.batch.rows]
-        return begun + sum(bytes_for(request, served) for request, served in rows)
+        return sum(self._committed(served, []) for served in self.models)
+
+    def committed_with(self, request: GenerationRequest, served: ServedModel) -> int:
+        """The same with one request more, which may make all others of its model longer."""
+        others = sum(self._committed(other, []) for other in self.models if other is not served)
+        return others + self._committed(served, [tokens_for(request, served)])
+
+    def _committed(self, served: ServedModel, lengths: list[int]) -> int:
+        """A batch holds each of its rows as long as the longest one."""
+        lengths += [tokens_for(row.request, served) for row in served.batch.rows]
+        lengths += [
+            tokens_for(begun.request, served) for begun in self.begun.values() if begun.served is served
+        ]
+        planned = len(lengths) * max(lengths, default=0) * served.bytes_per_token
+        return max(planned, served.batch.nbytes)
 
     def hold_limit(self) -> None:
         """Gives up what was kept, and what was warmed, as far as the memory limit has no room for it."""
         limit = self.inbox.limits.memory_limit_bytes
-        if not limit:
-            return
-        free = max(0, limit - self.models.weight_bytes - self.committed_bytes)
+        if limit:
+            self.make_room(limit - self.models.weight_bytes - self.committed_bytes)
+
+    def has_room(self, nbytes: int) -> bool:
+        """Whether the memory limit has room for something more beside requests and what was announced."""
+        limit = self.inbox.limits.memory_limit_bytes
+        taken = self.models.weight_bytes + self.committed_bytes + self.warm_queue.nbytes
+        return not limit or taken + nbytes <= limit
+
+    def make_room(self, free: int) -> int:
+        """Has no more than `free` bytes held besides requests: first what is computed in idle time goes, then
+        what was announced, then what was kept. Returns how many of them are left; less than 0 is too few.
+        """
+        if self.idle.nbytes and self.idle.nbytes + self.warm_queue.nbytes > free:
+            self.idle.begin_anew()
         if self.warm_queue.nbytes > free:
             self.warm_queue.clear()
-        free -= self.warm_queue.nbytes
+        free -= self.idle.nbytes + self.warm_queue.nbytes
         if self.prefixes.nbytes > free:
-            self.prefixes.trim(free)
+            self.prefixes.trim(max(0, free))
+        return free - self.prefixes.nbytes
 
     def forget(self, request: GenerationRequest) -> None:
         """It is no longer on its way, and holds no place."""
         self.begun.pop(request, None)
-        self.placed.pop(request, None)
+        self.placed.discard(request)
 
     def forget_model(self, served: ServedModel) -> None:
         """Drops all that was kept for a model that is gone."""
@@ -163,6 +192,16 @@ class Work:
             self.end(request, ServiceError("STEP_FAILED"))
 
 
+def most_answer_tokens(request: GenerationRequest, served: ServedModel) -> int:
+    """How long its answer may become: what it asks for, as far as the model's context goes."""
+    return min(request.options.max_tokens, served.model.context_length - len(request.prompt))
+
+
+def tokens_for(request: GenerationRequest, served: ServedModel) -> int:
+    """Positions of KV that a request may come to need: prompt, answer, and the room that mlx-lm adds."""
+    return len(request.prompt) + most_answer_tokens(request, served) + KV_STEP - 1
+
+
 def bytes_for(request: GenerationRequest, served: ServedModel) -> int:
-    """Memory that a request may come to need: its prompt's KV and that of all tokens it may generate."""
-    return (len(request.prompt) + request.options.max_tokens) * served.bytes_per_token
+    """Memory that a request may come to need when it runs alone."""
+    return tokens_for(request, served) * served.bytes_per_token
