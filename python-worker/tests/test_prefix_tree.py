@@ -58,6 +58,7 @@ def test_the_byte_budget_holds_and_what_is_left_is_right(prompts, budget):
         tree.insert("x", prompt, layers_of(prompt), logits=mx.zeros((1, 5)))
         assert tree.nbytes <= budget
         assert tree.nbytes == sum(edge.nbytes for edge in tree.edges())
+        assert len(tree) == len(list(tree.edges()))
     for prompt in prompts:
         assert_holds(tree, "x", prompt, tree.known_length("x", prompt))
 
@@ -108,3 +109,38 @@ def test_what_was_handed_out_stays_when_its_edge_goes():
     layers = tree.match("x", [1, 2, 3]).layers(3, 0)
     tree.trim(0)
     assert np.array_equal(np.array(layers[0][0])[:, :, :3], np.array(layers_of([1, 2, 3])[0][0]))
+
+
+@given(PROMPTS, st.lists(st.booleans(), min_size=25, max_size=25))
+@settings(max_examples=60, deadline=None)
+def test_pins_are_counted_and_each_prompts_pin_is_its_own(prompts, pins):
+    tree, pinned = PrefixTree(2**30), set()
+    for prompt, pin in zip(prompts, pins, strict=False):
+        tree.insert("x", prompt, layers_of(prompt), pin=pin)
+        pinned |= {tuple(prompt)} if pin else set()
+        assert tree.pinned == len(pinned) == sum(edge.pinned for edge in tree.edges())
+    for prompt in prompts:
+        held = max((shared(prompt, list(other)) for other in pinned), default=0)
+        # An edge is held as a whole: what of it is the prompt's may be more than what any pin needs.
+        assert tree.held_length("x", prompt) >= held
+    beginnings = {tuple(prompt[:at]) for prompt in prompts for at in range(1, len(prompt) + 1)}
+    for beginning in sorted(beginnings):
+        assert tree.unpin("x", beginning) is (beginning in pinned)
+        pinned.discard(beginning)
+        assert tree.pinned == len(pinned)
+    tree.trim(0)
+    assert (len(tree), tree.nbytes, tree.pinned) == (0, 0, 0)
+
+
+def test_what_is_pinned_of_a_prompt_is_held_and_no_more():
+    tree = PrefixTree(2**30)
+    tree.insert("x", [1, 2, 3, 4], layers_of([1, 2, 3, 4]), pin=True)
+    tree.insert("x", [1, 2, 9, 9], layers_of([1, 2, 9, 9]))
+    assert [tree.held_length("x", tokens) for tokens in ([1, 2, 3, 4, 5], [1, 2, 9, 9], [1], [8])] == [
+        4,
+        2,
+        1,
+        0,
+    ]
+    tree.drop(["x"])
+    assert (len(tree), tree.pinned, tree.held_length("x", [1])) == (0, 0, 0)

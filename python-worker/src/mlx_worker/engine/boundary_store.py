@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import mlx.core as mx
@@ -26,7 +26,9 @@ class BoundaryStore:
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
+        # Counted as they change, so that statistics may be read in any thread.
         self.nbytes = 0
+        self.pinned = 0
         self.evictions = 0
         self._kept: OrderedDict[tuple[Hashable, tuple[int, ...]], Boundary] = OrderedDict()
 
@@ -34,14 +36,24 @@ class BoundaryStore:
         return len(self._kept)
 
     @property
-    def pinned(self) -> int:
-        """States that are pinned."""
-        return sum(1 for boundary in self._kept.values() if boundary.pinned)
-
-    @property
     def pinned_bytes(self) -> int:
         """Memory of the pinned states."""
         return sum(boundary.nbytes for boundary in self._kept.values() if boundary.pinned)
+
+    def held_length(self, scope: Hashable, tokens: Sequence[int]) -> int:
+        """How many of the tokens are kept whatever the budget: all, or none."""
+        boundary = self._kept.get((scope, tuple(tokens)))
+        return len(tokens) if boundary is not None and boundary.pinned else 0
+
+    def unpin(self, scope: Hashable, tokens: Sequence[int]) -> bool:
+        """Takes the pin of exactly this prompt away. False: there is none."""
+        key = (scope, tuple(tokens))
+        boundary = self._kept.get(key)
+        if boundary is None or not boundary.pinned:
+            return False
+        self._kept[key] = replace(boundary, pinned=False)
+        self.pinned -= 1
+        return True
 
     def find(self, scope: Hashable, tokens: Sequence[int], whole: bool) -> tuple[int, Boundary | None]:
         """The longest stored beginning; the whole prompt only when `whole` and its logits are known."""
@@ -63,12 +75,13 @@ class BoundaryStore:
         key = (scope, tuple(tokens))
         known = self._kept.pop(key, None)
         if known is not None:
-            self.nbytes -= known.nbytes
+            self._forget(known)
             logits, pin = known.logits if logits is None else logits, pin or known.pinned
         copied = copy.deepcopy(caches)
         size = sum(int(cache.nbytes) for cache in copied) + (0 if logits is None else int(logits.nbytes))
         self._kept[key] = Boundary(copied, logits, size, pin)
         self.nbytes += size
+        self.pinned += pin
         self.trim()
         return key in self._kept
 
@@ -78,13 +91,17 @@ class BoundaryStore:
         for key in [key for key, boundary in self._kept.items() if not boundary.pinned]:
             if self.nbytes <= limit:
                 return
-            self.nbytes -= self._kept.pop(key).nbytes
+            self._forget(self._kept.pop(key))
             self.evictions += 1
 
     def drop(self, scopes: Sequence[Hashable]) -> None:
         """Forgets whole scopes, pinned or not."""
         for key in [key for key in self._kept if key[0] in scopes]:
-            self.nbytes -= self._kept.pop(key).nbytes
+            self._forget(self._kept.pop(key))
+
+    def _forget(self, boundary: Boundary) -> None:
+        self.nbytes -= boundary.nbytes
+        self.pinned -= boundary.pinned
 
     def scopes(self) -> list[Hashable]:
         """Every scope that holds something."""

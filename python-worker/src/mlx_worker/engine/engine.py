@@ -81,10 +81,6 @@ class Engine(EngineThread):
 
         def add() -> bool:
             served = self._models.named(model)
-            if pin:
-                self._check_pins(served, tokens)
-            if allow_speculation:
-                self.work.speculation.allow(served.id, tokens)
             preparation = Preparation(
                 PrefillJob(served, tenant, tokens),
                 pin,
@@ -93,17 +89,26 @@ class Engine(EngineThread):
             )
             made.append(preparation)
             return self.work.idle.add(preparation)
+            if ended.cancelled():
+                return True
 
         if not await self.call(add):
             raise ServiceError("QUEUE_FULL", retry_after_ms=1000, waiting=len(self.work.idle))
         try:
             return await ended
         except asyncio.CancelledError:
-            made[0].cancelled = True
+            # Also when `add` has not had its turn yet.
+            ended.cancel()
+            for preparation in made:
+                preparation.cancelled = True
             raise
 
     def warm_up(self, prompt: WarmPrompt) -> None:
         """Announces a prompt whose request waits elsewhere. Raises ServiceError ENGINE_STOPPED."""
+            if pin:
+                self._check_pins(preparation)
+            if allow_speculation:
+                self.work.speculation.allow(served.id, tokens)
         self._inbox.command(lambda: self.work.warm_queue.add(prompt))
 
     def forget_warm(self, prompt: WarmPrompt) -> None:
@@ -135,9 +140,12 @@ class Engine(EngineThread):
 
     async def unpin(self, model: str, tenant: str, tokens: list[int]) -> bool:
         """Takes the pin of a prepared prompt away. False: there was none."""
-        return await self.call(
-            lambda: self.work.prefixes.tree.unpin((self._models.named(model).id, tenant), tokens)
-        )
+
+        def unpin() -> bool:
+            served = self._models.named(model)
+            return self.work.prefixes.unpin(served.can_be_cut, served.id, tenant, tokens)
+
+        return await self.call(unpin)
 
     @property
     def queued(self) -> int:
@@ -159,7 +167,8 @@ class Engine(EngineThread):
         """Requests that are prefilled ahead of their place in the batch."""
         return self._inbox.held
 
-    def _check_pins(self, served: ServedModel, tokens: list[int]) -> None:
+    def _check_pins(self, preparation: Preparation) -> None:
+        """Counts what is pinned already and what waits to be pinned, each prompt once."""
         prefixes = self.work.prefixes
         needed = prefixes.pinned_bytes + len(tokens) * served.bytes_per_token
         if needed > prefixes.most_bytes:

@@ -74,6 +74,16 @@ class PrefixCache:
             return max(self.boundaries.find(scope, tokens, False)[0] for scope in scopes_of(model, tenant))
         return max(self.tree.known_length(scope, tokens) for scope in scopes_of(model, tenant))
 
+    def held_length(self, cuttable: bool, model: str, tenant: str, tokens: Sequence[int]) -> int:
+        """How many of a tenant's first tokens are pinned."""
+        part: PrefixTree | BoundaryStore = self.tree if cuttable else self.boundaries
+        return part.held_length((model, tenant), tokens)
+
+    def unpin(self, cuttable: bool, model: str, tenant: str, tokens: Sequence[int]) -> bool:
+        """Takes the pin of exactly this prompt away. False: there is none."""
+        part: PrefixTree | BoundaryStore = self.tree if cuttable else self.boundaries
+        return part.unpin((model, tenant), tokens)
+
     def has_logits(self, cuttable: bool, model: str, tenant: str, tokens: Sequence[int]) -> bool:
         """Whether the first token after exactly this prompt can be drawn without computing anything."""
         for scope in scopes_of(model, tenant):

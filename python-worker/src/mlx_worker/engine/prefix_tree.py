@@ -8,74 +8,24 @@ that another one wrote. Nothing here is cut by moving an offset on a shared buff
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 import mlx.core as mx
 
-# Keys and values of one layer, [1, heads, tokens, width].
-Layer = tuple[mx.array, mx.array]
-
-
-@dataclass(eq=False)
-class Edge:
-    """The tokens that lead to a node, and what the model made of them."""
-
-    tokens: tuple[int, ...]
-    layers: list[Layer]
-    parent: Edge | None
-    children: dict[int, Edge] = field(default_factory=dict)
-    # Logits after the edge's last token, [1, vocabulary].
-    logits: mx.array | None = None
-    pinned: bool = False
-    used_at: int = 0
-    scope: Hashable = None
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that the edge owns."""
-        kept = 0 if self.logits is None else int(self.logits.nbytes)
-        return kept + sum(int(keys.nbytes + values.nbytes) for keys, values in self.layers)
-
-
-@dataclass(frozen=True)
-class Match:
-    """What is known of a prompt: its first `length` tokens, and the logits after them when all are known."""
-
-    length: int
-    parts: list[tuple[Edge, int]]
-    logits: mx.array | None
-
-    def layers(self, length: int, room: int) -> list[Layer]:
-        """Fresh arrays with the keys and values of the first `length` tokens, and empty room after them."""
-        pieces: list[list[Layer]] = []
-        left = length
-        for edge, used in self.parts:
-            take = min(left, used)
-            if take:
-                pieces.append([(keys[..., :take, :], values[..., :take, :]) for keys, values in edge.layers])
-            left -= take
-        return [
-            (
-                joined([piece[index][0] for piece in pieces], room),
-                joined([piece[index][1] for piece in pieces], room),
-            )
-            for index in range(len(pieces[0]))
-        ]
-
-
-def joined(arrays: list[mx.array], room: int) -> mx.array:
-    """One array of its own, from parts along the tokens, with empty room at its end."""
-    rows, heads, _, width = arrays[0].shape
-    empty = mx.zeros((rows, heads, max(1, room), width), arrays[0].dtype)
-    return mx.concatenate([*arrays, empty], axis=2)
+from mlx_worker.engine.prefix_edge import Edge, Layer, Match, shared_length
 
 
 class PrefixTree:
-    """One tree for each scope (model and tenant), one byte budget for all. Engine's thread only."""
+    """One tree for each scope (model and tenant), one byte budget for all.
+
+    Engine's thread only, but for `nbytes`, `pinned`, `evictions` and `len`.
+    """
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
+        # Counted as they change, so that statistics may be read in any thread.
         self.nbytes = 0
+        self.pinned = 0
+        self._count = 0
         self.evictions = 0
         self._roots: dict[Hashable, Edge] = {}
         # Changes with whatever is kept.
@@ -85,31 +35,28 @@ class PrefixTree:
     def match(self, scope: Hashable, tokens: Sequence[int]) -> Match:
         """The longest known beginning. Marks it as used."""
         self._now += 1
-        edge = self._roots.get(scope)
-        length, parts = 0, []
-        while edge is not None and length < len(tokens):
-            child = edge.children.get(tokens[length])
-            if child is None:
-                break
-            shared = shared_length(child.tokens, tokens, length)
-            child.used_at = self._now
-            parts.append((child, shared))
-            length += shared
-            edge = child if shared == len(child.tokens) else None
-        whole = edge is not None and length == len(tokens) and edge.parent is not None
-        return Match(length, parts, edge.logits if whole and edge is not None else None)
+        parts = list(self._walk(scope, tokens))
+        for edge, _ in parts:
+            edge.used_at = self._now
+        length = sum(shared for _, shared in parts)
+        whole = length == len(tokens) and bool(parts) and parts[-1][1] == len(parts[-1][0].tokens)
+        return Match(length, parts, parts[-1][0].logits if whole else None)
 
     def known_length(self, scope: Hashable, tokens: Sequence[int]) -> int:
         """How many of the first tokens are known; marks nothing."""
+        return sum(shared for _, shared in self._walk(scope, tokens))
+
+    def _walk(self, scope: Hashable, tokens: Sequence[int]) -> Iterator[tuple[Edge, int]]:
+        """The edges that a prompt begins with, and how many of each one's tokens are the prompt's."""
         edge, length = self._roots.get(scope), 0
         while edge is not None and length < len(tokens):
             child = edge.children.get(tokens[length])
             if child is None:
-                break
+                return
             shared = shared_length(child.tokens, tokens, length)
+            yield child, shared
             length += shared
             edge = child if shared == len(child.tokens) else None
-        return length
 
     def insert(
         self,
@@ -146,24 +93,40 @@ class PrefixTree:
         return True
 
     def unpin(self, scope: Hashable, tokens: Sequence[int]) -> bool:
-        """Takes the pin away. False: there is none."""
+        """Takes the pin of exactly this prompt away. False: there is none."""
         match = self.match(scope, tokens)
-        if match.length != len(tokens) or not match.parts or not match.parts[-1][0].pinned:
+        if match.length != len(tokens) or not match.parts:
             return False
-        match.parts[-1][0].pinned = False
+        edge, used = match.parts[-1]
+        if used != len(edge.tokens) or not edge.pinned:
+            return False
+        edge.pinned = False
+        self.pinned -= 1
         self.version += 1
         return True
 
     @property
     def pinned_bytes(self) -> int:
         """Memory that no budget can take: pinned edges, and those that they go on from."""
+        return sum(edge.nbytes for edge in self._held())
+
+    def held_length(self, scope: Hashable, tokens: Sequence[int]) -> int:
+        """How many of the first tokens are kept whatever the budget; marks nothing."""
+        held, length = self._held(), 0
+        for edge, shared in self._walk(scope, tokens):
+            if edge not in held:
+                break
+            length += shared
+        return length
+
+    def _held(self) -> set[Edge]:
         held: set[Edge] = set()
-        for edge in self.edges():
+        for edge in self.edges() if self.pinned else ():
             above: Edge | None = edge if edge.pinned else None
-            while above is not None and above not in held:
+            while above is not None and above.parent is not None and above not in held:
                 held.add(above)
                 above = above.parent
-        return sum(edge.nbytes for edge in held)
+        return held
 
     def forget_logits(self) -> None:
         """Drops all stored logits, for instance when speculation is switched off."""
@@ -176,19 +139,16 @@ class PrefixTree:
         """Forgets whole scopes, pinned or not."""
         for scope in scopes:
             self._roots.pop(scope, None)
-        self.nbytes = sum(edge.nbytes for edge in self.edges())
+        left = list(self.edges())
+        self.nbytes, self._count = sum(edge.nbytes for edge in left), len(left)
+        self.pinned = sum(1 for edge in left if edge.pinned)
 
     def scopes(self) -> list[Hashable]:
         """Every scope that holds something."""
         return list(self._roots)
 
-    @property
-    def pinned(self) -> int:
-        """Edges that are pinned."""
-        return sum(1 for edge in self.edges() if edge.pinned)
-
     def __len__(self) -> int:
-        return sum(1 for _ in self.edges())
+        return self._count
 
     def trim(self, to_bytes: int | None = None) -> None:
         """Evicts what was used longest ago until the budget holds, or only pinned edges are left."""
@@ -233,6 +193,7 @@ class PrefixTree:
             self.version += 1
         if pin and not edge.pinned:
             edge.pinned = True
+            self.pinned += 1
             self.version += 1
 
     def _grow(self, edge: Edge, tokens: tuple[int, ...], layers: Sequence[Layer], at: int) -> Edge:
@@ -245,6 +206,7 @@ class PrefixTree:
         child = Edge(tokens, own, edge, used_at=self._now, scope=edge.scope)
         edge.children[tokens[0]] = child
         self.version += 1
+        self._count += 1
         self.nbytes += child.nbytes
         return child
 
@@ -264,12 +226,14 @@ class PrefixTree:
         edge.parent.children[edge.tokens[0]] = upper
         edge.tokens, edge.layers, edge.parent = edge.tokens[at:], tail, upper
         upper.children[edge.tokens[0]] = edge
+        self._count += 1
         self.version += 1
         return upper
 
     def _remove(self, edge: Edge) -> None:
         assert edge.parent is not None
         self.nbytes -= edge.nbytes
+        self._count -= 1
         self.evictions += 1
         del edge.parent.children[edge.tokens[0]]
         root = edge.parent
@@ -283,11 +247,3 @@ class PrefixTree:
             edge = stack.pop()
             stack += edge.children.values()
             yield edge
-
-
-def shared_length(edge_tokens: Sequence[int], tokens: Sequence[int], start: int) -> int:
-    """How many tokens of an edge agree with `tokens` from `start` on."""
-    most = min(len(edge_tokens), len(tokens) - start)
-    if tuple(tokens[start : start + most]) == tuple(edge_tokens[:most]):
-        return most
-    return next(index for index in range(most) if edge_tokens[index] != tokens[start + index])
