@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import grpc
@@ -18,6 +19,8 @@ from hypothesis import strategies as st
 from test_never_dead import copy_of_tiny
 from test_process import MODULE, TIMEOUT, process, serving_port
 
+from mlx_worker.engine import kv_files
+from mlx_worker.engine.kv_file import name_of
 from mlx_worker.engine.kv_files import KvFiles
 from mlx_worker.engine.prefix_tree import PrefixTree
 from mlx_worker.fingerprint import fingerprint_of
@@ -25,6 +28,7 @@ from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
 from mlx_worker.gen.mlx_serving.v1 import worker_pb2_grpc as wgrpc
 from mlx_worker.logs import Logger
 from mlx_worker.model import PACKAGED_MODELS
+from mlx_worker.slices import at_once
 
 KV, SPECULATE = "ttft_pipeline.kv_prep", "ttft_pipeline.speculation"
 PROMPT = "A kill switch turns a feature off at once, for everybody. " * 4
@@ -57,7 +61,9 @@ def test_an_exact_repeat_after_a_restart_is_known_and_has_the_same_answer(tmp_pa
         assert finished.usage.cached_prompt_tokens == 0
         if sign is signal.SIGKILL:
             # Idle time is enough for it: the prompt and the turn are on disk.
+            deadline = time.monotonic() + TIMEOUT
             while len(files_in(tmp_path)) < 2:
+                assert time.monotonic() < deadline, "idle time has written nothing"
                 os.sched_yield()
         running.send_signal(sign)
         running.wait(TIMEOUT)
@@ -166,14 +172,14 @@ def test_any_tree_comes_back_as_it_was(tmp_path_factory, prompts, marks):
     logger = Logger("error", io.StringIO())
     tree = PrefixTree(10**9)
     files = KvFiles(folder, 10**9, tree, logger, lambda: None)
-    files.restore("m", "f")
+    at_once(files.restore("m", "f"))
     for prompt, mark in zip(prompts, marks, strict=False):
         logits = mx.array([[float(len(prompt))]]) if mark else None
         tree.insert(("m", "t"), prompt, layers_of(prompt), logits=logits, pin=mark)
         files.save_one()
     files.save_all()
     again = PrefixTree(10**9)
-    KvFiles(folder, 10**9, again, logger, lambda: None).restore("m", "f")
+    at_once(KvFiles(folder, 10**9, again, logger, lambda: None).restore("m", "f"))
     assert again.pinned == tree.pinned
     for prompt in prompts:
         match, before = again.match(("m", "t"), prompt), tree.match(("m", "t"), prompt)
@@ -188,7 +194,7 @@ def test_any_tree_comes_back_as_it_was(tmp_path_factory, prompts, marks):
 def test_what_is_written_says_what_it_is(tmp_path):
     tree = PrefixTree(10**9)
     files = KvFiles(tmp_path, 10**9, tree, Logger("error", io.StringIO()), lambda: None)
-    files.restore("m", "f")
+    at_once(files.restore("m", "f"))
     tree.insert(("m", "t"), [1, 2], layers_of([1, 2]))
     assert files.pending
     files.save_all()
@@ -202,3 +208,82 @@ def test_what_is_written_says_what_it_is(tmp_path):
         "layers": 1,
         "pinned": False,
     }
+
+
+def kept_files(folder: Path) -> tuple[PrefixTree, KvFiles]:
+    """A tree, and its files in a folder where there may be some of an earlier one."""
+    tree = PrefixTree(10**9)
+    return tree, KvFiles(folder, 10**9, tree, Logger("error", io.StringIO()), lambda: None)
+
+
+def pins_after_a_restart(folder: Path) -> int:
+    tree, files = kept_files(folder)
+    at_once(files.restore("m", "f"))
+    return tree.pinned
+
+
+def test_what_was_read_from_disk_is_not_written_again(tmp_path):
+    tree, files = kept_files(tmp_path)
+    at_once(files.restore("m", "f"))
+    for prompt in ([1, 2, 3], [1, 2, 4], [1, 2, 3, 5]):
+        tree.insert(("m", "t"), prompt, layers_of(prompt))
+    files.save_all()
+    before = {path: path.stat().st_mtime_ns for path in files_in(tmp_path)}
+    again, files = kept_files(tmp_path)
+    assert at_once(files.restore("m", "f")) == len(again) == len(before) == 4
+    files.save_all()
+    assert {path: path.stat().st_mtime_ns for path in files_in(tmp_path)} == before
+
+
+@pytest.mark.parametrize("evicted", [False, True])
+def test_a_pin_that_was_taken_away_does_not_come_back(tmp_path, evicted):
+    tree, files = kept_files(tmp_path)
+    at_once(files.restore("m", "f"))
+    tree.insert(("m", "t"), [1, 2, 3], layers_of([1, 2, 3]), pin=True)
+    files.save_all()
+    assert pins_after_a_restart(tmp_path) == 1
+    again, files = kept_files(tmp_path)
+    at_once(files.restore("m", "f"))
+    assert again.unpin(("m", "t"), [1, 2, 3])
+    if evicted:
+        again.trim(0)
+    files.save_all()
+    assert pins_after_a_restart(tmp_path) == 0
+    assert len(files_in(tmp_path)) == (0 if evicted else 1)
+
+
+def test_other_work_comes_between_any_two_files_that_are_read(tmp_path):
+    tree, files = kept_files(tmp_path)
+    at_once(files.restore("m", "f"))
+    for first in range(5):
+        tree.insert(("m", "t"), [first], layers_of([first]))
+    files.save_all()
+    again, files = kept_files(tmp_path)
+    known = [len(again) for _ in files.restore("m", "f")]
+    # Five files are read, then their edges come into the tree, one in each slice.
+    assert known == [0] * 5 + [1, 2, 3, 4, 5]
+
+
+def test_a_model_that_goes_while_its_files_are_read_leaves_nothing(tmp_path):
+    tree, files = kept_files(tmp_path)
+    at_once(files.restore("m", "f"))
+    for first in range(3):
+        tree.insert(("m", "t"), [first], layers_of([first]))
+    files.save_all()
+    again, files = kept_files(tmp_path)
+    reading = files.restore("m", "f")
+    for _ in range(3):
+        next(reading)
+    files.forget_model("m")
+    assert at_once(reading) == len(again) == 0
+
+
+def test_a_name_is_made_once_for_each_edge_that_is_written(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(kv_files, "name_of", lambda edge: made.append(edge) or name_of(edge))
+    tree, files = kept_files(tmp_path)
+    at_once(files.restore("m", "f"))
+    for first in range(20):
+        tree.insert(("m", "t"), [7, 8, 9, first], layers_of([7, 8, 9, first]))
+    files.save_all()
+    assert len(made) == len(tree) == 21

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 
 import grpc
@@ -91,6 +92,19 @@ async def test_a_running_stream_gets_a_token_between_any_two_slices_of_a_load(tm
         running.cancel()
     assert len(draws) > 10
     assert draws == sorted(set(draws))
+
+
+async def test_files_are_read_where_they_keep_no_process_from_ending(tmp_path, monkeypatch):
+    read, threads = engine_module.read_files, []
+
+    def noting(*arguments):
+        threads.append(threading.current_thread())
+        return read(*arguments)
+
+    monkeypatch.setattr(engine_module, "read_files", noting)
+    async with running_worker() as worker:
+        await load(worker, copy_of_tiny(tmp_path / "second"))
+    assert [thread.daemon for thread in threads] == [True]
 
 
 async def test_loads_at_the_same_time_are_done_one_after_the_other(tmp_path):

@@ -32,6 +32,8 @@ from mlx_worker.tokenization_queue import TokenizationQueue
 from mlx_worker.watchdog import STUCK_EXIT_CODE, Watchdog, heartbeat_of
 
 STOP_GRACE_SECONDS = 1.0
+# So long a stop waits for files that are being fetched; what comes after them is given up by itself.
+LOADING_STOP_SECONDS = 5.0
 
 
 class App:
@@ -133,20 +135,27 @@ class App:
         )
 
     async def stop(self, drain_seconds: float) -> int:
-        """Drains, ends what is left, closes the ports. Returns how many streams were cut off."""
-        self.watchdog.stop()
+        """Drains, ends what is left, closes the ports. Returns how many streams were cut off.
+
+        An engine that does not end by itself is given up, with the process.
+        """
         self.lifecycle.draining = True
         await self._not_serving()
         await self._join.leave()
         remaining = await self.lifecycle.drain(drain_seconds)
         self.lifecycle.stopping.set()
         self._limits.stop()
-        await self.engine.stop()
+        loading = self.lifecycle.model is None
+        patience = LOADING_STOP_SECONDS if loading else self.config.stuck_after_ms / 1000
+        ended = await self.engine.stop(patience)
         await self.server.stop(STOP_GRACE_SECONDS)
         if self._following is not None:
             self._following.cancel()
         self.operations.stop()
         self._tokenization.close()
+        self.watchdog.stop()
+        if not ended:
+            self.watchdog.give_up(0 if loading else STUCK_EXIT_CODE)
         return remaining
 
     async def _configure(self, settings: AcceleratorSettings) -> None:

@@ -56,6 +56,11 @@ class Watchdog:
         self._end(STUCK_EXIT_CODE)
         return True
 
+    def give_up(self, code: int) -> None:
+        """Ends the process, since the engine does not end although it was told to."""
+        self._logger.error("the engine does not stop: the process ends", exit_code=code)
+        self._end(code)
+
     def beat(self) -> bool:
         """Says to the supervisor that the process runs. False, and the process ends: nobody listens."""
         if self._heartbeat is None:

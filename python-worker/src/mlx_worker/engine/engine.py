@@ -9,14 +9,13 @@ from contextlib import suppress
 import mlx.core as mx
 
 from mlx_worker.accelerator import AcceleratorSettings
-from mlx_worker.engine.engine_thread import EngineThread, resolve
+from mlx_worker.engine.engine_thread import EngineThread, fail, resolve
 from mlx_worker.engine.idle_work import Preparation, Prepared
 from mlx_worker.engine.limits import Limits
 from mlx_worker.engine.prefill_job import PrefillJob
-from mlx_worker.engine.served_model import ServedModel
 from mlx_worker.engine.warm_queue import WarmPrompt
 from mlx_worker.errors import ServiceError
-from mlx_worker.model import LoadedModel, model_id, read_files
+from mlx_worker.model import LoadedModel, ModelFiles, model_id, read_files
 from mlx_worker.slices import Slices
 
 
@@ -41,14 +40,27 @@ class Engine(EngineThread):
         if known is not None and adapter is None:
             return (await self.pin(known.id, True) if pin else known), []
         source = name if known is None else known.source
-        files = await asyncio.to_thread(read_files, source, adapter or "")
+        files = await self._read(source, adapter or "")
 
         def load() -> Slices[tuple[LoadedModel, list[str]]]:
             served, gone = yield from self._models.load(files, pin, lambda: self.work.busy_models)
-            self._restore(served.model)
+            yield from self._restore(served.model)
             return served.model, gone
 
         return await self.call_in_slices(load())
+
+    async def _read(self, source: str, adapter: str) -> ModelFiles:
+        """In a thread that keeps no process from ending: a download may take as long as it likes."""
+        read: asyncio.Future[ModelFiles] = self._loop.create_future()
+
+        def work() -> None:
+            try:
+                self._call(resolve, read, read_files(source, adapter))
+            except BaseException as error:
+                self._call(fail, read, error)
+
+        threading.Thread(target=work, name="model-files", daemon=True).start()
+        return await self._result_of(read)
 
     async def unload(self, name: str) -> None:
         """Unloads an idle model, with all that was kept for it. Raises ServiceError."""
@@ -80,6 +92,8 @@ class Engine(EngineThread):
         made: list[Preparation] = []
 
         def add() -> bool:
+            if ended.cancelled():
+                return True
             served = self._models.named(model)
             preparation = Preparation(
                 PrefillJob(served, tenant, tokens),
@@ -87,14 +101,16 @@ class Engine(EngineThread):
                 allow_speculation,
                 lambda prepared: self._call(resolve, ended, prepared),
             )
+            if pin:
+                self._check_pins(preparation)
+            if allow_speculation:
+                self.work.speculation.allow(served.id, tokens)
             made.append(preparation)
             return self.work.idle.add(preparation)
-            if ended.cancelled():
-                return True
 
-        if not await self.call(add):
-            raise ServiceError("QUEUE_FULL", retry_after_ms=1000, waiting=len(self.work.idle))
         try:
+            if not await self.call(add):
+                raise ServiceError("QUEUE_FULL", retry_after_ms=1000, waiting=len(self.work.idle))
             return await ended
         except asyncio.CancelledError:
             # Also when `add` has not had its turn yet.
@@ -105,10 +121,6 @@ class Engine(EngineThread):
 
     def warm_up(self, prompt: WarmPrompt) -> None:
         """Announces a prompt whose request waits elsewhere. Raises ServiceError ENGINE_STOPPED."""
-            if pin:
-                self._check_pins(preparation)
-            if allow_speculation:
-                self.work.speculation.allow(served.id, tokens)
         self._inbox.command(lambda: self.work.warm_queue.add(prompt))
 
     def forget_warm(self, prompt: WarmPrompt) -> None:
@@ -170,7 +182,12 @@ class Engine(EngineThread):
     def _check_pins(self, preparation: Preparation) -> None:
         """Counts what is pinned already and what waits to be pinned, each prompt once."""
         prefixes = self.work.prefixes
-        needed = prefixes.pinned_bytes + len(tokens) * served.bytes_per_token
+        pins = {prep.prompt: prep for prep in [*self.work.idle.waiting, preparation] if prep.pin}
+        needed = prefixes.pinned_bytes
+        for prep in pins.values():
+            served, tokens = prep.job.served, prep.job.tokens
+            held = prefixes.held_length(served.can_be_cut, served.id, prep.job.tenant, tokens)
+            needed += (len(tokens) - held) * served.bytes_per_token
         if needed > prefixes.most_bytes:
             raise ServiceError("PINS_FULL", needed=needed, budget=prefixes.most_bytes)
 

@@ -23,7 +23,7 @@ from mlx_worker.fingerprint import fingerprint_of
 from mlx_worker.logs import Logger
 from mlx_worker.model import LoadedModel, read_files
 from mlx_worker.sampling import Sampler, SamplingOptions, sampler_for
-from mlx_worker.slices import SlicedWork, Slices, at_once
+from mlx_worker.slices import SlicedWork, Slices
 
 # After this many failed steps in a row the fault is not one request's: the process ends and is started anew.
 MOST_FAILED_STEPS = 3
@@ -121,11 +121,13 @@ class EngineThread:
             raise ServiceError("ENGINE_STOPPED")
         return done.result()
 
-    async def stop(self) -> None:
-        """Ends what runs with ENGINE_STOPPED, and waits for the thread."""
+    async def stop(self, timeout_seconds: float | None = None) -> bool:
+        """Ends what runs with ENGINE_STOPPED, and waits for the thread. False: it has not ended in time."""
         self._deliver([ended(request, "ENGINE_STOPPED") for request in self._inbox.close()])
-        if self._thread.ident is not None:
-            await asyncio.shield(self.stopped)
+        if self._thread.ident is None:
+            return True
+        await asyncio.wait({self.stopped}, timeout=timeout_seconds)
+        return self.stopped.done()
 
     @property
     def limits(self) -> Limits:
@@ -148,10 +150,7 @@ class EngineThread:
     def _run(self) -> None:
         fault: BaseException | None = None
         try:
-            files = read_files(self._model_name, self._adapter)
-            served, _ = at_once(self._models.load(files, True, lambda: frozenset()))
-            self._restore(served.model)
-            self._call(self.loaded.set_result, served.model)
+            self._load_first()
             self._serve()
             self._send([ended(request, "ENGINE_STOPPED") for request in self._steps.clear()])
             if self.work.kv_files is not None:
@@ -161,6 +160,19 @@ class EngineThread:
         waiting = self._inbox.close()
         self._send([ended(request, "ENGINE_STOPPED") for request in waiting])
         self._call(self._finish, fault)
+
+    def _load_first(self) -> None:
+        """Loads the default model, as far as it comes before a stop. Raises what kept it from loading."""
+        files = read_files(self._model_name, self._adapter)
+
+        def load() -> Slices[LoadedModel]:
+            served, _ = yield from self._models.load(files, True, lambda: frozenset())
+            yield from self._restore(served.model)
+            return served.model
+
+        self._sliced.add(load(), lambda model: self._call(resolve, self.loaded, model), throw)
+        while len(self._sliced) and not self._inbox.closed:
+            self._watched(self._sliced.advance)
 
     def _watched(self, work: Callable[[], None]) -> None:
         """Does some work while `seconds_in_step` tells how long it takes."""
@@ -192,12 +204,12 @@ class EngineThread:
                     self._inbox.wait()
             self._watched(self._sliced.advance)
 
-    def _restore(self, model: LoadedModel) -> None:
+    def _restore(self, model: LoadedModel) -> Slices[None]:
         """Reads what an earlier process kept on disk for this model."""
         files = self.work.kv_files
         if files is None:
             return
-        restored = files.restore(model.id, fingerprint_of(model.network, model.tokenizer))
+        restored = yield from files.restore(model.id, fingerprint_of(model.network, model.tokenizer))
         self._logger.info("kept prompts read from disk", model=model.id, entries=restored)
 
     def _wake(self) -> None:
@@ -241,6 +253,11 @@ def fail(future: asyncio.Future[Result], error: BaseException) -> None:
     """Gives an error to whoever still waits for a result."""
     if not future.done():
         future.set_exception(error)
+
+
+def throw(error: BaseException) -> None:
+    """Raises an error where a function is wanted."""
+    raise error
 
 
 def ended(request: GenerationRequest, reason: str) -> StepResult:

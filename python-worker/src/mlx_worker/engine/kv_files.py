@@ -7,23 +7,35 @@ its content, so a file that is cut short or was changed is noticed, reported and
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import mlx.core as mx
-
-from mlx_worker.engine.prefix_cache import SHARED
-from mlx_worker.engine.prefix_tree import Edge, PrefixTree
+from mlx_worker.engine.kv_file import (
+    SUFFIX,
+    EdgeState,
+    KeptEdge,
+    content_of,
+    file_name,
+    kept_edge,
+    name_of,
+    state_of,
+)
+from mlx_worker.engine.prefix_edge import Edge
+from mlx_worker.engine.prefix_tree import PrefixTree
 from mlx_worker.logs import Logger
+from mlx_worker.slices import Slices
 
-SUFFIX = ".safetensors"
+
+@dataclass(frozen=True)
+class Written:
+    """What was written of an edge last, and under which name."""
+
+    state: EdgeState
+    name: str
 
 
 class KvFiles:
@@ -39,8 +51,7 @@ class KvFiles:
         self._logger = logger
         self._on_ready = on_ready
         self._fingerprints: dict[str, str] = {}
-        # Edge -> the name under which it was written last.
-        self._written: dict[Edge, str] = {}
+        self._written: dict[Edge, Written] = {}
         self._settled_version = -1
         # Bytes go to the disk there, so that the engine waits for no disk.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="kv-files")
@@ -51,8 +62,11 @@ class KvFiles:
         """Whether something was kept that is not on disk, and the disk is ready for it."""
         return self._tree.version != self._settled_version and (self._writing is None or self._writing.done())
 
-    def restore(self, model: str, fingerprint: str) -> int:
-        """Reads what an earlier process kept, as far as memory's budget goes. Returns how many edges."""
+    def restore(self, model: str, fingerprint: str) -> Slices[int]:
+        """Reads what an earlier process kept, as far as memory's budget goes, one file in each slice.
+
+        Returns how many edges there are of it. Ends early when the model goes meanwhile.
+        """
         if self._fingerprints.get(model) == fingerprint:
             return 0
         self._fingerprints[model] = fingerprint
@@ -61,34 +75,58 @@ class KvFiles:
         entries, left = [], self._tree.most_bytes - self._tree.nbytes
         for file in files:
             entry = self._read(file)
-            left -= 0 if entry is None else entry[2]
+            left -= 0 if entry is None else entry.nbytes
             if left < 0:
                 break
             if entry is not None:
                 entries.append(entry)
-        # Beginnings first: what goes on from one needs it.
+            yield
         grafted = 0
-        for about, layers, _, logits in sorted(entries, key=lambda entry: len(entry[0]["path"])):
-            scope = (model, about["tenant"])
-            pinned = bool(about["pinned"])
-            grafted += self._tree.graft(scope, about["path"], about["tokens"], layers, logits, pinned)
+        # Beginnings first: what goes on from one needs it.
+        for entry in sorted(entries, key=lambda entry: len(entry.path)):
+            if self._fingerprints.get(model) != fingerprint:
+                break
+            grafted += self._graft((model, entry.tenant), entry)
+            yield
         return grafted
+
+    def _graft(self, scope: Hashable, entry: KeptEdge) -> bool:
+        if not self._tree.graft(scope, entry.path, entry.tokens, entry.layers, entry.logits, entry.pinned):
+            return False
+        parts = self._tree.match(scope, [*entry.path, *entry.tokens]).parts
+        if parts and list(parts[-1][0].tokens) == entry.tokens:
+            # It is on disk already, under this name.
+            self._written[parts[-1][0]] = Written(state_of(entry), entry.name)
+        return True
 
     def save_one(self) -> None:
         """Hands an edge to the writer that is not on disk, in the order of use: the oldest files go first."""
         edges = {edge for edge in self._tree.edges() if scope_model(edge) in self._fingerprints}
         for gone in [edge for edge in self._written if edge not in edges]:
             # Its file stays: it may be wanted after a restart, and the disk has a budget of its own.
-            del self._written[gone]
-        unsaved = [edge for edge in edges if self._written.get(edge) != name_of(edge)]
+            # But a pin that was taken away does not come back.
+            written = self._written.pop(gone)
+            if written.state.pinned and not gone.pinned and scope_model(gone) in self._fingerprints:
+                self._submit(self._remove, self._folder_of(gone), written.name)
+        unsaved = [edge for edge in edges if not self._is_on_disk(edge)]
         if not unsaved:
             self._settled_version = self._tree.version
             return
         edge = min(unsaved, key=lambda edge: edge.used_at)
         name, before = name_of(edge), self._written.get(edge)
-        self._written[edge] = name
-        folder = self._folder / self._fingerprints[scope_model(edge)]
-        self._writing = self._writer.submit(self._write, folder, name, before, content_of(edge))
+        self._written[edge] = Written(state_of(edge), name)
+        old = None if before is None else before.name
+        self._submit(self._write, self._folder_of(edge), name, old, content_of(edge))
+
+    def _is_on_disk(self, edge: Edge) -> bool:
+        written = self._written.get(edge)
+        return written is not None and written.state == state_of(edge)
+
+    def _folder_of(self, edge: Edge) -> Path:
+        return self._folder / self._fingerprints[scope_model(edge)]
+
+    def _submit(self, work: Callable[..., None], *arguments: object) -> None:
+        self._writing = self._writer.submit(work, *arguments)
         self._writing.add_done_callback(lambda _: self._on_ready())
 
     def forget_model(self, model: str) -> None:
@@ -107,19 +145,22 @@ class KvFiles:
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if before is not None:
-                for old in folder.glob(f"{before}-*{SUFFIX}"):
-                    old.unlink(missing_ok=True)
+                self._remove(folder, before)
             self._make_room(len(content))
             if len(content) > self._most_bytes:
                 return
             temporary = folder / f"{name}.part"
             with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 file.write(content)
-            temporary.rename(folder / f"{name}-{digest(content)}{SUFFIX}")
+            temporary.rename(folder / file_name(name, content))
         except OSError as error:
             self._logger.warn(
                 "a kept prompt could not be written to disk", reason=error.strerror or str(error)
             )
+
+    def _remove(self, folder: Path, name: str) -> None:
+        for file in folder.glob(f"{name}-*{SUFFIX}"):
+            file.unlink(missing_ok=True)
 
     def _make_room(self, needed: int) -> None:
         """All models' files together; the ones of models that are gone age like the others."""
@@ -131,18 +172,10 @@ class KvFiles:
             total -= size_of(file)
             file.unlink(missing_ok=True)
 
-    def _read(self, file: Path) -> tuple[dict[str, Any], list[Any], int, mx.array | None] | None:
-        """What a file holds and how large it is; None, with a line in the log, when it cannot be used."""
+    def _read(self, file: Path) -> KeptEdge | None:
+        """What a file holds; None, with a line in the log, when it cannot be used."""
         try:
-            content = file.read_bytes()
-            if file.stem.rsplit("-", 1)[-1] != digest(content):
-                raise ValueError("its content is not what was written")
-            loaded: Any = mx.load(io.BytesIO(content), format="safetensors", return_metadata=True)
-            arrays, metadata = loaded
-            about = json.loads(metadata["about"])
-            layers = [(arrays[f"keys.{at}"], arrays[f"values.{at}"]) for at in range(about["layers"])]
-            mx.eval(layers)
-            return about, layers, len(content), arrays.get("logits")
+            return kept_edge(file.stem, file.read_bytes())
         except Exception as error:
             self._logger.warn(
                 "a kept prompt on disk cannot be used and is removed", file=file.name, reason=str(error)
@@ -152,53 +185,10 @@ class KvFiles:
             return None
 
 
-def content_of(edge: Edge) -> bytes:
-    """An edge as a safetensors file."""
-    arrays = {f"keys.{at}": keys for at, (keys, _) in enumerate(edge.layers)}
-    arrays |= {f"values.{at}": values for at, (_, values) in enumerate(edge.layers)}
-    if edge.logits is not None:
-        arrays["logits"] = edge.logits
-    about = {
-        "tenant": tenant_of(edge),
-        "path": path_to(edge),
-        "tokens": list(edge.tokens),
-        "layers": len(edge.layers),
-        "pinned": edge.pinned,
-    }
-    buffer = io.BytesIO()
-    mx.save_safetensors(buffer, arrays, {"about": json.dumps(about)})
-    return buffer.getvalue()
-
-
-def name_of(edge: Edge) -> str:
-    """Changes with whatever of an edge is written."""
-    about = (tenant_of(edge), path_to(edge), edge.tokens, edge.logits is not None, edge.pinned)
-    return digest(repr(about).encode())
-
-
-def path_to(edge: Edge) -> list[int]:
-    """The tokens before an edge's own."""
-    parts, above = [], edge.parent
-    while above is not None:
-        parts.append(above.tokens)
-        above = above.parent
-    return [token for part in reversed(parts) for token in part]
-
-
 def scope_model(edge: Edge) -> str:
     """The model that made an edge."""
     assert isinstance(edge.scope, tuple)
     return str(edge.scope[0])
-
-
-def tenant_of(edge: Edge) -> str:
-    """The tenant that an edge belongs to."""
-    return str(edge.scope[1]) if isinstance(edge.scope, tuple) else SHARED
-
-
-def digest(content: bytes) -> str:
-    """A name for some bytes."""
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def used_at(file: Path) -> float:
