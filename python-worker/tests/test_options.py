@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import math
 import types
 
 import grpc
@@ -16,9 +18,12 @@ from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p, make_logi
 from mlx_lm.tool_parsers import json_tools
 
 from mlx_worker.engine.answer_text import AnswerText
+from mlx_worker.engine.constraint import Constraints
+from mlx_worker.engine.draw import Draw
 from mlx_worker.engine.tool_text import ToolText
 from mlx_worker.gen.mlx_serving.v1 import generation_pb2 as pb
-from mlx_worker.sampling import RowSampler, SamplingOptions
+from mlx_worker.model import read_files
+from mlx_worker.sampling import GREEDY, RowSampler, SamplingOptions
 
 PROMPT = "A canary is a small part of the traffic. A canary is"
 SCHEMA = {
@@ -29,13 +34,25 @@ SCHEMA = {
 }
 
 
-def alone(reference, count: int, **options) -> list[int]:
+def alone(reference, prompt: str, count: int, **options) -> list[int]:
+    """What mlx-lm gives alone. Its presence and frequency penalties see the whole answer, and no prompt."""
+    begin = len(reference.tokenizer.encode(prompt))
+
+    def of_the_answer(processor):
+        return lambda tokens, logits: processor(tokens[begin:], logits)
+
+    answer = {
+        name: options.pop(name) for name in ("presence_penalty", "frequency_penalty") if name in options
+    }
+    whole = {name.replace("penalty", "context_size"): 10_000 for name in answer}
+    processors = make_logits_processors(**options)
+    processors += [of_the_answer(each) for each in make_logits_processors(**answer, **whole)]
     steps = mlx_lm.stream_generate(
         reference.network,
         reference.tokenizer,
-        PROMPT,
+        prompt,
         max_tokens=count,
-        logits_processors=make_logits_processors(**options),
+        logits_processors=processors,
     )
     return [step.token for step in steps]
 
@@ -57,15 +74,40 @@ def alone(reference, count: int, **options) -> list[int]:
     ids=lambda options: "+".join(options),
 )
 async def test_penalties_and_biases_give_what_mlx_lm_gives(worker, reference, options):
-    wanted = alone(reference, 24, **options)
-    assert wanted != reference.generate(PROMPT, 24)[0]
+    wanted = alone(reference, PROMPT, 60, **options)
+    assert wanted != reference.generate(PROMPT, 60)[0]
     answers = await asyncio.gather(
-        worker.generate(PROMPT, max_tokens=24, **options),
+        worker.generate(PROMPT, max_tokens=60, **options),
         worker.generate(PROMPT, max_tokens=24),
-        worker.generate(PROMPT, max_tokens=24, **options),
+        worker.generate(PROMPT, max_tokens=60, **options),
     )
     assert answers[0].ids == answers[2].ids == wanted
     assert answers[1].ids == reference.generate(PROMPT, 24)[0]
+
+
+@pytest.mark.parametrize("name", ["presence_penalty", "frequency_penalty"])
+def test_the_penalties_of_openais_api_count_the_whole_answer_and_no_prompt(name):
+    draw = Draw(SamplingOptions(**{name: 2.0}), GREEDY, None, prompt_tokens=3)
+    # Token 1 leads by 1.5 over token 2, which leads by 0.2 over token 3.
+    logits = mx.array([[0.0, 5.0, 3.5, 3.3]])
+    prompt, filler = [1, 1, 1], [0] * 30
+    assert draw.next(logits, prompt).item() == 1
+    assert draw.next(logits, [*prompt, 1]).item() == 2
+    # So long ago that mlx-lm's own 20 tokens would have forgotten it.
+    assert draw.next(logits, [*prompt, 1, *filler]).item() == 2
+    assert draw.next(logits, [*prompt, 1, *filler, 2]).item() == 3
+    again = draw.next(logits, [*prompt, 1, 1, *filler, 2]).item()
+    assert again == 3
+    assert mx.array_equal(logits, mx.array([[0.0, 5.0, 3.5, 3.3]]))
+
+
+def test_a_frequency_penalty_grows_with_each_time_and_a_presence_penalty_does_not():
+    logits = mx.array([[0.0, 5.0, 3.5]])
+    drawn = {}
+    for name in ("presence_penalty", "frequency_penalty"):
+        draw = Draw(SamplingOptions(**{name: 1.0}), GREEDY, None, prompt_tokens=0)
+        drawn[name] = [draw.next(logits, [1] * count).item() for count in range(3)]
+    assert drawn == {"presence_penalty": [1, 1, 1], "frequency_penalty": [1, 1, 2]}
 
 
 @pytest.mark.parametrize(
@@ -102,7 +144,7 @@ async def test_no_log_probabilities_unless_they_are_asked_for(worker):
     assert not any(token.HasField("logprob") or token.top_logprobs for token in answer.tokens)
 
 
-@pytest.mark.parametrize("options", [{}, {"temperature": 1.5, "seed": 4}, {"top_logprobs": 1}])
+@pytest.mark.parametrize("options", [{}, {"temperature": 1.5, "seed": 4}, {"top_logprobs": 5}])
 async def test_an_answer_bound_to_a_schema_is_json_of_that_schema(worker, options):
     answers = await asyncio.gather(
         *(
@@ -115,6 +157,11 @@ async def test_an_answer_bound_to_a_schema_is_json_of_that_schema(worker, option
         assert value["name"] in ("flag", "canary")
         assert isinstance(value["on"], bool)
         assert answer.finished.finish_reason == pb.FINISH_REASON_STOP
+        # Where the schema leaves fewer tokens than were asked for there are fewer, and JSON has no infinity.
+        for token in answer.tokens:
+            assert math.isfinite(token.logprob)
+            assert all(math.isfinite(top.logprob) for top in token.top_logprobs)
+            assert bool(token.top_logprobs) is ("top_logprobs" in options)
 
 
 async def test_a_schema_binds_its_own_request_only(worker, reference):
@@ -124,6 +171,29 @@ async def test_a_schema_binds_its_own_request_only(worker, reference):
     )
     assert json.loads(bound.text)
     assert free.ids == reference.generate(PROMPT, 24)[0]
+
+
+def test_a_models_vocabulary_is_its_own_whatever_its_name_and_goes_with_it():
+    constraints = Constraints()
+
+    def model_with(end_token: int):
+        # A tokenizer for each, as two models have that come under one name after each other.
+        return types.SimpleNamespace(
+            id="llama", tokenizer=read_files("tiny").tokenizer, end_tokens=frozenset({end_token})
+        )
+
+    ends = []
+    for end_token in (3, 4):
+        model = model_with(end_token)
+        constraint = constraints.for_schema(model, '{"const": 7}')
+        for token in model.tokenizer.encode("7", add_special_tokens=False):
+            constraint.accept(token)
+        allowed = np.isfinite(np.array(constraint.mask(mx.zeros((1, 600)))))[0]
+        ends.append(np.flatnonzero(allowed).tolist())
+    assert ends == [[3], [4]]
+    del model
+    gc.collect()
+    assert len(constraints) == 0
 
 
 @pytest.mark.parametrize(

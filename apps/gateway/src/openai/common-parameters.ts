@@ -26,7 +26,7 @@ export const serviceTier = ignored(z.enum(['auto', 'default', 'flex', 'priority'
 export const extensions = {
   top_k: supported(z.number().int().min(0).max(1_000_000).nullish(), 20, 'Extension: draws from the likeliest tokens only; 0 draws from all.'),
   min_p: supported(z.number().min(0).max(1).nullish(), 0.05, "Extension: least probability as a share of the likeliest token's."),
-  repetition_penalty: supported(z.number().gt(0).max(10).nullish(), 1.1, 'Extension: divides the logits of recent tokens. Default: 1.'),
+  repetition_penalty: supported(z.number().gt(0).max(10).nullish(), 1.1, 'Extension: divides the logits of the last 20 tokens, those of the prompt included. Default: 1.'),
 };
 
 /** The parameters that chat and text completions share. */
@@ -49,8 +49,8 @@ export const commonParameters = {
     'With `include_usage` the last chunk has no choices and the usage. `include_obfuscation` is ignored.',
     { stream: true },
   ),
-  presence_penalty: supported(penalty, 0.5, '-2 to 2.'),
-  frequency_penalty: supported(penalty, 0.5, '-2 to 2.'),
+  presence_penalty: supported(penalty, 0.5, '-2 to 2, for every token that the answer has so far.'),
+  frequency_penalty: supported(penalty, 0.5, '-2 to 2, for each time that the answer has a token so far.'),
   logit_bias: supported(logitBias.nullish(), { '5': -10 }, `Token id to -100 to 100, at most ${MAX_BIASES} tokens of the served model.`),
   user,
   ...extensions,

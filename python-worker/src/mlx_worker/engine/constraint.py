@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import mlx.core as mx
 import numpy as np
@@ -51,25 +52,26 @@ class SchemaConstraint:
 
 
 class Constraints:
-    """Makes constraints; a model's vocabulary is prepared once, which takes a while."""
+    """Makes constraints. A model's vocabulary is prepared once, which takes a while, and goes with it."""
 
     def __init__(self) -> None:
-        self._tokenizers: dict[str, Any] = {}
+        # By the tokenizer itself: another model may come under the same name.
+        self._vocabularies: WeakKeyDictionary[Any, LLTokenizer] = WeakKeyDictionary()
         self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._vocabularies)
 
     def for_schema(self, model: LoadedModel, schema: str) -> SchemaConstraint:
         """Raises ServiceError for a schema, or a tokenizer, that cannot be used."""
         with self._lock:
-            if model.id not in self._tokenizers:
-                self._tokenizers[model.id] = vocabulary_of(model)
+            vocabulary = self._vocabularies.get(model.tokenizer)
+            if vocabulary is None:
+                vocabulary = self._vocabularies[model.tokenizer] = vocabulary_of(model)
         try:
-            return SchemaConstraint(self._tokenizers[model.id], schema)
+            return SchemaConstraint(vocabulary, schema)
         except ValueError as error:
             raise ServiceError("SCHEMA_INVALID", detail=str(error).splitlines()[0][:200]) from error
-
-    def forget(self, model: str) -> None:
-        """Drops what was prepared for a model that is gone."""
-        self._tokenizers.pop(model, None)
 
 
 def vocabulary_of(model: LoadedModel) -> LLTokenizer:

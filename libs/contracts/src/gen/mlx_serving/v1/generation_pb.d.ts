@@ -160,21 +160,21 @@ export declare type SamplingOptions = Message<"mlx_serving.v1.SamplingOptions"> 
   minP: number;
 
   /**
-   * Divides the logits of recent tokens. Above 0, at most 10. Default: 1, no penalty.
+   * Divides the logits of the last 20 tokens, those of the prompt included. Above 0, at most 10. Default: 1, no penalty.
    *
    * @generated from field: optional float repetition_penalty = 8;
    */
   repetitionPenalty?: number | undefined;
 
   /**
-   * Taken off once from the logits of recent tokens. Range -2 to 2. Default: 0.
+   * Taken off once from the logits of the tokens of the answer so far. Range -2 to 2. Default: 0.
    *
    * @generated from field: float presence_penalty = 9;
    */
   presencePenalty: number;
 
   /**
-   * Taken off from the logits of recent tokens as often as they occur. Range -2 to 2. Default: 0.
+   * Taken off from the logits of the tokens of the answer so far, as often as they occur. Range -2 to 2. Default: 0.
    *
    * @generated from field: float frequency_penalty = 10;
    */

@@ -187,11 +187,11 @@ class SamplingOptions(_message.Message):
     min_p: _builtins.float
     """Least probability as a share of the most likely token's. Range 0 to 1. Default: 0."""
     repetition_penalty: _builtins.float
-    """Divides the logits of recent tokens. Above 0, at most 10. Default: 1, no penalty."""
+    """Divides the logits of the last 20 tokens, those of the prompt included. Above 0, at most 10. Default: 1, no penalty."""
     presence_penalty: _builtins.float
-    """Taken off once from the logits of recent tokens. Range -2 to 2. Default: 0."""
+    """Taken off once from the logits of the tokens of the answer so far. Range -2 to 2. Default: 0."""
     frequency_penalty: _builtins.float
-    """Taken off from the logits of recent tokens as often as they occur. Range -2 to 2. Default: 0."""
+    """Taken off from the logits of the tokens of the answer so far, as often as they occur. Range -2 to 2. Default: 0."""
     top_logprobs: _builtins.int
     """When set, each token carries its log probability and so many of the most likely ones. Range 0 to 20."""
     json_schema: _builtins.str
