@@ -9,6 +9,7 @@ import grpc
 import pytest_asyncio
 from conftest import GATE_TIMEOUT_SECONDS, running_worker
 
+from mlx_worker import join as join_module
 from mlx_worker.gen.mlx_serving.v1 import membership_pb2 as mpb
 from mlx_worker.gen.mlx_serving.v1 import membership_pb2_grpc as mgrpc
 from mlx_worker.join import GatewayJoin, advertised
@@ -21,6 +22,7 @@ class Gateway(mgrpc.MembershipServicer):
     def __init__(self) -> None:
         self.said: asyncio.Queue[tuple[mpb.JoinRequest, str] | None] = asyncio.Queue()
         self.refuse = False
+        self.ttl_ms = 6000
 
     async def Join(self, requests, context):  # noqa: N802
         if self.refuse:
@@ -29,7 +31,7 @@ class Gateway(mgrpc.MembershipServicer):
         token = dict(context.invocation_metadata()).get("join-token", "")
         async for request in requests:
             await self.said.put((request, token))
-            yield mpb.JoinResponse(ttl_ms=6000)
+            yield mpb.JoinResponse(ttl_ms=self.ttl_ms)
         await self.said.put(None)
 
 
@@ -56,8 +58,19 @@ async def test_it_joins_when_it_serves_and_leaves_before_it_drains(gateway):
         pass
 
 
+async def test_it_renews_as_often_as_the_lease_asks_for(gateway, monkeypatch):
+    # Were the lease not read, the second message would come after days.
+    monkeypatch.setattr(join_module, "DEFAULT_LEASE_SECONDS", 10.0**6)
+    gateway.ttl_ms = 100
+    join = GatewayJoin([gateway.address], "w:1", "canary", "", lambda: True, Logger("error", io.StringIO()))
+    join.start()
+    for _ in range(4):
+        assert await asyncio.wait_for(gateway.said.get(), GATE_TIMEOUT_SECONDS) is not None
+    await join.leave()
+
+
 async def test_it_renews_and_comes_back_to_a_gateway_that_sent_it_away(gateway):
-    gateway.refuse = True
+    gateway.refuse, gateway.ttl_ms = True, 600
     log = io.StringIO()
     join = GatewayJoin([gateway.address], "w:1", "canary", "", lambda: True, Logger("info", log))
     join.start()

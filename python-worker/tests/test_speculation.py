@@ -60,3 +60,10 @@ def test_a_count_is_never_too_low(digests):
     sketch = CountSketch()
     for at, digest in enumerate(digests):
         assert sketch.add(digest) >= digests[: at + 1].count(digest)
+
+
+def test_models_whose_names_begin_alike_share_nothing():
+    guesses = Speculation(SpeculationSettings())
+    guesses.allow("mlx-community/Qwen2.5-7B-Instruct-4bit", [1, 2])
+    assert guesses.observe("mlx-community/Qwen2.5-7B-Instruct-4bit", "", [1, 2])
+    assert not guesses.observe("mlx-community/Qwen2.5-7B-Instruct-8bit", "", [1, 2])

@@ -16,7 +16,8 @@ from mlx_worker.logs import Logger
 
 # Renewed after this share of the lease, so that two messages may be lost.
 RENEW_AFTER = 0.3
-FIRST_LEASE_SECONDS = 3.0
+# Of a gateway that does not say how long its lease is.
+DEFAULT_LEASE_SECONDS = 3.0
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.2, 5.0
 
 
@@ -38,6 +39,8 @@ class GatewayJoin:
         self._serving = serving
         self._logger = logger
         self._left = asyncio.Event()
+        # Something is put there when a gateway's next message is due.
+        self._due: dict[str, asyncio.Queue[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -47,20 +50,27 @@ class GatewayJoin:
     async def leave(self) -> None:
         """Leaves all gateways: they send nothing new."""
         self._left.set()
+        for due in self._due.values():
+            due.put_nowait(None)
         for task in self._tasks:
             with suppress(asyncio.CancelledError, asyncio.TimeoutError):
                 await asyncio.wait_for(task, 1)
 
     async def _stay(self, gateway: str) -> None:
         delay, joined = FIRST_RETRY_SECONDS, False
+        loop = asyncio.get_running_loop()
         while not self._left.is_set():
+            due = self._due[gateway] = asyncio.Queue()
+            due.put_nowait(None)
             try:
                 async with grpc.aio.insecure_channel(gateway) as channel:
                     stub = mgrpc.MembershipStub(channel)
-                    async for lease in stub.Join(self._renewals(), metadata=self._metadata):
+                    async for lease in stub.Join(self._messages(due), metadata=self._metadata):
                         if not joined:
                             self._logger.info("joined", gateway=gateway, ttl_ms=lease.ttl_ms)
                         delay, joined = FIRST_RETRY_SECONDS, True
+                        seconds = lease.ttl_ms / 1000 or DEFAULT_LEASE_SECONDS
+                        loop.call_later(seconds * RENEW_AFTER, due.put_nowait, None)
             except grpc.aio.AioRpcError as error:
                 if joined or delay == FIRST_RETRY_SECONDS:
                     self._logger.warn("not joined", gateway=gateway, status=error.code().name)
@@ -69,12 +79,13 @@ class GatewayJoin:
                 await asyncio.wait_for(self._left.wait(), delay)
             delay = min(LAST_RETRY_SECONDS, delay * 2)
 
-    async def _renewals(self) -> AsyncIterator[Any]:
-        """A message at once and then before each lease ends, until the worker leaves or serves no more."""
-        while self._serving() and not self._left.is_set():
+    async def _messages(self, due: asyncio.Queue[None]) -> AsyncIterator[Any]:
+        """A message whenever one is due, until the worker leaves or serves no more."""
+        while True:
+            await due.get()
+            if not self._serving() or self._left.is_set():
+                return
             yield self._request
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._left.wait(), FIRST_LEASE_SECONDS * RENEW_AFTER)
 
 
 def advertised(host: str, port: int) -> str:

@@ -18,8 +18,7 @@ FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
 # After so long without a fault the next restart is quick again.
 HEALTHY_AFTER_SECONDS = 60.0
-# A worker that never served has a fault that a restart does not mend, such as a port in use.
-LEAST_LIFE_SECONDS = 1.0
+# So many workers in a row that never served: a restart does not mend it, such as a port in use.
 MOST_EARLY_ENDS = 5
 
 
@@ -33,6 +32,7 @@ class Supervisor:
         self._logger = logger
         self._stopping = False
         self._worker: subprocess.Popen[bytes] | None = None
+        self._has_served = False
         self.restarts = 0
 
     def run(self) -> int:
@@ -46,7 +46,7 @@ class Supervisor:
             if self._stopping or code in (0, 2):
                 return max(code, 0)
             lived = time.monotonic() - started
-            early_ends = early_ends + 1 if lived < LEAST_LIFE_SECONDS else 0
+            early_ends = 0 if self._has_served else early_ends + 1
             if early_ends >= MOST_EARLY_ENDS:
                 self._logger.error("the worker keeps ending at its start", exit_code=code)
                 return code if code > 0 else 1
@@ -76,6 +76,7 @@ class Supervisor:
     def _listen(self, heard: int, worker: subprocess.Popen[bytes]) -> None:
         """Until the worker has ended. It beats once it serves: loading takes as long as it takes."""
         patience: float | None = None
+        self._has_served = False
         while True:
             ready, _, _ = select.select([heard], [], [], patience)
             if not ready:
@@ -88,7 +89,7 @@ class Supervisor:
                 return
             if not os.read(heard, 4096):
                 return
-            patience = self._stuck_after_seconds
+            self._has_served, patience = True, self._stuck_after_seconds
 
     def _pass_on(self, number: int, frame: object) -> None:
         self._stopping = True

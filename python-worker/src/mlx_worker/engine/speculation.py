@@ -165,7 +165,8 @@ def bound(entries: OrderedDict[Any, Any], most: int) -> None:
 def digest_of(model: str, prompt: Sequence[int]) -> bytes:
     """A name for a prompt; the prompt cannot be read from it."""
     content = array("L", prompt).tobytes()
-    return hashlib.blake2b(content, digest_size=16, person=model.encode()[:16]).digest()
+    maker = hashlib.blake2b(model.encode(), digest_size=16).digest()
+    return hashlib.blake2b(content, digest_size=16, person=maker).digest()
 
 
 def columns_of(digest: bytes) -> list[int]:
