@@ -85,7 +85,7 @@ class Draw:
         # mlx-lm alone has the penalties of OpenAI's API after its own.
         parts = ((self._processors, 0), (self._answer_processors, self._prompt_tokens))
         for processors, begin in parts:
-            tokens = mx.array(context[begin:], dtype=mx.int32)
+            tokens = mx.array(context[begin:] if processors else [], dtype=mx.int32)
             for processor in processors:
                 logits = processor(tokens, logits)
         return logits

@@ -161,19 +161,6 @@ class EngineThread:
         self._send([ended(request, "ENGINE_STOPPED") for request in waiting])
         self._call(self._finish, fault)
 
-    def _load_first(self) -> None:
-        """Loads the default model, as far as it comes before a stop. Raises what kept it from loading."""
-        files = read_files(self._model_name, self._adapter)
-
-        def load() -> Slices[LoadedModel]:
-            served, _ = yield from self._models.load(files, True, lambda: frozenset())
-            yield from self._restore(served.model)
-            return served.model
-
-        self._sliced.add(load(), lambda model: self._call(resolve, self.loaded, model), throw)
-        while len(self._sliced) and not self._inbox.closed:
-            self._watched(self._sliced.advance)
-
     def _watched(self, work: Callable[[], None]) -> None:
         """Does some work while `seconds_in_step` tells how long it takes."""
         self._step_started_at = time.monotonic()
@@ -202,6 +189,19 @@ class EngineThread:
                 self._step_started_at = None
                 if not len(self._sliced):
                     self._inbox.wait()
+            self._watched(self._sliced.advance)
+
+    def _load_first(self) -> None:
+        """Loads the default model, as far as it comes before a stop. Raises what kept it from loading."""
+        files = read_files(self._model_name, self._adapter)
+
+        def load() -> Slices[LoadedModel]:
+            served, _ = yield from self._models.load(files, True, lambda: frozenset())
+            yield from self._restore(served.model)
+            return served.model
+
+        self._sliced.add(load(), lambda model: self._call(resolve, self.loaded, model), throw)
+        while len(self._sliced) and not self._inbox.closed:
             self._watched(self._sliced.advance)
 
     def _restore(self, model: LoadedModel) -> Slices[None]:
