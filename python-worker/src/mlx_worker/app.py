@@ -18,6 +18,7 @@ from mlx_worker.fault import faults_of
 from mlx_worker.generation.generation_service import GenerationService
 from mlx_worker.generation.prepare_service import PrepareService
 from mlx_worker.health import Health, OperationsServer
+from mlx_worker.input_queue import InputQueue
 from mlx_worker.join import GatewayJoin, advertised
 from mlx_worker.lent_limits import LentLimits
 from mlx_worker.lifecycle import Lifecycle
@@ -28,7 +29,6 @@ from mlx_worker.sampling import Sampler, SamplingOptions, sampler_for
 from mlx_worker.server import GrpcServer, WorkerServicer
 from mlx_worker.status_service import StatusService
 from mlx_worker.tokenization import Tokenization
-from mlx_worker.tokenization_queue import TokenizationQueue
 from mlx_worker.watchdog import STUCK_EXIT_CODE, Watchdog, heartbeat_of
 
 STOP_GRACE_SECONDS = 1.0
@@ -64,10 +64,8 @@ class App:
             on_step=self.metrics.on_step,
         )
         # As many as could have a place or wait for one.
-        self.tokenization_queue = TokenizationQueue(
-            lambda: self.engine.limits.max_queue + self.engine.limits.max_batch
-        )
-        self._tokenization = Tokenization(self.tokenization_queue)
+        self.inputs = InputQueue(lambda: self.engine.limits.max_queue + self.engine.limits.max_batch)
+        self._tokenization = Tokenization(self.inputs)
         self.prepare = PrepareService(self.engine, self._tokenization, self.lifecycle, settings.accelerator)
         self.generation = GenerationService(
             self.engine,
@@ -77,6 +75,7 @@ class App:
             logger,
             config.max_pending_tokens,
             self.prepare,
+            self.inputs,
         )
         self.generation.accelerator = settings.accelerator
         self._settings = settings

@@ -11,8 +11,8 @@ from weakref import WeakKeyDictionary
 
 from mlx_worker.errors import ServiceError
 from mlx_worker.gen.mlx_serving.v1 import generation_pb2 as pb
+from mlx_worker.input_queue import InputQueue, Lane, lane_of
 from mlx_worker.model import LoadedModel
-from mlx_worker.tokenization_queue import LARGE_BYTES, TokenizationQueue
 
 ROLES = ("system", "user", "assistant", "tool")
 
@@ -20,8 +20,8 @@ ROLES = ("system", "user", "assistant", "tool")
 class Tokenization:
     """Tokenises. A tokenizer must not be entered by two threads at once: large inputs have a copy of it."""
 
-    def __init__(self, queue: TokenizationQueue | None = None) -> None:
-        self._queue = queue or TokenizationQueue()
+    def __init__(self, queue: InputQueue | None = None) -> None:
+        self._queue = queue or InputQueue()
         # The model's tokenizer -> its copy for large inputs, made with the first of them.
         self._copies: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
@@ -34,8 +34,9 @@ class Tokenization:
         too much waits for the tokenizer already.
         """
         nbytes = bytes_of(source)
-        work = functools.partial(self._encode, model, source, open_answer, nbytes > LARGE_BYTES)
-        tokens = await self._queue.run(nbytes, work)
+        lane = lane_of(nbytes)
+        work = functools.partial(self._encode, lane, model, source, open_answer)
+        tokens = await self._queue.run(lane, nbytes, work)
         if not tokens:
             raise ServiceError("PROMPT_EMPTY")
         if len(tokens) >= model.context_length:
@@ -47,9 +48,9 @@ class Tokenization:
         self._queue.close()
 
     def _encode(
-        self, model: LoadedModel, source: str | pb.Conversation, open_answer: bool, is_large: bool
+        self, lane: Lane, model: LoadedModel, source: str | pb.Conversation, open_answer: bool
     ) -> list[int]:
-        if not is_large:
+        if lane is not Lane.LARGE:
             return encode(model, source, open_answer)
         copied = self._copies.get(model.tokenizer)
         if copied is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import hashlib
 import time
 from collections.abc import AsyncGenerator
@@ -20,6 +20,7 @@ from mlx_worker.gen.mlx_serving.v1 import generation_pb2 as pb
 from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
 from mlx_worker.generation.input import input_of
 from mlx_worker.generation.prepare_service import PrepareService
+from mlx_worker.input_queue import InputQueue, Lane
 from mlx_worker.lifecycle import Lifecycle
 from mlx_worker.logs import Logger
 from mlx_worker.metrics import Outcome, WorkerMetrics
@@ -53,6 +54,7 @@ class GenerationService:
         logger: Logger,
         max_pending_tokens: int,
         prepared: PrepareService,
+        inputs: InputQueue,
     ) -> None:
         self._engine = engine
         self._tokenization = tokenization
@@ -62,6 +64,7 @@ class GenerationService:
         self._max_pending_tokens = max_pending_tokens
         self._constraints = Constraints()
         self._prepared = prepared
+        self._inputs = inputs
         self.accelerator = AcceleratorSettings()
 
     async def generate(
@@ -139,9 +142,8 @@ class GenerationService:
         if message.WhichOneof("input") == "conversation":
             request.tools = tools_of(message.conversation)
         if options.json_schema:
-            request.constraint = await asyncio.to_thread(
-                self._constraints.for_schema, model, options.json_schema
-            )
+            read = functools.partial(self._constraints.for_schema, model, options.json_schema)
+            request.constraint = await self._inputs.run(Lane.SCHEMA, len(options.json_schema), read)
 
     def _account(
         self,

@@ -1,4 +1,4 @@
-"""What waits for the tokenizer is bounded by requests and by bytes."""
+"""What waits to be read is bounded by requests and by bytes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from conftest import GATE_TIMEOUT_SECONDS, running_worker
 from test_admission import refusal
 
 from mlx_worker import tokenization
+from mlx_worker.engine.constraint import Constraints
 from mlx_worker.errors import ServiceError
 from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
+from mlx_worker.input_queue import MOST_BYTES, InputQueue, Lane
 from mlx_worker.model import LoadedModel
-from mlx_worker.tokenization_queue import MOST_BYTES, TokenizationQueue
 
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 
@@ -27,13 +28,13 @@ class GatedTokenizer:
         self.begun = asyncio.Event()
         self.calls = 0
         self._loop = asyncio.get_running_loop()
-        self._whole = tokenization.encode
+        self.whole = tokenization.encode
 
     def encode(self, *arguments):
         self.calls += 1
         self._loop.call_soon_threadsafe(self.begun.set)
         assert self.gate.wait(GATE_TIMEOUT_SECONDS)
-        return self._whole(*arguments)
+        return self.whole(*arguments)
 
 
 @pytest.fixture
@@ -44,37 +45,44 @@ async def gated(monkeypatch):
     made.gate.set()
 
 
-async def wait_at_the_tokenizer(worker, count: int) -> None:
-    await worker.until(lambda stats: worker.app.tokenization_queue.waiting == count)
+async def inputs_wait(worker, count: int) -> None:
+    await worker.until(lambda stats: worker.app.inputs.waiting == count)
+
+
+async def make_room_behind(worker) -> None:
+    """So that whoever is read finds a place in the queue, however slow the engine is to take them out."""
+    await worker.stub.SetLimits(wpb.SetLimitsRequest(max_queue=100))
 
 
 async def test_requests_that_wait_for_the_tokenizer_are_bounded_by_number(gated):
     async with running_worker(max_batch=1, max_queue=2) as worker:
         calls = [worker.call("A flag", max_tokens=2) for _ in range(3)]
-        await wait_at_the_tokenizer(worker, 3)
+        await inputs_wait(worker, 3)
         code, metadata, _ = await refusal(worker.call("A flag", max_tokens=2))
         assert (code, metadata["reason"]) == (EXHAUSTED, "QUEUE_FULL")
         assert int(metadata["retry-after-ms"]) >= 100
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await worker.stub.Tokenize(wpb.TokenizeRequest(prompt="A flag"))
         assert caught.value.code() is EXHAUSTED
+        await make_room_behind(worker)
         gated.gate.set()
         for call in calls:
             assert [message.WhichOneof("event") async for message in call][-1] == "finished"
-        assert (worker.app.tokenization_queue.waiting, worker.app.tokenization_queue.nbytes) == (0, 0)
+        assert (worker.app.inputs.waiting, worker.app.inputs.nbytes) == (0, 0)
 
 
 async def test_requests_that_wait_for_the_tokenizer_are_bounded_by_bytes(gated):
     async with running_worker(max_queue=1000) as worker:
+        gated.whole = lambda *arguments: [1]
         large = "A flag. " * (3 * 2**20 // 8)
         calls = [worker.call(large) for _ in range(MOST_BYTES // len(large))]
-        await wait_at_the_tokenizer(worker, len(calls))
+        await inputs_wait(worker, len(calls))
         code, metadata, _ = await refusal(worker.call(large))
         assert (code, metadata["reason"]) == (EXHAUSTED, "QUEUE_BYTES_FULL")
         assert int(metadata["retry-after-ms"]) >= 100
         for call in calls:
             call.cancel()
-        await wait_at_the_tokenizer(worker, 0)
+        await inputs_wait(worker, 0)
 
 
 async def test_a_large_input_holds_nobody_up_and_has_the_same_tokens(monkeypatch, reference):
@@ -100,27 +108,52 @@ async def test_a_large_input_holds_nobody_up_and_has_the_same_tokens(monkeypatch
 
 
 async def test_who_goes_away_leaves_nothing_before_the_tokenizer(gated):
-    queue = TokenizationQueue(lambda: 2)
-    first = asyncio.ensure_future(queue.run(5, gated.encode))
+    queue = InputQueue(lambda: 2)
+    first = asyncio.ensure_future(queue.run(Lane.SMALL, 5, gated.encode))
     await gated.begun.wait()
     first.cancel()
     # The thread is still at the first one; a hundred come and go meanwhile, and none gets to the thread.
     for _ in range(100):
-        other = asyncio.ensure_future(queue.run(5, gated.encode))
+        other = asyncio.ensure_future(queue.run(Lane.SMALL, 5, gated.encode))
         await asyncio.sleep(0)
         other.cancel()
         with pytest.raises(asyncio.CancelledError):
             await other
     assert (gated.calls, queue.waiting, queue.nbytes) == (1, 0, 0)
     gated.gate.set()
-    assert await queue.run(5, lambda: "next") == "next"
+    assert await queue.run(Lane.SMALL, 5, lambda: "next") == "next"
     assert gated.calls == 1
     queue.close()
 
 
 async def test_one_input_alone_may_be_larger_than_the_bound():
-    queue = TokenizationQueue(lambda: 1, most_bytes=10)
-    assert await queue.run(11, lambda: "done") == "done"
+    queue = InputQueue(lambda: 1, most_bytes=10)
+    assert await queue.run(Lane.SMALL, 11, lambda: "done") == "done"
     with pytest.raises(ServiceError):
-        await TokenizationQueue(lambda: 0).run(1, lambda: "done")
+        await InputQueue(lambda: 0).run(Lane.SMALL, 1, lambda: "done")
     queue.close()
+
+
+async def test_schemas_that_wait_are_counted_and_hold_up_no_prompt(monkeypatch):
+    begun, go_on, whole = threading.Event(), threading.Event(), Constraints.for_schema
+
+    def gated(*arguments):
+        begun.set()
+        assert go_on.wait(GATE_TIMEOUT_SECONDS)
+        return whole(*arguments)
+
+    monkeypatch.setattr(Constraints, "for_schema", gated)
+    async with running_worker(max_batch=1, max_queue=2) as worker:
+        schema = {"json_schema": '{"type": "boolean"}', "max_tokens": 20}
+        calls = [worker.call("A flag", **schema) for _ in range(2)]
+        await inputs_wait(worker, 2)
+        await asyncio.to_thread(begun.wait, GATE_TIMEOUT_SECONDS)
+        assert (await worker.generate("A flag", max_tokens=2)).ids
+        calls.append(worker.call("A flag", **schema))
+        await inputs_wait(worker, 3)
+        code, metadata, _ = await refusal(worker.call("A flag", max_tokens=2))
+        assert (code, metadata["reason"]) == (EXHAUSTED, "QUEUE_FULL")
+        await make_room_behind(worker)
+        go_on.set()
+        for call in calls:
+            assert [message.WhichOneof("event") async for message in call][-1] == "finished"

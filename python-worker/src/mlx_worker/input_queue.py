@@ -1,6 +1,7 @@
-"""Who waits for a tokenizer: bounded by requests and bytes, gone at once when cancelled.
+"""What waits to be read, before the engine's own queue: bounded by requests and bytes, gone when cancelled.
 
-Large inputs have a thread of their own, so that no first token waits for megabytes of somebody else.
+Large inputs have a thread of their own, so that no first token waits for megabytes of somebody else; so do
+schemas, which may take long to understand.
 """
 
 from __future__ import annotations
@@ -9,39 +10,48 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from enum import Enum
 from typing import TypeVar
 
 from mlx_worker.errors import ServiceError
 
-# Input that may wait for the tokenizer, in bytes: 16 messages of the largest size.
+# Input that may wait, in bytes: 16 messages of the largest size.
 MOST_BYTES = 64 * 2**20
 MOST_REQUESTS = 1024
-# A larger input takes the thread of the large ones: so much takes some 50 ms.
+# A larger one waits for the thread of the large ones: to tokenise so much takes some 50 ms.
 LARGE_BYTES = 64 * 2**10
-# A tokenizer is through with what waits in about so long.
+# What waits is read in about so long.
 RETRY_AFTER_MS = 500
 
 Result = TypeVar("Result")
 
 
-class TokenizationQueue:
-    """Runs one function after the other, in one thread for each of two sizes. For the event loop's thread."""
+class Lane(Enum):
+    """What is read one after the other, in a thread of its own."""
+
+    SMALL = "small"
+    LARGE = "large"
+    SCHEMA = "schema"
+
+
+class InputQueue:
+    """Runs one function after the other in each lane. Used in the event loop's thread."""
 
     def __init__(self, room: Callable[[], int] = lambda: MOST_REQUESTS, most_bytes: int = MOST_BYTES) -> None:
         """`room` says how many requests may wait here."""
         self._room = room
         self._most_bytes = most_bytes
-        self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="tokenizer")
-        self._turns = {is_large: asyncio.Lock() for is_large in (False, True)}
+        self._executor = ThreadPoolExecutor(max_workers=len(Lane), thread_name_prefix="input")
+        self._turns = {lane: asyncio.Lock() for lane in Lane}
         self.waiting = 0
         self.nbytes = 0
 
-    async def run(self, nbytes: int, function: Callable[[], Result]) -> Result:
+    async def run(self, lane: Lane, nbytes: int, function: Callable[[], Result]) -> Result:
         """Runs a function that reads so many bytes. Raises what it raises.
 
         Raises ServiceError QUEUE_FULL or QUEUE_BYTES_FULL, with the time to retry after.
         """
-        turn = self._turns[nbytes > LARGE_BYTES]
+        turn = self._turns[lane]
         with self._counted(nbytes):
             await turn.acquire()
             try:
@@ -69,5 +79,10 @@ class TokenizationQueue:
             self.nbytes -= nbytes
 
     def close(self) -> None:
-        """Ends the threads without waiting for what it does."""
+        """Ends the threads without waiting for what they do."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def lane_of(nbytes: int) -> Lane:
+    """Where an input of this size is tokenised."""
+    return Lane.LARGE if nbytes > LARGE_BYTES else Lane.SMALL
