@@ -68,7 +68,7 @@ REASONS: dict[str, tuple[grpc.StatusCode, str]] = {
     ),
     "QUEUE_BYTES_FULL": (
         grpc.StatusCode.RESOURCE_EXHAUSTED,
-        "{waiting} bytes of input wait for the tokenizer already: try again later",
+        "{waiting} bytes of input wait to be read already: try again later",
     ),
     "QUEUE_FULL": (grpc.StatusCode.RESOURCE_EXHAUSTED, "{waiting} requests wait already: try again later"),
     "READER_TOO_SLOW": (
