@@ -182,16 +182,15 @@ def test_a_models_vocabulary_is_its_own_whatever_its_name_and_goes_with_it():
             id="llama", tokenizer=read_files("tiny").tokenizer, end_tokens=frozenset({end_token})
         )
 
-    ends = []
-    for end_token in (3, 4):
-        model = model_with(end_token)
+    ends, models = [], [model_with(3), model_with(4)]
+    for model in models:
         constraint = constraints.for_schema(model, '{"const": 7}')
         for token in model.tokenizer.encode("7", add_special_tokens=False):
             constraint.accept(token)
         allowed = np.isfinite(np.array(constraint.mask(mx.zeros((1, 600)))))[0]
         ends.append(np.flatnonzero(allowed).tolist())
     assert ends == [[3], [4]]
-    del model
+    del model, models
     gc.collect()
     assert len(constraints) == 0
 
