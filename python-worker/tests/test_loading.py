@@ -107,6 +107,24 @@ async def test_files_are_read_where_they_keep_no_process_from_ending(tmp_path, m
     assert [thread.daemon for thread in threads] == [True]
 
 
+async def test_a_model_that_is_unloaded_while_its_kept_prompts_are_read_is_not_said_to_be_loaded(
+    tmp_path, monkeypatch
+):
+    async with running_worker() as worker:
+        engine = worker.app.engine
+
+        def meanwhile(model):
+            yield
+            engine._models.unload(model.id, frozenset())
+
+        monkeypatch.setattr(engine, "_restore", meanwhile)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await load(worker, copy_of_tiny(tmp_path / "second"))
+        assert dict(caught.value.trailing_metadata())["reason"] == "MODEL_NOT_FOUND"
+        models = (await worker.stub.ListModels(wpb.WorkerListModelsRequest())).models
+        assert [model.id for model in models] == ["tiny"]
+
+
 async def test_loads_at_the_same_time_are_done_one_after_the_other(tmp_path):
     names = [copy_of_tiny(tmp_path / name) for name in ("one", "two", "three")]
     async with running_worker() as worker:

@@ -45,7 +45,8 @@ class Engine(EngineThread):
         def load() -> Slices[tuple[LoadedModel, list[str]]]:
             served, gone = yield from self._models.load(files, pin, lambda: self.work.busy_models)
             yield from self._restore(served.model)
-            return served.model, gone
+            # It may have been unloaded between two slices.
+            return self._models.named(served.id).model, gone
 
         return await self.call_in_slices(load())
 
