@@ -145,6 +145,8 @@ async def collect(call) -> Answer:
 @asynccontextmanager
 async def running_worker(make_sampler=sampler_for, **settings) -> AsyncIterator[Worker]:
     log = io.StringIO()
+    # A step that waits for a permit is not stuck; the watchdog would end the tests' own process.
+    settings.setdefault("stuck_after_ms", 2 * GATE_TIMEOUT_SECONDS * 1000)
     config = WorkerConfig(port=0, metrics_port=0, worker_id="test-worker", **settings)
     app = App(config, Logger("debug", log), make_sampler)
     await app.start()

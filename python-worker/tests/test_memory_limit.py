@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 from conftest import GATE_TIMEOUT_SECONDS, GATED, StepGate, running_worker
 from test_limits import KV, LONG, set_limits
@@ -141,27 +142,49 @@ async def test_an_answer_counts_as_long_as_the_context_lets_it_become():
         call.cancel()
 
 
-async def test_a_preparation_counts_and_gives_way_to_requests(reference):
+async def test_a_preparation_counts_and_gives_way_to_a_request(reference):
     async with running_worker() as worker:
         (served,) = worker.app.engine.work.models
-        engine, work = worker.app.engine, worker.app.engine.work
-        tokens = reference.tokenizer.encode(LONG)
-        await set_limits(worker, memory_limit_bytes=served.model.weight_bytes + served.bytes_per_token * 400)
-        whole, begun = work.idle.slice, []
+        engine, work, weights = worker.app.engine, worker.app.engine.work, served.model.weight_bytes
+        await worker.generate(LONG * 4, max_tokens=2, request=KV)
+        kept, room = work.prefixes.nbytes, served.bytes_per_token * 400
+        await set_limits(worker, memory_limit_bytes=weights + room)
+        tokens = reference.tokenizer.encode("y " + LONG)
+        whole, held = work.idle.slice, []
+        begun, arrived = threading.Event(), threading.Event()
 
-        def slowly(most: int) -> None:
-            # One token a slice: a request comes while the preparation has begun.
+        def one_token(most: int) -> None:
+            held.append(work.idle.nbytes + work.prefixes.nbytes)
+            if len(held) == 2:
+                # A request comes that needs what the preparation holds.
+                begun.set()
+                assert arrived.wait(GATE_TIMEOUT_SECONDS)
             whole(1)
-            begun.append(work.idle.nbytes)
-            engine.work.idle.slice = whole if len(begun) > 3 else slowly
 
-        work.idle.slice = slowly
+        work.idle.slice = one_token
         preparing = asyncio.ensure_future(
             engine.prepare("tiny", "", tokens, pin=False, allow_speculation=False)
         )
-        answer = await worker.generate(LONG + "x", max_tokens=20)
-        assert answer.ids == reference.generate(LONG + "x", 20)[0]
+        await asyncio.to_thread(begun.wait, GATE_TIMEOUT_SECONDS)
+        call = worker.call(LONG + "x", max_tokens=20)
+        assert (await call.read()).WhichOneof("event") == "accepted"
+        begun_again, answer = [], []
+        begin = work.idle.begin_anew
+        work.idle.begin_anew = lambda: begun_again.append(True) or begin()
+        arrived.set()
+        await read_rest(call, answer)
+        assert answer == reference.generate(LONG + "x", 20)[0]
         assert (await preparing).prepared
-        assert max(begun) == len(tokens) * served.bytes_per_token
-        large = reference.tokenizer.encode(LONG * 5)
-        assert not (await engine.prepare("tiny", "", large, pin=False, allow_speculation=False)).prepared
+        assert begun_again
+        # What was kept had to make room for it.
+        assert kept + len(tokens) * served.bytes_per_token > room >= max(held[1:])
+
+
+async def test_a_preparation_for_which_there_is_no_room_is_not_begun(reference):
+    async with running_worker() as worker:
+        (served,) = worker.app.engine.work.models
+        room = served.bytes_per_token * 400
+        await set_limits(worker, memory_limit_bytes=served.model.weight_bytes + room)
+        tokens = reference.tokenizer.encode(LONG * 5)
+        preparing = worker.app.engine.prepare("tiny", "", tokens, pin=False, allow_speculation=False)
+        assert not (await asyncio.wait_for(preparing, GATE_TIMEOUT_SECONDS)).prepared
