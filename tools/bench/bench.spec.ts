@@ -3,13 +3,13 @@ import { lineOf, measure, resultOf } from './measure.ts';
 import { median, pairedRatio, quantile, spread } from './statistics.ts';
 import type { BenchCase } from './suite.ts';
 
-const measured = (goal: BenchCase['goal'], order: string[] = []): BenchCase => ({
+const measured = (goal: BenchCase['goal'] | undefined, order: string[] = []): BenchCase => ({
   name: 'time to the first token',
   unit: 'ms',
   ours: async () => order.push('ours'),
   peer: async () => order.push('peer'),
   peerName: 'peer',
-  goal,
+  ...(goal ? { goal } : {}),
 });
 
 describe('the statistics', () => {
@@ -45,5 +45,11 @@ describe('a measurement', () => {
     expect(lineOf(resultOf(measured({ of: 'ratio', most: 1 }), [1, 2, 3], [2, 4, 6]))).toBe(
       '✓ time to the first token: ours 2.00 ms (1.50–2.50), peer 4.00 ms (3.00–5.00), ratio 0.50; goal: ratio at most 1',
     );
+  });
+
+  it('without a goal is a yardstick, which cannot fail', () => {
+    const result = resultOf(measured(undefined), [3], [1]);
+    expect(result).toMatchObject({ ratio: 3, goal: null, holds: true });
+    expect(lineOf(result)).toBe('· time to the first token: ours 3.00 ms (3.00–3.00), peer 1.00 ms (1.00–1.00), ratio 3.00; a yardstick');
   });
 });

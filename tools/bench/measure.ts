@@ -11,7 +11,7 @@ export interface BenchResult {
   /** Ours as a share of the peer's. */
   readonly ratio: number | null;
   readonly spread: { readonly ours: Spread; readonly peer: Spread | null };
-  readonly goal: BenchGoal;
+  readonly goal: BenchGoal | null;
   readonly holds: boolean;
 }
 
@@ -30,7 +30,7 @@ export async function measure(benchCase: BenchCase, pairs: number): Promise<Benc
 export function resultOf({ name, unit, peerName, goal }: BenchCase, ours: readonly number[], peers: readonly number[]): BenchResult {
   const hasPeer = peers.length > 0;
   const ratio = hasPeer ? pairedRatio(ours, peers) : null;
-  const judged = goal.of === 'ratio' ? ratio : median(ours);
+  const judged = goal?.of === 'ratio' ? ratio : median(ours);
   return {
     name,
     unit,
@@ -39,8 +39,8 @@ export function resultOf({ name, unit, peerName, goal }: BenchCase, ours: readon
     peerName: peerName ?? null,
     ratio,
     spread: { ours: spread(ours), peer: hasPeer ? spread(peers) : null },
-    goal,
-    holds: judged !== null && judged <= goal.most,
+    goal: goal ?? null,
+    holds: goal === undefined || (judged !== null && judged <= goal.most),
   };
 }
 
@@ -49,5 +49,6 @@ export function lineOf({ name, unit, ours, peer, peerName, ratio, spread: { ours
   const show = (value: number): string => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3));
   const range = ({ low, high }: Spread): string => `${show(low)}–${show(high)}`;
   const comparison = peer === null || others === null ? '' : `, ${peerName ?? 'peer'} ${show(peer)} ${unit} (${range(others)}), ratio ${ratio?.toFixed(2)}`;
-  return `${holds ? '✓' : '✗'} ${name}: ours ${show(ours)} ${unit} (${range(own)})${comparison}; goal: ${goal.of} at most ${goal.most}`;
+  const mark = goal === null ? '·' : holds ? '✓' : '✗';
+  return `${mark} ${name}: ours ${show(ours)} ${unit} (${range(own)})${comparison}; ${goal === null ? 'a yardstick' : `goal: ${goal.of} at most ${goal.most}`}`;
 }

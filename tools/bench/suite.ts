@@ -8,7 +8,8 @@ export interface BenchCase {
   readonly peerName?: string;
   /** Measures the peer once, in the same way. */
   peer?(): Promise<number>;
-  readonly goal: BenchGoal;
+  /** Absent: a yardstick, which says what the others are worth and can neither hold nor fail. */
+  readonly goal?: BenchGoal;
   /** How often it is measured, where that is not as often as the suite's others. */
   readonly pairs?: number;
 }

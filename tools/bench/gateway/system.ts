@@ -15,6 +15,7 @@ const PORT_OFFSET = 6_000;
 const NARROW_OFFSET = 6_500;
 /** Of the one that sends spans and metrics to a receiver of OpenTelemetry. */
 const TRACED_OFFSET = 6_700;
+const FRESH_OFFSET = 6_800;
 /** Most requests at the workers at one time. */
 const PLACES = 2_000;
 const READY_WITHIN_MS = 30_000;
@@ -73,9 +74,19 @@ export class System {
     const receiver = createServer((request, response) => request.resume().once('end', () => response.end('{}'))).listen(0, '127.0.0.1');
     await once(receiver, 'listening');
     this.#stops.push(async () => void receiver.close());
-    const { MLX_SERVING_FLAGS_ADDRESS = '', MLX_SERVING_QOS_ADDRESS = '', MLX_SERVING_CANARY_ADDRESS = '', MLX_SERVING_CONFIG_DIR = '' } = this.#env;
     const endpoint = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`;
-    return (this.#traced = await this.#another('traced', TRACED_OFFSET, { MLX_SERVING_FLAGS_ADDRESS, MLX_SERVING_QOS_ADDRESS, MLX_SERVING_CANARY_ADDRESS, MLX_SERVING_CONFIG_DIR, OTEL_EXPORTER_OTLP_ENDPOINT: endpoint }));
+    return (this.#traced = await this.#another('traced', TRACED_OFFSET, { ...this.#linked, OTEL_EXPORTER_OTLP_ENDPOINT: endpoint }));
+  }
+
+  /** A gateway like the first one that has served nobody yet. One at a time: whoever asks for it stops it. */
+  fresh(): Promise<Gateway> {
+    return this.#another('fresh', FRESH_OFFSET, this.#linked);
+  }
+
+  /** What links another gateway to the controllers of this system. */
+  get #linked(): Record<string, string> {
+    const { MLX_SERVING_FLAGS_ADDRESS = '', MLX_SERVING_QOS_ADDRESS = '', MLX_SERVING_CANARY_ADDRESS = '', MLX_SERVING_CONFIG_DIR = '' } = this.#env;
+    return { MLX_SERVING_FLAGS_ADDRESS, MLX_SERVING_QOS_ADDRESS, MLX_SERVING_CANARY_ADDRESS, MLX_SERVING_CONFIG_DIR };
   }
 
   async #another(name: string, offset: number, more: Record<string, string>): Promise<Gateway> {

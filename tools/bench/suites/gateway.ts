@@ -1,3 +1,4 @@
+import { type Bare, type BareTransport, startBare } from '../gateway/bare.ts';
 import { Bounds } from '../gateway/bounds.ts';
 import { decisionMicroseconds } from '../gateway/decision-share.ts';
 import { type PeerName, peers, type RunningPeer, startPeer } from '../gateway/peers.ts';
@@ -22,9 +23,11 @@ const ABORTED_STREAMS = full ? 10_000 : 2_000;
 let rig: Rig;
 let system: System;
 let running: readonly RunningPeer[] = [];
+let bare: readonly Bare[] = [];
 let rounds: Rounds;
 const stops: (() => Promise<void>)[] = [];
 
+const BARE: readonly BareTransport[] = ['grpc-js', 'http2'];
 const ourTransports: { name: string; user?: string }[] = [{ name: GRPC_JS }, { name: LEAN, user: LEAN_USER }];
 
 /** Of what others were measured with here: added first token, streams a second and processor time, as shares. */
@@ -44,10 +47,11 @@ async function setUp(): Promise<void> {
   const started: (RunningPeer | undefined)[] = [];
   for (const peer of peers) started.push(await startPeer(peer, upstream));
   running = started.filter((peer) => peer !== undefined);
-  for (const peer of running) stops.unshift(() => peer.stop());
+  bare = await Promise.all(BARE.map((transport) => startBare(transport, `127.0.0.1:${rig.grpcPort}`)));
+  for (const one of [...running, ...bare]) stops.unshift(() => one.stop());
   const body = chatBody();
   const ours = ourTransports.map(({ name, user }) => ({ name, pid: system.gateway.pid, target: new Bounds(rig, system, user).target() }));
-  const others = running.map(({ name, pid, target }) => ({ name, pid, target: { ...target, body } }));
+  const others = [...bare, ...running].map(({ name, pid, target }) => ({ name, pid, target: { ...target, body } }));
   rounds = new Rounds(rig, [{ name: DIRECT, pid: 0, target: directTarget() }, ...ours, ...others]);
   await rounds.warmUp();
 }
@@ -88,6 +92,22 @@ function againstPeer(peer: PeerName): BenchCase[] {
   ]);
 }
 
+/** Not goals: what node:http and the way to the worker cost alone, beside the peer that is hardest to beat. */
+function yardsticks(): BenchCase[] {
+  const [hardest] = running;
+  const label = (what: string, { name }: Bare): string => `yardstick: ${what}, ${name}`;
+  return bare.flatMap((one) => [
+    yardstick(label('first token added', one), 'ms', (reader, name) => added(reader, name), one, hardest),
+    yardstick(label('wall time a stream, 16 at once', one), 'ms', async (reader, name) => (await rounds.next(reader, name)).perStream, one, hardest),
+    yardstick(label('CPU a stream', one), 'µs', async (reader, name) => (await rounds.next(reader, name)).cpu, one, hardest),
+  ]);
+}
+
+function yardstick(name: string, unit: string, read: (reader: string, contender: string) => Promise<number>, one: Bare, peer: RunningPeer | undefined): BenchCase {
+  const versusPeer = peer && { peerName: peer.name, peer: () => read(`${name}:`, peer.name) };
+  return { name, unit, ours: () => read(name, one.name), ...versusPeer };
+}
+
 function addedVersus(transport: string, peer: string, most: number): BenchCase {
   const name = `first token added, ${transport}`;
   const reader = `${name} ${peer}`;
@@ -101,6 +121,7 @@ const single = (one: BenchCase): BenchCase => ({ ...one, pairs: 1 });
 function speed(): BenchCase[] {
   return [
     ...ourTransports.map(({ name }) => alone(`first token added, ${name}`, 'ms', 0.8, () => added(`alone ${name}`, name))),
+    ...yardsticks(),
     ...running.flatMap(({ name }) => againstPeer(name)),
     { ...versus(LEAN, GRPC_JS, 'first token, p50', 'ms', 'first', 0.8), name: 'lean transport against grpc-js: first token, p50' },
     { ...versus(LEAN, GRPC_JS, 'CPU a stream', 'µs', 'cpu', 0.65), name: 'lean transport against grpc-js: CPU a stream' },
