@@ -4,6 +4,7 @@ import { decodeResponse } from './decode-response.ts';
 import { encodeRequest } from './encode-request.ts';
 import { GrpcStatusError } from './grpc-status-error.ts';
 import { NOBODY, type TokenStream, type TokenStreamListener, type TokenStreamOptions, type TokenTransport } from './token-transport.ts';
+import { TurnShare } from './turn-share.ts';
 
 const { path } = methodDefinition(Worker.method.generate);
 
@@ -34,8 +35,9 @@ export class GrpcJsTransport implements TokenTransport {
 class GrpcJsStream implements TokenStream {
   readonly #call: ReturnType<ChannelInterface['createCall']>;
   #listener: TokenStreamListener;
+  readonly #share = new TurnShare(() => undefined, () => this.#readOn());
   #paused = false;
-  /** A message has come while paused, and the next is not asked for before the reader goes on. */
+  /** A message has come while paused or aside, and the next is not asked for before the reader goes on. */
   #readOwed = false;
   #over = false;
 
@@ -58,9 +60,7 @@ class GrpcJsStream implements TokenStream {
 
   resume(): void {
     this.#paused = false;
-    if (!this.#readOwed) return;
-    this.#readOwed = false;
-    this.#call.startRead();
+    this.#readOn();
   }
 
   cancel(): void {
@@ -69,8 +69,15 @@ class GrpcJsStream implements TokenStream {
     this.#call.cancelWithStatus(status.CANCELLED, 'Cancelled on client');
   }
 
+  #readOn(): void {
+    if (this.#over || !this.#readOwed || this.#paused || this.#share.aside) return;
+    this.#readOwed = false;
+    this.#call.startRead();
+  }
+
   #onMessage(message: Buffer): void {
     if (this.#over) return;
+    this.#share.took(message.length);
     let response: WorkerGenerateResponse;
     try {
       response = decodeResponse(message);
@@ -81,8 +88,8 @@ class GrpcJsStream implements TokenStream {
       return;
     }
     this.#listener.response(response);
-    if (this.#paused) this.#readOwed = true;
-    else this.#call.startRead();
+    this.#readOwed = true;
+    this.#readOn();
   }
 
   #onStatus({ code, details, metadata }: StatusObject): void {

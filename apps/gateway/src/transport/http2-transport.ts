@@ -7,6 +7,7 @@ import { frame, FrameReader } from './frame-reader.ts';
 import { GrpcStatusError, statusOfHttp, statusOfReset, statusOfTrailers } from './grpc-status-error.ts';
 import { Http2Connection } from './http2-connection.ts';
 import { MAX_MESSAGE_BYTES, NOBODY, type TokenStream, type TokenStreamListener, type TokenStreamOptions, type TokenTransport } from './token-transport.ts';
+import { TurnShare } from './turn-share.ts';
 
 const HEADERS: OutgoingHttpHeaders = Object.freeze({
   ':method': 'POST',
@@ -59,8 +60,10 @@ class Http2TokenStream implements TokenStream {
   #listener: TokenStreamListener;
   readonly #frames: FrameReader;
   readonly #deadline: NodeJS.Timeout | undefined;
+  readonly #share: TurnShare;
   #trailers: IncomingHttpHeaders | undefined;
   #connectionLost = false;
+  #paused = false;
   #over = false;
 
   constructor(stream: ClientHttp2Stream, listener: TokenStreamListener, timeoutMs: number | undefined) {
@@ -69,6 +72,7 @@ class Http2TokenStream implements TokenStream {
     this.#frames = new FrameReader(MAX_MESSAGE_BYTES, (message) => {
       if (!this.#over) this.#listener.response(decodeResponse(message));
     });
+    this.#share = new TurnShare(() => stream.pause(), () => this.#readOn());
     this.#deadline = timeoutMs === undefined ? undefined : setTimeout(() => this.#abandon(new GrpcStatusError(status.DEADLINE_EXCEEDED, 'Deadline exceeded')), timeoutMs);
     stream.on('response', (headers) => this.#onHead(headers));
     stream.on('data', (bytes: Buffer) => this.#onData(bytes));
@@ -80,11 +84,13 @@ class Http2TokenStream implements TokenStream {
   }
 
   pause(): void {
+    this.#paused = true;
     this.#stream.pause();
   }
 
   resume(): void {
-    this.#stream.resume();
+    this.#paused = false;
+    this.#readOn();
   }
 
   cancel(): void {
@@ -100,8 +106,14 @@ class Http2TokenStream implements TokenStream {
     else if (headers[':status'] !== 200 || !String(headers['content-type']).startsWith('application/grpc')) this.#abandon(statusOfHttp(headers[':status']));
   }
 
+  #readOn(): void {
+    // One that is over is read to its end, whatever it was told before.
+    if (this.#over || !(this.#paused || this.#share.aside)) this.#stream.resume();
+  }
+
   #onData(bytes: Buffer): void {
     if (this.#over) return;
+    this.#share.took(bytes.length);
     try {
       this.#frames.push(bytes);
     } catch (error) {

@@ -7,6 +7,7 @@ import { OpenAiAnswer } from './openai-answer.ts';
 import { toOpenAiRequest } from './openai-request.ts';
 import { SseReader } from './sse-reader.ts';
 import type { TokenStream, TokenStreamListener, TokenStreamOptions, TokenTransport } from './token-transport.ts';
+import { TurnShare } from './turn-share.ts';
 
 export interface OpenAiTransportOptions {
   /** Up to and with `/v1`. */
@@ -50,6 +51,7 @@ class OpenAiTokenStream implements TokenStream {
   readonly #listener: TokenStreamListener;
   readonly #answer: OpenAiAnswer;
   readonly #deadline: NodeJS.Timeout | undefined;
+  readonly #share = new TurnShare(() => this.#response?.pause(), () => this.#readOn());
   #response: IncomingMessage | undefined;
   #paused = false;
   #over = false;
@@ -72,7 +74,7 @@ class OpenAiTokenStream implements TokenStream {
 
   resume(): void {
     this.#paused = false;
-    this.#response?.resume();
+    this.#readOn();
   }
 
   cancel(): void {
@@ -98,12 +100,17 @@ class OpenAiTokenStream implements TokenStream {
     else readStart(response).then((text) => this.#end(refusal(response, text)), () => this.#lost());
   }
 
+  #readOn(): void {
+    if (!this.#paused && !this.#share.aside) this.#response?.resume();
+  }
+
   #readEvents(response: IncomingMessage): void {
     const reader = new SseReader((data) => {
       if (!this.#over) this.#answer.take(data);
     });
     response.on('data', (text: string) => {
       if (this.#over) return;
+      this.#share.took(text.length);
       try {
         reader.push(text);
       } catch (error) {

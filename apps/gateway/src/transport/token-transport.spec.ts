@@ -3,13 +3,20 @@ import { create } from '@bufbuild/protobuf';
 import { createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Client, credentials } from '@grpc/grpc-js';
 import { channelOptions, FinishReason, type WorkerGenerateRequest, WorkerGenerateRequestSchema, type WorkerGenerateResponse } from '@mlx-serving/contracts';
 import { ServiceError } from '@mlx-serving/service-kit';
 import { FakeWorker, until } from '@mlx-serving/testing';
 import { GrpcJsTransport } from './grpc-js-transport.ts';
 import { Http2Transport } from './http2-transport.ts';
-import type { TokenStream, TokenStreamOptions, TokenTransport } from './token-transport.ts';
+import type { TokenStream, TokenStreamListener, TokenStreamOptions, TokenTransport } from './token-transport.ts';
+import { TURN_BYTES } from './turn-share.ts';
+
+/** What HTTP/2 hands over in one piece. */
+const MOST_FRAME_BYTES = 16 * 1_024;
 
 /** What came of one stream. */
 class Recorded {
@@ -149,6 +156,35 @@ describe.each(Object.entries(kinds))('token streams over %s', (_, createTranspor
     expect(recorded.texts.join('')).toHaveLength(sent * part.length);
   });
 
+  it('bring no more than their share in one turn of the event loop, whatever has come', async () => {
+    const recorded = new Recorded(transport);
+    const generation = (await worker.generation(0)).accept();
+    await until(() => recorded.cases.length === 1);
+    recorded.stream.pause();
+    const part = 'x'.repeat(8_192);
+    while (generation.tokens(part));
+    const other = new Recorded(transport, { requestId: 'other' });
+    (await worker.generation(1)).accept().finish();
+    await other.ended();
+    // The window of 64 KiB is full.
+    recorded.stream.resume();
+    await setImmediate();
+    const first = recorded.texts.join('').length;
+    expect(first).toBeGreaterThan(0);
+    expect(first).toBeLessThanOrEqual(TURN_BYTES + MOST_FRAME_BYTES);
+    generation.finish();
+    expect(await recorded.ended()).toBeUndefined();
+  });
+
+  it('lead to nobody once they are over, for Node keeps them until the next full collection', async () => {
+    const held = await finished(transport, worker);
+    // A reference that was looked at holds until its turn is over.
+    await setImmediate();
+    collectGarbage();
+    expect(held.listener.deref()).toBeUndefined();
+    held.stream.cancel();
+  });
+
   it('end as UNAVAILABLE when the worker dies, and work again once it is back', async () => {
     const recorded = new Recorded(transport);
     (await worker.generation(0)).accept();
@@ -223,6 +259,21 @@ describe('the lean transport', () => {
     expect(await cut.ended()).toMatchObject({ code: 'INTERNAL' });
   });
 });
+
+/** A stream that has come to its end, and whoever listened to it. */
+async function finished(transport: TokenTransport, worker: FakeWorker): Promise<{ stream: TokenStream; listener: WeakRef<TokenStreamListener> }> {
+  let over = false;
+  const listener: TokenStreamListener = { response: () => undefined, ended: () => (over = true) };
+  const stream = transport.open(create(WorkerGenerateRequestSchema, { requestId: 'r' }), listener);
+  (await worker.generation(0)).accept().finish();
+  await until(() => over);
+  return { stream, listener: new WeakRef(listener) };
+}
+
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc');
+  (runInNewContext('gc') as () => void)();
+}
 
 /** Opens streams until one has come to the server over a session of its own. */
 async function untilSent(transport: TokenTransport, streams: readonly ServerHttp2Stream[]): Promise<ServerHttp2Stream> {
