@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Decision, Token } from '@mlx-serving/contracts';
 import type { ServiceError } from '@mlx-serving/service-kit';
+import { ChunkedBody } from '../http/chunked-body.ts';
 import type { Flow, GenerationResult, GenerationSink } from '../generation/generation-types.ts';
 import type { StreamFormat } from './answer-format.ts';
 import type { AnswerPlan } from './answer-plan.ts';
@@ -18,8 +19,8 @@ export interface WriteStall {
 
 /**
  * Writes the answers to one request as server-sent events. The head waits for the first token or the first heartbeat, so
- * that an earlier error keeps its status; head and first token go out at once; later tokens that arrive within one turn
- * of the event loop share one write.
+ * that an earlier error keeps its status; head and first token go out at once, with what came in the same packet; later
+ * tokens that arrive within one turn of the event loop share one write.
  */
 export class StreamAnswer {
   readonly #response: ServerResponse;
@@ -27,6 +28,7 @@ export class StreamAnswer {
   readonly #results: (GenerationResult | undefined)[] = [];
   readonly #flows = new Map<number, Flow>();
   #format: StreamFormat | undefined;
+  #body: ChunkedBody | undefined;
   #pending = '';
   #scheduled = false;
   readonly #stall: WriteStall | undefined;
@@ -83,7 +85,7 @@ export class StreamAnswer {
     if (this.#flows.get(choice) !== flow) this.#takeFlow(choice, flow);
     const isFirst = this.#format === undefined;
     this.#pending += this.#open(model).tokens(choice, tokens);
-    if (isFirst) this.#flush();
+    if (isFirst) this.#flushSoon();
     else this.#schedule();
   }
 
@@ -102,7 +104,7 @@ export class StreamAnswer {
   #beat(): void {
     if (this.#format || this.#response.destroyed || this.#response.writableEnded) return;
     this.#writeHead();
-    this.#response.write(`: the answer is still to come${this.#position ? `; requests before it: ${this.#position()}` : ''}\n\n`);
+    this.#body?.write(`: the answer is still to come${this.#position ? `; requests before it: ${this.#position()}` : ''}\n\n`);
   }
 
   #open(model: string): StreamFormat {
@@ -114,24 +116,33 @@ export class StreamAnswer {
   }
 
   #writeHead(): void {
-    if (this.#response.headersSent) return;
+    if (this.#body) return;
     this.#response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache', 'x-accel-buffering': 'no' });
+    this.#body = new ChunkedBody(this.#response);
+  }
+
+  /** Behind the callbacks and promises of what has just arrived, and before anything else: the whole of a short answer is one write. */
+  #flushSoon(): void {
+    this.#scheduled = true;
+    void Promise.resolve().then(() => process.nextTick(this.#flushScheduled));
   }
 
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    setImmediate(() => {
-      this.#scheduled = false;
-      this.#flush();
-    });
+    setImmediate(this.#flushScheduled);
   }
+
+  readonly #flushScheduled = (): void => {
+    this.#scheduled = false;
+    this.#flush();
+  };
 
   #flush(): void {
     if (this.#pending === '' || this.#response.writableEnded || this.#response.destroyed) return;
     const text = this.#pending;
     this.#pending = '';
-    if (this.#response.write(text) || this.#paused) return;
+    if (this.#body?.write(text) || this.#paused) return;
     this.#paused = true;
     for (const flow of this.#flows.values()) flow.pause();
     if (this.#stall) this.#stallTimer = setTimeout(this.#stall.onStall, this.#stall.afterMs);
@@ -145,6 +156,6 @@ export class StreamAnswer {
   #end(): void {
     const text = this.#pending;
     this.#pending = '';
-    this.#response.end(text);
+    this.#body?.end(text);
   }
 }
