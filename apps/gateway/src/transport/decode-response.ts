@@ -1,5 +1,6 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { type Token, type WorkerGenerateResponse, WorkerGenerateResponseSchema } from '@mlx-serving/contracts';
+import { decodeEvent } from './decode-event.ts';
 
 const CHUNK_TAG = 0x12;
 const TOKENS_TAG = 0x0a;
@@ -13,14 +14,17 @@ const CHUNK = 'mlx_serving.v1.TokenChunk';
 const TOKEN = 'mlx_serving.v1.Token';
 
 /**
- * Reads a WorkerGenerateResponse. Chunks of plain tokens, nearly all that a stream has, are read by hand, several times
- * as fast; everything else, and whatever this code does not know, by protobuf-es.
+ * Reads a WorkerGenerateResponse. Chunks of plain tokens, nearly all that a stream has, and its first and last event are
+ * read by hand, several times as fast; everything else, and whatever this code does not know, by protobuf-es.
  * @throws Error when the bytes are no such message
  */
 export function decodeResponse(bytes: Buffer): WorkerGenerateResponse {
-  const tokens = bytes[0] === CHUNK_TAG ? readChunk(bytes) : undefined;
-  if (tokens === undefined) return fromBinary(WorkerGenerateResponseSchema, bytes);
-  return { $typeName: RESPONSE, event: { case: 'chunk', value: { $typeName: CHUNK, tokens } } };
+  const event = bytes[0] === CHUNK_TAG ? chunkOf(readChunk(bytes)) : decodeEvent(bytes);
+  return event === undefined ? fromBinary(WorkerGenerateResponseSchema, bytes) : { $typeName: RESPONSE, event };
+}
+
+function chunkOf(tokens: Token[] | undefined): WorkerGenerateResponse['event'] | undefined {
+  return tokens && { case: 'chunk', value: { $typeName: CHUNK, tokens } };
 }
 
 /** The tokens of a chunk, or undefined when it has anything but ids and texts whose lengths fit one byte. */
