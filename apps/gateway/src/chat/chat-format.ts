@@ -65,7 +65,7 @@ class ChatStream implements StreamFormat {
 
   constructor(base: { id: string; created: number; model: string }, options: ChatFormatOptions) {
     this.#options = options;
-    this.#head = JSON.stringify({ id: base.id, object: 'chat.completion.chunk', created: base.created, model: base.model }).slice(0, -1);
+    this.#head = `{"id":"${base.id}","object":"chat.completion.chunk","created":${base.created},"model":${JSON.stringify(base.model)}`;
     this.#tail = options.includeUsage ? ',"usage":null}' : '}';
     this.#contentTail = `},"logprobs":null,"finish_reason":null}]${this.#tail}\n\n`;
   }
@@ -90,7 +90,7 @@ class ChatStream implements StreamFormat {
       events += this.#chunk(choice, { tool_calls: [{ index, id, type: 'function', function: { name, arguments: '' } }] });
       events += this.#chunk(choice, { tool_calls: [{ index, function: { arguments: argumentsJson } }] });
     });
-    return events + this.#chunk(choice, {}, reason);
+    return events + this.#event(choice, '{}', `"${reason}"`);
   }
 
   closing(usage: Parameters<StreamFormat['closing']>[0]): string {
@@ -107,15 +107,20 @@ class ChatStream implements StreamFormat {
     const head = `data: ${this.#head},"choices":[{"index":${choice},"delta":`;
     this.#choices[choice] = { head, content: `${head}{"content":` };
     if (forced) this.#calls[choice] = new ForcedCallReader(forced);
-    return this.#chunk(choice, { role: 'assistant', content: forced ? null : '', refusal: null });
+    return this.#event(choice, forced ? '{"role":"assistant","content":null,"refusal":null}' : '{"role":"assistant","content":"","refusal":null}');
   }
 
-  #chunk(choice: number, delta: object, reason: string | null = null, logprobs: object | null = null): string {
-    return `${this.#choices[choice]!.head}${JSON.stringify(delta)},"logprobs":${JSON.stringify(logprobs)},"finish_reason":${JSON.stringify(reason)}}]${this.#tail}\n\n`;
+  #chunk(choice: number, delta: object, logprobs: object | null = null): string {
+    return this.#event(choice, JSON.stringify(delta), 'null', JSON.stringify(logprobs));
+  }
+
+  /** @param delta as JSON, as the others */
+  #event(choice: number, delta: string, reason = 'null', logprobs = 'null'): string {
+    return `${this.#choices[choice]!.head}${delta},"logprobs":${logprobs},"finish_reason":${reason}}]${this.#tail}\n\n`;
   }
 
   #withLogprobs(choice: number, token: Token): string {
-    return this.#chunk(choice, { content: token.text }, null, { content: [chatLogprob(token, this.#options.topLogprobs ?? 0)], refusal: null });
+    return this.#chunk(choice, { content: token.text }, { content: [chatLogprob(token, this.#options.topLogprobs ?? 0)], refusal: null });
   }
 
   #arguments(choice: number, tokens: readonly Token[]): string {

@@ -1,5 +1,4 @@
-import { create } from '@bufbuild/protobuf';
-import { ConversationSchema } from '@mlx-serving/contracts';
+import type { Conversation } from '@mlx-serving/contracts';
 import type { RuntimeFile } from '@mlx-serving/policy';
 import { errors } from '../errors.ts';
 import { callerHeaders, type HttpContext } from '../http/http-context.ts';
@@ -14,6 +13,7 @@ import { createChatFormat } from './chat-format.ts';
 import { toTurn } from './chat-message.ts';
 import { type ChatParameters, chatParameters } from './chat-parameters.ts';
 import { planTools, type ToolPlan } from './chat-tools.ts';
+import { plainChat } from './plain-chat.ts';
 
 type RequestLimits = RuntimeFile['requests'];
 
@@ -21,7 +21,8 @@ type RequestLimits = RuntimeFile['requests'];
 export function createChatHandler(answer: AnswerPlanned, limits: () => RequestLimits, readCaller: ReadCaller) {
   return async (context: HttpContext): Promise<void> => {
     const caller = readCaller(callerHeaders(context));
-    const parameters = parseRequest(chatParameters, await readJsonBody(context, limits()));
+    const body = await readJsonBody(context, limits());
+    const parameters = plainChat(body) ?? parseRequest(chatParameters, body);
     const plan = planChat(parameters, limits());
     await answer(context, plan, caller(plan.stream));
   };
@@ -40,7 +41,7 @@ function planChat(parameters: ChatParameters, limits: RequestLimits): AnswerPlan
   const topLogprobs = logprobs ? (top_logprobs ?? 0) : undefined;
   const maxTokens = parameters.max_completion_tokens ?? parameters.max_tokens;
   const sampling = toSampling(parameters, { maxTokens, topLogprobs, jsonSchema: forced?.jsonSchema ?? schemaOf(parameters.response_format) });
-  const value = create(ConversationSchema, { messages: parameters.messages.map(toTurn), toolsJson: [...toolsJson] });
+  const value: Conversation = { $typeName: 'mlx_serving.v1.Conversation', messages: parameters.messages.map(toTurn), toolsJson: [...toolsJson] };
   const choices = Array.from({ length: parameters.n ?? 1 }, (_, index) => ({ input: { case: 'conversation' as const, value }, sampling: seeded(sampling, seed, index) }));
   return {
     route: 'chat',

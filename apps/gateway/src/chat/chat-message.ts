@@ -1,5 +1,4 @@
-import { type MessageInitShape } from '@bufbuild/protobuf';
-import type { ChatMessageSchema } from '@mlx-serving/contracts';
+import type { ChatMessage, ToolCall } from '@mlx-serving/contracts';
 import { z } from 'zod';
 import { onlyNeutral, unsupported } from '../openai/parameter.ts';
 
@@ -45,9 +44,13 @@ export const chatMessage = z.discriminatedUnion('role', [spoken, assistant, tool
 export type OpenAiChatMessage = z.infer<typeof chatMessage>;
 
 /** A turn as the worker takes it. */
-export function toTurn(message: OpenAiChatMessage): MessageInitShape<typeof ChatMessageSchema> {
-  if (message.role === 'tool') return { role: 'tool', content: message.content, toolCallId: message.tool_call_id };
-  if (message.role !== 'assistant') return { role: message.role === 'developer' ? 'system' : message.role, content: message.content };
-  const toolCalls = (message.tool_calls ?? []).map((call) => ({ id: call.id, name: call.function.name, argumentsJson: call.function.arguments }));
-  return { role: 'assistant', content: message.content ?? '', toolCalls };
+export function toTurn(message: OpenAiChatMessage): ChatMessage {
+  if (message.role === 'tool') return turn('tool', message.content, [], message.tool_call_id);
+  if (message.role !== 'assistant') return turn(message.role === 'developer' ? 'system' : message.role, message.content);
+  const toolCalls = (message.tool_calls ?? []).map((call): ToolCall => ({ $typeName: 'mlx_serving.v1.ToolCall', id: call.id, name: call.function.name, argumentsJson: call.function.arguments }));
+  return turn('assistant', message.content ?? '', toolCalls);
+}
+
+function turn(role: string, content: string, toolCalls: ToolCall[] = [], toolCallId = ''): ChatMessage {
+  return { $typeName: 'mlx_serving.v1.ChatMessage', role, content, toolCalls, toolCallId };
 }

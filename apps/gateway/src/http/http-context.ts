@@ -8,7 +8,8 @@ export interface HttpContext {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly path: string;
-  readonly query: URLSearchParams;
+  /** What stands behind the question mark. */
+  readonly query: string;
   /** The rest of the path behind a route that ends with a slash, decoded. */
   readonly name: string;
   readonly requestId: string;
@@ -30,7 +31,7 @@ export function createContext(request: IncomingMessage, response: ServerResponse
     if (!response.writableFinished) abort.abort(errors.CLIENT_GONE());
   });
   response.setHeader('x-request-id', requestId);
-  return { request, response, path, query: new URLSearchParams(query), name: '', requestId, arrivedAt: performance.now(), abort };
+  return { request, response, path, query, name: '', requestId, arrivedAt: performance.now(), abort };
 }
 
 /** The caller's own request id if it is one line of visible characters, else a new one. */

@@ -25,7 +25,11 @@ export async function readJsonBody({ request }: HttpContext, { max_body_bytes: m
 
 function isDeeper(value: object, levels: number): boolean {
   if (levels === 0) return true;
-  return Object.values(value).some((inner) => typeof inner === 'object' && inner !== null && isDeeper(inner as object, levels - 1));
+  for (const name in value) {
+    const inner = (value as Record<string, unknown>)[name];
+    if (typeof inner === 'object' && inner !== null && isDeeper(inner, levels - 1)) return true;
+  }
+  return false;
 }
 
 function readText(request: IncomingMessage, maxBytes: number): Promise<string> {

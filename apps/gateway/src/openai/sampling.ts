@@ -1,5 +1,4 @@
-import { create } from '@bufbuild/protobuf';
-import { type SamplingOptions, SamplingOptionsSchema } from '@mlx-serving/contracts';
+import type { SamplingOptions } from '@mlx-serving/contracts';
 
 /** How tokens are drawn, as OpenAI's endpoints name it. */
 export interface SamplingParameters {
@@ -23,33 +22,31 @@ export interface SamplingExtras {
 }
 
 /** Sampling as the worker takes it. OpenAI's default temperature is 1. */
-export function toSampling(parameters: SamplingParameters, { maxTokens, topLogprobs, jsonSchema }: SamplingExtras): SamplingOptions {
+export function toSampling(parameters: SamplingParameters, { maxTokens, topLogprobs, jsonSchema = '' }: SamplingExtras): SamplingOptions {
   // A nucleus of no mass holds the likeliest token alone, which is greedy decoding.
   const greedy = parameters.top_p === 0;
-  return create(
-    SamplingOptionsSchema,
-    given({
-      temperature: greedy ? 0 : (parameters.temperature ?? 1),
-      maxTokens,
-      topP: greedy ? undefined : parameters.top_p,
-      topK: parameters.top_k,
-      minP: parameters.min_p,
-      repetitionPenalty: parameters.repetition_penalty,
-      presencePenalty: parameters.presence_penalty,
-      frequencyPenalty: parameters.frequency_penalty,
-      logitBias: parameters.logit_bias,
-      stop: parameters.stop == null ? undefined : [parameters.stop].flat(),
-      topLogprobs,
-      jsonSchema,
-    }),
-  );
+  const sampling = withoutOptions(parameters, greedy ? 0 : (parameters.temperature ?? 1));
+  sampling.jsonSchema = jsonSchema;
+  if (maxTokens != null) sampling.maxTokens = maxTokens;
+  if (!greedy && parameters.top_p != null) sampling.topP = parameters.top_p;
+  if (parameters.repetition_penalty != null) sampling.repetitionPenalty = parameters.repetition_penalty;
+  if (topLogprobs !== undefined) sampling.topLogprobs = topLogprobs;
+  return sampling;
 }
 
-type Given<T> = { [K in keyof T]?: NonNullable<T[K]> };
-
-/** What is neither null nor undefined. */
-function given<T extends object>(values: T): Given<T> {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null && value !== undefined)) as Given<T>;
+/** The fields that are always there; the absence of the others means something. */
+function withoutOptions({ stop, top_k, min_p, presence_penalty, frequency_penalty, logit_bias }: SamplingParameters, temperature: number): SamplingOptions {
+  return {
+    $typeName: 'mlx_serving.v1.SamplingOptions',
+    temperature,
+    stop: stop == null ? [] : [stop].flat(),
+    topK: top_k ?? 0,
+    minP: min_p ?? 0,
+    presencePenalty: presence_penalty ?? 0,
+    frequencyPenalty: frequency_penalty ?? 0,
+    logitBias: { ...logit_bias },
+    jsonSchema: '',
+  };
 }
 
 /** The sampling of one of several answers: each has a seed of its own, so that they differ and are repeatable. */
