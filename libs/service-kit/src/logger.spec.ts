@@ -28,9 +28,9 @@ describe('createLogger', () => {
 
   it('writes plain lines with what a child is bound to, whole whatever is in them, and none below its level', () => {
     const fields = { text: '"\n\u2028\\', absent: undefined, list: ['a'] };
-    const [line, ...others] = logged((logger) => plainLines(logger.child({ replica: 'r"1' })).info(fields, 'a "b"'));
+    const [line, ...others] = logged((logger) => plainLines(logger.child({ replica: 'r"1' })).info(fields, 'a "b"', '"more":[1],"most":{}'));
     expect(others).toEqual([]);
-    expect(line).toEqual({ level: 'info', time: expect.stringMatching(/^\d{4}-.+Z$/), service: 'x', replica: 'r"1', text: fields.text, list: ['a'], msg: 'a "b"' });
+    expect(line).toEqual({ level: 'info', time: expect.stringMatching(/^\d{4}-.+Z$/), service: 'x', replica: 'r"1', text: fields.text, list: ['a'], more: [1], most: {}, msg: 'a "b"' });
     expect(logged((logger) => plainLines(logger).info(fields, 'x'), 'warn')).toEqual([]);
   });
 });

@@ -23,8 +23,11 @@ export function createLogger(service: string, level = 'info', destination: Desti
 
 /** @see plainLines */
 export interface PlainLines {
-  /** @param fields at least one, which JSON can write */
-  info(fields: object, message: string): void;
+  /**
+   * @param fields at least one, which JSON can write
+   * @param members further ones that are JSON already, `"name":value` and commas between. Default: none
+   */
+  info(fields: object, message: string, members?: string): void;
 }
 
 /** Where a logger writes, and the fields that all its lines have, as pino keeps them. */
@@ -38,8 +41,17 @@ export function plainLines(logger: Logger): PlainLines {
   const { isLevelEnabled, [pino.symbols.streamSym]: stream, [pino.symbols.chindingsSym]: bindings } = logger as unknown as Internals;
   if (stream === undefined || !isLevelEnabled.call(logger, 'info')) return { info: () => undefined };
   return {
-    info: (fields, message) => stream.write(`{"level":"info","time":"${new Date().toISOString()}"${bindings ?? ''},${JSON.stringify(fields).slice(1, -1)},"msg":${JSON.stringify(message)}}\n`),
+    info: (fields, message, members) => stream.write(`{"level":"info","time":"${isoTime()}"${bindings ?? ''},${JSON.stringify(fields).slice(1, -1)}${members === undefined ? '' : `,${members}`},"msg":${JSON.stringify(message)}}\n`),
   };
+}
+
+let lastTime = { ms: 0, text: '' };
+
+/** Many lines are of the same millisecond. */
+function isoTime(): string {
+  const ms = Date.now();
+  if (lastTime.ms !== ms) lastTime = { ms, text: new Date(ms).toISOString() };
+  return lastTime.text;
 }
 
 /** A logger that writes nothing, for tests and libraries. */

@@ -1,6 +1,6 @@
 import { type DestinationStream, pino } from 'pino';
 
-const PIECE_CHARACTERS = 8 * 1024;
+const PIECE_CHARACTERS = 32 * 1024;
 const LATEST_MS = 100;
 
 /** Standard error, written in pieces: a service that logs each request would else call the system for each. What waits is written within 100 ms, and at the exit. */

@@ -3,12 +3,12 @@ import { WireType } from '@bufbuild/protobuf/wire';
 import { type Decision, type StreamReport, type StreamReportBatch, StreamReportBatchSchema } from '@mlx-serving/contracts';
 import type { Batch } from '@mlx-serving/service-kit';
 import { WireWriter } from '../transport/wire-writer.ts';
+import { WrittenFlags } from './written-flags.ts';
 
 const { number: REPORTS } = StreamReportBatchSchema.field.reports;
 const writer = new WireWriter();
 const flagWriter = new WireWriter();
-/** What most requests say of their flags is the same, so it is written once: by the reasons, which nobody can change. */
-const writtenFlags = new WeakMap<Decision['flagReasons'], { readonly enabled: readonly string[]; readonly bytes: Buffer }>();
+const writtenFlags = new WrittenFlags(writeFlags);
 
 /** A report as it lies in a batch: its length and its bytes. */
 export type EncodedReport = Uint8Array;
@@ -49,16 +49,14 @@ function writeDecision(decision: Decision): void {
   writer.text(1, decision.requestId);
   writer.text(2, decision.variant);
   writer.text(3, decision.variantReason);
-  writer.raw(flagsOf(decision));
+  writer.raw(writtenFlags.of(decision));
   writer.long(6, decision.flagsRevision);
   writer.long(7, decision.routingRevision);
   writer.text(8, decision.routingKeyHash);
   writer.close(start);
 }
 
-function flagsOf({ enabledFlags, flagReasons }: Decision): Buffer {
-  const written = writtenFlags.get(flagReasons);
-  if (written?.enabled === enabledFlags) return written.bytes;
+function writeFlags({ enabledFlags, flagReasons }: Pick<Decision, 'enabledFlags' | 'flagReasons'>): Buffer {
   flagWriter.begin();
   for (const flag of enabledFlags) flagWriter.item(4, flag);
   for (const name of Object.keys(flagReasons)) {
@@ -67,9 +65,7 @@ function flagsOf({ enabledFlags, flagReasons }: Decision): Buffer {
     flagWriter.item(2, flagReasons[name] ?? '');
     flagWriter.close(entry);
   }
-  const bytes = flagWriter.finish();
-  if (Object.isFrozen(flagReasons) && Object.isFrozen(enabledFlags)) writtenFlags.set(flagReasons, { enabled: enabledFlags, bytes });
-  return bytes;
+  return flagWriter.finish();
 }
 
 /** The batch of reports that are encoded already. Only for sending: its `reports` are empty here. */

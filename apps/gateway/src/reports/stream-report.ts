@@ -4,6 +4,9 @@ import type { ErrorCode, Logger, PlainLines, ServiceError } from '@mlx-serving/s
 import type { GenerationRecord } from '../generation/generation-record.ts';
 import type { GenerationRequest } from '../generation/generation-types.ts';
 import type { GatewayMetrics } from '../metrics.ts';
+import { WrittenFlags } from './written-flags.ts';
+
+const flagMembers = new WrittenFlags(({ enabledFlags, flagReasons }) => JSON.stringify({ flags: enabledFlags, flagReasons }).slice(1, -1));
 
 /** Codes that are no fault of the servers: they never count as errors in a verdict (SPEC C2). */
 const CLIENT_CODES: ReadonlySet<ErrorCode> = new Set([
@@ -77,15 +80,13 @@ export function logFinished(record: GenerationRecord, report: StreamReport, fail
     finishReason: FinishReason[report.finishReason]?.toLowerCase(),
     variant: decision.variant,
     variantReason: decision.variantReason,
-    flags: decision.enabledFlags,
-    flagReasons: decision.flagReasons,
     flagsRevision: String(decision.flagsRevision),
     routingRevision: String(decision.routingRevision),
     routingKeyHash: decision.routingKeyHash,
     ...fingerprint(record.request),
   };
-  if (failure?.code === 'INTERNAL') logger.error({ ...fields, err: failure.cause ?? failure }, 'request failed');
-  else lines.info(fields, 'request finished');
+  if (failure?.code === 'INTERNAL') logger.error({ ...fields, flags: decision.enabledFlags, flagReasons: decision.flagReasons, err: failure.cause ?? failure }, 'request failed');
+  else lines.info(fields, 'request finished', flagMembers.of(decision));
 }
 
 function outcomeName({ outcome }: StreamReport): string {
