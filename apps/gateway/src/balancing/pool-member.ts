@@ -23,8 +23,8 @@ export interface MemberOptions {
 export interface Attempt {
   readonly member: PoolMember;
   readonly worker: WorkerConnection;
-  /** Aborts with the request, and when the worker is found to be stuck. */
-  readonly signal: AbortSignal;
+  /** Called when the worker is found to be stuck. Whoever runs the request there puts itself in. */
+  onStuck: (error: ServiceError) => void;
   /** Must be called once. @param failure what the worker is to blame for; null when it tells nothing of the worker */
   done(failure?: ServiceError | null): void;
 }
@@ -34,7 +34,7 @@ export class PoolMember {
   readonly worker: WorkerConnection;
   readonly #options: MemberOptions;
   readonly #breaker: CircuitBreaker;
-  readonly #running = new Set<AbortController>();
+  readonly #running = new Set<Attempt>();
   #load = 0;
   #retired = false;
   #missed = 0;
@@ -89,25 +89,22 @@ export class PoolMember {
   }
 
   /** Takes a place for a request of so many tokens. */
-  begin(cost: number, parent: AbortSignal): Attempt {
-    const own = new AbortController();
-    const cut = (): void => own.abort(parent.reason);
-    parent.addEventListener('abort', cut, { once: true });
-    this.#running.add(own);
-    this.#load += cost;
-    this.#breaker.begin();
-    return {
+  begin(cost: number): Attempt {
+    const attempt: Attempt = {
       member: this,
       worker: this.worker,
-      signal: own.signal,
+      onStuck: () => undefined,
       done: (failure) => {
-        if (!this.#running.delete(own)) return;
-        parent.removeEventListener('abort', cut);
+        if (!this.#running.delete(attempt)) return;
         this.#load -= cost;
         if (this.#retired && this.#running.size === 0) this.stop();
         this.#judge(failure);
       },
     };
+    this.#running.add(attempt);
+    this.#load += cost;
+    this.#breaker.begin();
+    return attempt;
   }
 
   #judge(failure: ServiceError | null | undefined): void {
@@ -131,7 +128,7 @@ export class PoolMember {
     if (this.#probe === undefined) return;
     this.#schedule();
     if (this.stuck === wasStuck) return;
-    if (this.stuck) for (const running of [...this.#running]) running.abort(errors.WORKER_LOST());
+    if (this.stuck) for (const running of [...this.#running]) running.onStuck(errors.WORKER_LOST());
     this.#options.onEvent(this, this.stuck ? 'it does not answer' : 'it answers again');
   }
 }

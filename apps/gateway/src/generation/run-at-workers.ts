@@ -42,9 +42,9 @@ export async function runAtWorkers(options: RunOptions, record: GenerationRecord
 }
 
 async function attempt(member: PoolMember, cost: number, record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<ServiceError | undefined> {
-  const place = member.begin(cost, signal);
+  const place = member.begin(cost);
   try {
-    await runAttempt(place.worker, record, sink, place.signal);
+    await runAttempt(place, record, sink, signal);
     place.done();
     return undefined;
   } catch (thrown) {

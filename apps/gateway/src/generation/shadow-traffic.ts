@@ -65,7 +65,7 @@ export class ShadowTraffic {
     this.#running.add(abort);
     const timer = setTimeout(() => abort.abort(errors.REQUEST_TIMEOUT({ timeout: requestLimits().timeout_ms })), requestLimits().timeout_ms);
     let failure: ServiceError | undefined;
-    await runAttempt(worker, record, discarded, abort.signal).catch((thrown: unknown) => (failure = ServiceError.from(thrown)));
+    await runAttempt({ worker, onStuck: () => undefined }, record, discarded, abort.signal).catch((thrown: unknown) => (failure = ServiceError.from(thrown)));
     clearTimeout(timer);
     this.#running.delete(abort);
     const report = toStreamReport(record, failure, replicaId);

@@ -1,21 +1,24 @@
 import { create } from '@bufbuild/protobuf';
 import { type GenerationFinished, Priority, SamplingOptionsSchema, TtftHintSchema, type WorkerGenerateRequest, type WorkerGenerateResponse } from '@mlx-serving/contracts';
 import { ServiceError } from '@mlx-serving/service-kit';
+import type { Attempt } from '../balancing/pool-member.ts';
 import { errors } from '../errors.ts';
-import type { WorkerConnection } from '../workers/worker-connection.ts';
 import type { GenerationRecord } from './generation-record.ts';
 import type { Flow, GenerationSink } from './generation-types.ts';
 
 const DEADLINE_SLACK_MS = 100;
 
+/** The worker, and a place for what ends the attempt besides its signal. */
+export type AttemptPlace = Pick<Attempt, 'worker' | 'onStuck'>;
+
 /**
  * Runs one generation at one worker, to its end. A signal that aborts cancels the worker's call at once.
  * @throws the signal's reason, or the worker's error as a ServiceError
  */
-export async function runAttempt(worker: WorkerConnection, record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
+export async function runAttempt(place: AttemptPlace, record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
-  record.worker = worker.address;
-  const finished = await receive(worker, record, sink, signal);
+  record.worker = place.worker.address;
+  const finished = await receive(place, record, sink, signal);
   record.finishReason = finished.finishReason;
   record.promptTokens = finished.usage?.promptTokens ?? record.promptTokens;
   record.completionTokens = finished.usage?.completionTokens ?? record.completionTokens;
@@ -47,7 +50,7 @@ export function workerRequest(record: GenerationRecord): WorkerGenerateRequest {
   return message;
 }
 
-function receive(worker: WorkerConnection, record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<GenerationFinished> {
+function receive(place: AttemptPlace, record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<GenerationFinished> {
   return new Promise<GenerationFinished>((resolve, reject) => {
     const flow: Flow = { pause: () => call.pause(), resume: () => call.resume() };
     let over = false;
@@ -58,10 +61,11 @@ function receive(worker: WorkerConnection, record: GenerationRecord, sink: Gener
       done();
       act();
     };
-    const cancel = (): void => {
+    const end = (reason: Error): void => {
       call.cancel();
-      settle(() => reject(signal.reason as Error));
+      settle(() => reject(reason));
     };
+    const cancel = (): void => end(signal.reason as Error);
     const response = (message: WorkerGenerateResponse): void => {
       try {
         if (message.event.case === 'finished') {
@@ -69,12 +73,12 @@ function receive(worker: WorkerConnection, record: GenerationRecord, sink: Gener
           settle(() => resolve(finished));
         } else take(message, record, sink, flow);
       } catch (error) {
-        call.cancel();
-        settle(() => reject(ServiceError.from(error)));
+        end(ServiceError.from(error));
       }
     };
     const ended = (error?: unknown): void => settle(() => reject(error === undefined ? errors.WORKER_PROTOCOL() : fromWorker(error)));
-    const { call, done } = worker.generate(workerRequest(record), { response, ended }, { timeoutMs: timeLeft(record), traceparent: record.trace?.traceparent });
+    const { call, done } = place.worker.generate(workerRequest(record), { response, ended }, { timeoutMs: timeLeft(record), traceparent: record.trace?.traceparent });
+    place.onStuck = end;
     signal.addEventListener('abort', cancel, { once: true });
   });
 }
