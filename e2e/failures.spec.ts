@@ -4,12 +4,13 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { contentOf } from '../tools/start/first-answer.ts';
 import { portsFor } from '../tools/start/ports.ts';
 import { eventually } from './eventually.ts';
-import { freeOffset, Stack, stopAll } from './stack.ts';
+import { freeOffset, Stack, stopAll, temporaryFolder } from './stack.ts';
 import { WorkerProcess } from './worker-process.ts';
 
 let stack: Stack;
-/** The worker that the tests kill and hold, which joins by itself; the stack's own stays. */
+/** The worker that the tests kill, hold and have fail, which joins by itself; the stack's own stays. */
 let second: WorkerProcess;
+const faultFile = join(temporaryFolder(), 'faults.json');
 
 const topics = ['canary', 'kill switch', 'worker', 'gateway', 'flag', 'rollback'];
 const END_OF_ANSWER = 0;
@@ -29,13 +30,15 @@ function requestsOf(test: string, maxTokens = LONG): object[] {
 }
 
 beforeAll(async () => {
+  fail(0);
+  process.env['MLX_WORKER_FAULT'] = faultFile;
   const [offset, other] = [await freeOffset(), portsFor(await freeOffset())];
   second = new WorkerProcess(other.worker, other.workerOperations, `127.0.0.1:${portsFor(offset).gatewayGrpc}`);
   const started = second.start();
   stack = await Stack.start({ offset });
   await started;
   // On a busy machine the first tokens are late, and qos would turn the limit that a test sets.
-  configure({ probe_interval_ms: 200, missed_probes: 2, threshold: 1_000_000 });
+  configure({ probe_interval_ms: 200, missed_probes: 2, threshold: 1_000_000, open_ms: 200, longest_open_ms: 2_000 });
   await Promise.all([reloaded('gateway'), serving(2)]);
 }, 120_000);
 
@@ -73,6 +76,24 @@ describe('a worker that is stuck', () => {
       second.signal('SIGCONT');
     });
     await eventually(async () => (await workerMetric('running_requests')) === 0);
+  });
+});
+
+describe('a worker that fails', () => {
+  it('gets nothing but trials once its circuit is open, and is back when one goes well', async () => {
+    const before = await events('circuit open');
+    fail(1);
+    for (let at = 0; (await events('circuit open')) === before; at++) await ask(`Failing ${at}`);
+    const opened = await events('circuit open');
+    let failed = 0;
+    for (let at = 0; at < 20; at++) if (!(await ask(`Open ${at}`))) failed++;
+    // Whoever met it met it as a trial, which has opened the circuit again.
+    expect((await events('circuit open')) - opened).toBe(failed);
+    const closed = await events('circuit closed');
+    fail(0);
+    for (let at = 0; (await events('circuit closed')) === closed; at++) await ask(`Mended ${at}`);
+    const served = await workerMetric('requests_total{outcome="ok"}');
+    for (let at = 0; (await workerMetric('requests_total{outcome="ok"}')) === served; at++) expect(await ask(`Back ${at}`)).toBe(true);
   });
 });
 
@@ -132,6 +153,18 @@ describe('SIGTERM', () => {
     await eventually(() => /"cut":0[^\n]*"drained"/.test(stack.log('gateway')));
   });
 });
+
+/** Has the second worker fail so large a share of its requests. */
+function fail(share: number): void {
+  writeFileSync(faultFile, JSON.stringify({ second: { fail: share } }));
+}
+
+/** One request with a prompt of its own, which falls to either worker. @returns whether it was answered */
+async function ask(prompt: string): Promise<boolean> {
+  const response = await post({ model: 'tiny', max_tokens: 2, messages: [{ role: 'user', content: prompt }] });
+  await response.text();
+  return response.ok;
+}
 
 /**
  * Disturbs the second worker while it answers: every text must be that of the undisturbed run. Where the machine was so
@@ -226,6 +259,7 @@ async function read(url: string, name: string): Promise<number> {
 }
 
 const metric = (name: string): Promise<number> => read(String(stack.urls.operations['gateway']), `mlx_serving_gateway_${name}`);
+const events = (event: string): Promise<number> => metric(`worker_events_total{event="${event}"}`);
 const workerMetric = (name: string): Promise<number> => read(`http://127.0.0.1:${second.operationsPort}`, `mlx_serving_worker_${name}`);
 const serving = (count: number): Promise<unknown> => eventually(async () => (await metric('serving_workers{variant="baseline"}')) === count);
 
