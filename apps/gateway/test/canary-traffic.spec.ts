@@ -85,6 +85,35 @@ describe('traffic of a canary', () => {
     expect(await gateway.metric('mlx_serving_gateway_moved_requests_total')).toBe('1');
   });
 
+  it('asks the baseline for the model that the client named, when the canary has another one', async () => {
+    canaryWorker().models = ['new-model'];
+    await route({ rolloutPercentage: 100, canaryModel: 'new-model' });
+    canaryWorker().script = undefined;
+    const waiting = gateway.chat();
+    // It has told its own name already.
+    (await canaryWorker().generation(0)).accept();
+    await route({ rolloutPercentage: 0, canaryModel: 'new-model', moveUnstarted: true });
+    const moved = await waiting;
+    expect([moved.status, moved.headers.get('x-mlx-serving-variant'), await moved.json()]).toEqual([200, 'baseline', expect.objectContaining({ model: 'fake' })]);
+    expect(gateway.worker.generations.map(({ request }) => request.model)).toEqual(['fake']);
+  });
+
+  it('never reaches the canary when it still waits for a place as a rollback takes it back', async () => {
+    await gateway.stop();
+    gateway = await new Harness({ worker: new FakeWorker({ script: ['ok'] }), canaryWorkers: [new FakeWorker()], runtime: { max_concurrent_streams: 1 } }).start();
+    await route({ rolloutPercentage: 100 });
+    const running = gateway.chat({ stream: true });
+    const generation = await canaryWorker().generation(0);
+    const queued = gateway.chat();
+    await until(async () => (await gateway.metric('mlx_serving_gateway_queue_depth')) === '1');
+    generation.accept().tokens('begun');
+    await running;
+    await route({ rolloutPercentage: 0, moveUnstarted: true });
+    generation.finish();
+    expect((await queued).headers.get('x-mlx-serving-variant')).toBe('baseline');
+    expect(canaryWorker().generations).toHaveLength(1);
+  });
+
   it('runs to its end at the canary after a rollback that does not ask for more', async () => {
     await route({ rolloutPercentage: 100 });
     canaryWorker().script = undefined;

@@ -1,5 +1,4 @@
-import { create } from '@bufbuild/protobuf';
-import { type Decision, DecisionSchema, type StreamReport } from '@mlx-serving/contracts';
+import type { Decision, StreamReport } from '@mlx-serving/contracts';
 import type { RuntimeFile, Variant } from '@mlx-serving/policy';
 import { type Logger, type PlainLines, plainLines, ServiceError } from '@mlx-serving/service-kit';
 import type { AdmissionQueue } from '../admission/admission-queue.ts';
@@ -52,7 +51,7 @@ const NO_HEADER = (): undefined => undefined;
 export class GenerateService {
   readonly #options: GenerateServiceOptions;
   readonly #running = new Map<AbortController, Decision>();
-  /** What runs at the canary, and takes it away from there. */
+  /** What waits for the canary or runs there, and takes it away from there. */
   readonly #atCanary = new Map<GenerationRecord, AbortController>();
   readonly #shadow: ShadowTraffic;
   readonly #budget: RetryBudget;
@@ -153,7 +152,7 @@ export class GenerateService {
   /** A canary may be another model. */
   #recordOf(request: GenerationRequest, decision: Decision, trace: RequestTrace | undefined): GenerationRecord {
     const model = decision.variant === 'canary' ? this.#options.routing.table?.canaryModel : undefined;
-    return new GenerationRecord(model ? { ...request, model } : request, decision, trace);
+    return new GenerationRecord(request, decision, trace, model || request.model);
   }
 
   #poolOf({ decision }: GenerationRecord): WorkerPool {
@@ -167,11 +166,21 @@ export class GenerateService {
   }
 
   async #admitAndRun(record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
+    if (record.decision.variant !== 'canary') return this.#withSeat(record, sink, signal, () => this.#run(record, sink, signal));
+    const move = new AbortController();
+    this.#atCanary.set(record, move);
+    try {
+      await this.#withSeat(record, sink, signal, () => this.#runAtCanary(record, sink, signal, move.signal));
+    } finally {
+      this.#atCanary.delete(record);
+    }
+  }
+
+  async #withSeat(record: GenerationRecord, sink: GenerationSink, signal: AbortSignal, run: () => Promise<void>): Promise<void> {
     const seat = await admitRequest({ ...this.#options, whileQueued: (one) => announce(this.#poolOf(one), one) }, record, sink, signal);
     record.queuedMs = seat.queuedMs;
     try {
-      if (record.decision.variant === 'canary') await this.#runAtCanary(record, sink, signal);
-      else await this.#run(record, sink, signal);
+      await run();
       sink.finished(record.result, record.model);
     } finally {
       seat.release();
@@ -179,20 +188,17 @@ export class GenerateService {
   }
 
   /** At the canary; and anew at the baseline when the canary is taken back before the first token. */
-  async #runAtCanary(record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
-    const move = new AbortController();
-    this.#atCanary.set(record, move);
+  async #runAtCanary(record: GenerationRecord, sink: GenerationSink, signal: AbortSignal, move: AbortSignal): Promise<void> {
     try {
-      await this.#run(record, sink, AbortSignal.any([signal, move.signal]));
+      move.throwIfAborted();
+      return await this.#run(record, sink, AbortSignal.any([signal, move]));
     } catch (error) {
-      if (!move.signal.aborted || signal.aborted || record.ttftMs !== undefined) throw error;
-      this.#options.metrics.movedRequests.inc();
-      record.decision = create(DecisionSchema, { ...record.decision, variant: 'baseline', variantReason: 'MOVED_TO_BASELINE' });
-      sink.decided(record.decision);
-      await this.#run(record, sink, signal);
-    } finally {
-      this.#atCanary.delete(record);
+      if (!move.aborted || signal.aborted || record.ttftMs !== undefined) throw error;
     }
+    this.#options.metrics.movedRequests.inc();
+    record.moveToBaseline();
+    sink.decided(record.decision);
+    await this.#run(record, sink, signal);
   }
 
   #moveUnstarted(): void {

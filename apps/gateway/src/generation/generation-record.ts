@@ -1,4 +1,5 @@
-import { type Decision, FinishReason, type StageEvent, type ToolCall } from '@mlx-serving/contracts';
+import { create } from '@bufbuild/protobuf';
+import { type Decision, DecisionSchema, FinishReason, type StageEvent, type ToolCall } from '@mlx-serving/contracts';
 import { promptShape, type PromptShape } from '../balancing/prefix-keys.ts';
 import type { RequestTrace } from '../telemetry/request-traces.ts';
 import type { GenerationRequest, GenerationResult } from './generation-types.ts';
@@ -6,8 +7,8 @@ import { OutputShape } from './output-shape.ts';
 
 /** What is known of one generation so far; when it is over, the log line, the metrics and the report are made of it. */
 export class GenerationRecord {
-  readonly request: GenerationRequest;
-  /** Another one only when a request that has no token yet is moved to the baseline. */
+  /** As its worker gets it: another one only when a request that has no token yet is moved to the baseline, as `decision`. */
+  request: GenerationRequest;
   decision: Decision;
   readonly shape = new OutputShape();
   readonly startedAtMs = Date.now();
@@ -29,16 +30,28 @@ export class GenerationRecord {
   /** `performance.now()` at which it must be over. */
   deadlineAt = Number.POSITIVE_INFINITY;
 
+  /** What the client asked for, whatever its variant makes of it. */
+  readonly #asked: GenerationRequest;
   #prompt: PromptShape | undefined;
 
   /** Present while the request is traced. */
   readonly trace: RequestTrace | undefined;
 
-  constructor(request: GenerationRequest, decision: Decision, trace?: RequestTrace) {
-    this.request = request;
+  /** @param model the one that its variant has in place of the one that was asked for. Default: the latter */
+  constructor(asked: GenerationRequest, decision: Decision, trace?: RequestTrace, model = asked.model) {
+    this.#asked = asked;
+    this.request = model === asked.model ? asked : { ...asked, model };
     this.decision = decision;
     this.trace = trace;
-    this.model = request.model;
+    this.model = model;
+  }
+
+  /** Takes it back from the canary before its first token: it asks the baseline for what the client asked for. */
+  moveToBaseline(): void {
+    this.request = this.#asked;
+    this.model = this.#asked.model;
+    this.#prompt = undefined;
+    this.decision = create(DecisionSchema, { ...this.decision, variant: 'baseline', variantReason: 'MOVED_TO_BASELINE' });
   }
 
   /** The prompt as balancing and admission see it. */
