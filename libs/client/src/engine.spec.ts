@@ -103,6 +103,24 @@ describe('createEngine', () => {
     await expect(engine.models()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
 
+  it('keeps a failure for who reads later, and troubles nobody when it is never read', async () => {
+    await gateway.kill();
+    const unread = engine.generate({ prompt: 'Hi' });
+    const late = engine.generate({ prompt: 'Hi' });
+    // Calls of one connection fail in their order: the two before it are over when it is.
+    await expect(engine.generate({ prompt: 'Hi' }).text()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await expect(late.text()).rejects.toMatchObject({ name: 'InferenceError', code: 'UNAVAILABLE' });
+    unread.cancel();
+  });
+
+  it('may be cancelled without being read', async () => {
+    const generation = engine.generate({ prompt: 'Hi' });
+    await until(() => gateway.requests.length === 1);
+    generation.cancel();
+    await until(() => gateway.cancelled === 1);
+    await expect(generation.text()).rejects.toMatchObject({ code: 'CANCELLED' });
+  });
+
   it('lists the models', async () => {
     expect(await engine.models()).toEqual(['tiny']);
   });

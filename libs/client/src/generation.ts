@@ -28,10 +28,14 @@ export class Generation implements AsyncIterable<Chunk> {
   readonly #onStages: (streamId: string, stages: readonly StageEvent[]) => void;
   #decision: GenerationDecision | undefined;
   #end: GenerationEnd | undefined;
+  /** How the call failed, perhaps before anybody reads it: its stream then looks as one that ended. */
+  #failure: InferenceError | undefined;
 
   /** @param onStages told once, when the answer has ended, what happened on the way to its first token */
   constructor(call: ClientReadableStream<GenerateResponse>, onStages: (streamId: string, stages: readonly StageEvent[]) => void = () => undefined) {
     this.#call = call;
+    // Without a listener a failure that nobody reads yet would end the process.
+    call.on('error', (error) => (this.#failure = InferenceError.from(error)));
     this.#onStages = onStages;
   }
 
@@ -56,6 +60,7 @@ export class Generation implements AsyncIterable<Chunk> {
           this.#onStages(this.#decision?.requestId ?? '', event.value.stages);
         }
       }
+      if (this.#failure) throw this.#failure;
     } catch (error) {
       throw InferenceError.from(error);
     } finally {
