@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { until } from '@mlx-serving/testing';
 
 /** One request at the fake server, in the hands of the test. */
@@ -18,7 +18,17 @@ export class FakeOpenAiServer {
   /** Whether it has /health, as vLLM and mlx_lm.server do; LM Studio and Ollama do not. */
   hasHealth = true;
   healthy = true;
+  /** What it answers GET /v1/models with, and how often it was asked. */
+  list: { status: number; body: unknown } = { status: 200, body: { object: 'list', data: [{ id: 'other', object: 'model', created: 1_700_000_000 }] } };
+  listsAsked = 0;
+  /** While set it closes a connection on which a second request comes, as one that has been idle for too long. */
+  closesIdle = false;
+  /** How often it did. */
+  stale = 0;
+  /** While set it answers /health and nothing else. */
+  frozen = false;
   port = 0;
+  readonly #used = new WeakSet<Socket>();
   readonly #server = createServer((request, response) => void this.#answer(request, response));
 
   get address(): string {
@@ -42,10 +52,21 @@ export class FakeOpenAiServer {
     return this.calls[index] as OpenAiCall;
   }
 
+  #answerList(response: ServerResponse): void {
+    this.listsAsked++;
+    if (this.frozen) return;
+    response.writeHead(this.healthy ? this.list.status : 500, { 'content-type': 'application/json' }).end(JSON.stringify(this.list.body));
+  }
+
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = request.url ?? '';
     if (path === '/health') return void response.writeHead(this.hasHealth ? (this.healthy ? 200 : 503) : 404).end('{}');
-    if (path === '/v1/models') return void response.writeHead(this.healthy ? 200 : 500, { 'content-type': 'application/json' }).end(JSON.stringify({ object: 'list', data: [{ id: 'other', object: 'model', created: 1_700_000_000 }] }));
+    if (path === '/v1/models') return this.#answerList(response);
+    if (this.closesIdle && this.#used.has(request.socket)) {
+      this.stale++;
+      return void request.socket.destroy();
+    }
+    this.#used.add(request.socket);
     const parts: Buffer[] = [];
     for await (const part of request as AsyncIterable<Buffer>) parts.push(part);
     const call: OpenAiCall = { path, headers: request.headers, body: JSON.parse(Buffer.concat(parts).toString()) as Record<string, unknown>, response, gone: false };

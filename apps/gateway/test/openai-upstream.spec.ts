@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { StreamOutcome } from '@mlx-serving/contracts';
-import { until } from '@mlx-serving/testing';
+import { FakeWorker, until } from '@mlx-serving/testing';
 import { delta, FakeOpenAiServer, sendEvents, usage } from './fake-openai-server.ts';
-import { errorOf, events, Harness } from './gateway-harness.ts';
+import { errorOf, events, Harness, type Setup } from './gateway-harness.ts';
 import { openRaw } from './raw-http.ts';
 
 let gateway: Harness;
@@ -16,8 +16,13 @@ afterEach(async () => {
   await server.kill();
 });
 
-const start = async (address = server.address): Promise<void> => {
-  gateway = await new Harness({ workerAddresses: [address] }).start();
+const start = async (address = server.address, setup: Setup = {}): Promise<void> => {
+  gateway = await new Harness({ workerAddresses: [address], ...setup }).start();
+};
+/** A whole look at the server begins and ends meanwhile. */
+const probed = async (): Promise<void> => {
+  const before = server.listsAsked;
+  await until(() => server.listsAsked >= before + 3);
 };
 
 describe('a server of OpenAI’s API as a worker', () => {
@@ -102,6 +107,79 @@ describe('a server of OpenAI’s API as a worker', () => {
     }
   });
 
+  it('has a request sent once more when it closes an idle connection just as it is taken', async () => {
+    await start();
+    const ask = async (number: number): Promise<number> => {
+      const answer = gateway.chat();
+      const call = await server.call(number);
+      sendEvents(call, delta('fine', 'stop'), 'data: [DONE]\n\n');
+      call.response.end();
+      return (await answer).status;
+    };
+    expect(await ask(0)).toBe(200);
+    server.closesIdle = true;
+    expect(await ask(1)).toBe(200);
+    expect(server.stale).toBe(1);
+    const [, second] = await gateway.reports(2);
+    expect(second).toMatchObject({ outcome: StreamOutcome.OK });
+    expect(await gateway.metric('mlx_serving_gateway_worker_retries_total')).toBe('0');
+  });
+
+  it.each([
+    ['calls without a place', { choices: [{ index: 0, delta: { tool_calls: [{ index: 1e9, function: { name: 'x' } }] } }] }],
+    ['choices that are none', { choices: {} }],
+    ['no JSON', '{'],
+  ])('that sends %s ends the answer with an error', async (_, chunk) => {
+    await start();
+    const answer = gateway.chat({ stream: true });
+    sendEvents(await server.call(0), delta('one'), typeof chunk === 'string' ? `data: ${chunk}\n\n` : chunk);
+    expect(events(await (await answer).text()).at(-1)).toMatchObject({ error: { code: 'upstream_protocol' } });
+  });
+
+  it('that counts in no numbers has what came counted', async () => {
+    await start();
+    const answer = gateway.chat();
+    const call = await server.call(0);
+    sendEvents(call, delta('one'), delta('', 'constructor'), { choices: [], usage: { prompt_tokens: 'many', completion_tokens: -1 } });
+    call.response.end('data: [DONE]\n\n');
+    expect(await (await answer).json()).toMatchObject({ choices: [{ finish_reason: 'stop' }], usage: { prompt_tokens: 0, completion_tokens: 1 } });
+  });
+
+  describe('beside a worker with token ids', () => {
+    const late = new FakeWorker({ script: ['from elsewhere'] });
+    const serving = (count: string) => until(async () => (await gateway.metric('mlx_serving_gateway_serving_workers{variant="baseline"}')) === count);
+    beforeEach(() => late.start());
+    afterEach(() => late.kill());
+
+    it('does not go on from that one’s tokens', async () => {
+      server.healthy = false;
+      await start(server.address, { workerAddresses: [server.address, late.address] });
+      late.script = undefined;
+      const answer = gateway.chat({ stream: true });
+      (await late.generation(0)).accept().tokens('one');
+      await answer;
+      server.healthy = true;
+      await serving('2');
+      await late.kill();
+      expect(events(await (await answer).text()).at(-1)).toMatchObject({ error: { code: 'worker_lost' } });
+      expect(server.calls).toHaveLength(0);
+    });
+
+    it('has none of its own answers go on there: its tokens have no ids', async () => {
+      await late.kill();
+      await start(server.address, { workerAddresses: [server.address, late.address], runtime: { probe_interval_ms: 20, missed_probes: 1 } });
+      const answer = gateway.chat({ stream: true });
+      sendEvents(await server.call(0), delta('one'));
+      await answer;
+      const before = late.generations.length;
+      await late.start();
+      await serving('2');
+      server.frozen = true;
+      expect(events(await (await answer).text()).at(-1)).toMatchObject({ error: { code: 'worker_lost' } });
+      expect(late.generations).toHaveLength(before);
+    });
+  });
+
   it('that reports an error within its stream ends ours with one', async () => {
     await start();
     const answer = gateway.chat({ stream: true });
@@ -123,6 +201,33 @@ describe('a server of OpenAI’s API as a worker', () => {
     expect(sent).toBeLessThan(1_000);
     client.destroy();
     await until(() => call.gone);
+  });
+
+  it.each([
+    [200, { data: [] }],
+    [404, { error: 'no such page' }],
+    [401, { error: { message: 'bad key' } }],
+    [200, 'no list at all'],
+    [200, { data: { id: 'other' } }],
+  ])('is not taken for stuck while its list of models is %s %j: what runs there goes on', async (status, body) => {
+    server.list = { status, body };
+    await start(server.address, { runtime: { probe_interval_ms: 20, missed_probes: 1 } });
+    const answer = gateway.chat({ stream: true });
+    const call = await server.call(0);
+    sendEvents(call, delta('one '));
+    await answer;
+    await probed();
+    sendEvents(call, delta('two', 'stop'), 'data: [DONE]\n\n');
+    call.response.end();
+    expect((await (await answer).text()).match(/"content":"(one |two)"/g)).toHaveLength(2);
+    expect((await gateway.get('/health/ready')).status).toBe(200);
+  });
+
+  it('has those of its models listed that can be read', async () => {
+    server.list = { status: 200, body: { data: [{ id: 'a', created: 'yesterday' }, { id: 5 }, null, { id: 'b', created: -1 }, { id: 'c', created: 1.5 }, { id: 'd' }] } };
+    await start();
+    const { data } = (await (await gateway.get('/v1/models')).json()) as { data: { id: string; created: number }[] };
+    expect(data.map(({ id, created }) => [id, created])).toEqual([['a', 0], ['b', 0], ['c', 1], ['d', 0]]);
   });
 
   it('is out while it does not answer, and in again when it does', async () => {

@@ -123,7 +123,7 @@ export class PoolMember {
   async #check(): Promise<void> {
     const wasStuck = this.stuck;
     if (!this.worker.serving) this.#missed = 0;
-    else if ((await this.worker.models()).length > 0) this.#missed = 0;
+    else if (await this.worker.answers()) this.#missed = 0;
     else if (this.worker.serving) this.#missed++;
     if (this.#probe === undefined) return;
     this.#schedule();

@@ -58,7 +58,6 @@ function receive(place: AttemptPlace, record: GenerationRecord, sink: Generation
       if (over) return;
       over = true;
       signal.removeEventListener('abort', cancel);
-      done();
       act();
     };
     const end = (reason: Error): void => {
@@ -77,7 +76,7 @@ function receive(place: AttemptPlace, record: GenerationRecord, sink: Generation
       }
     };
     const ended = (error?: unknown): void => settle(() => reject(error === undefined ? errors.WORKER_PROTOCOL() : fromWorker(error)));
-    const { call, done } = place.worker.generate(workerRequest(record), { response, ended }, { timeoutMs: timeLeft(record), traceparent: record.trace?.traceparent });
+    const call = place.worker.generate(workerRequest(record), { response, ended }, { timeoutMs: timeLeft(record), traceparent: record.trace?.traceparent });
     place.onStuck = end;
     signal.addEventListener('abort', cancel, { once: true });
   });

@@ -29,7 +29,14 @@ interface ToolCallPart {
   readonly function?: { readonly name?: string | null; readonly arguments?: string | null };
 }
 
-const FINISH_REASONS: Record<string, FinishReason> = { stop: FinishReason.STOP, length: FinishReason.LENGTH, tool_calls: FinishReason.TOOL_CALLS, function_call: FinishReason.TOOL_CALLS };
+const FINISH_REASONS: ReadonlyMap<string, FinishReason> = new Map([
+  ['stop', FinishReason.STOP],
+  ['length', FinishReason.LENGTH],
+  ['tool_calls', FinishReason.TOOL_CALLS],
+  ['function_call', FinishReason.TOOL_CALLS],
+]);
+const MOST_CALLS = 128;
+const MOST_TOKENS = 2 ** 31 - 1;
 
 type Event = NonNullable<MessageInitShape<typeof WorkerGenerateResponseSchema>['event']>;
 
@@ -67,11 +74,11 @@ export class OpenAiAnswer {
   finish(): boolean {
     if (this.#finishReason === undefined) return false;
     const usage = {
-      promptTokens: this.#usage?.prompt_tokens ?? 0,
-      completionTokens: this.#usage?.completion_tokens ?? this.#tokens,
-      cachedPromptTokens: this.#usage?.prompt_tokens_details?.cached_tokens ?? 0,
+      promptTokens: countOf(this.#usage?.prompt_tokens) ?? 0,
+      completionTokens: countOf(this.#usage?.completion_tokens) ?? this.#tokens,
+      cachedPromptTokens: countOf(this.#usage?.prompt_tokens_details?.cached_tokens) ?? 0,
     };
-    this.#event({ case: 'finished', value: { finishReason: this.#finishReason, usage, toolCalls: this.#calls } });
+    this.#event({ case: 'finished', value: { finishReason: this.#finishReason, usage, toolCalls: this.#calls.filter(Boolean) } });
     return true;
   }
 
@@ -79,7 +86,7 @@ export class OpenAiAnswer {
     const text = delta?.content ?? plain ?? '';
     for (const part of delta?.tool_calls ?? []) this.#addCall(part);
     if (text !== '') this.#event({ case: 'chunk', value: { tokens: this.#toTokens(text, logprobs?.content ?? []) } });
-    if (finish_reason) this.#finishReason = FINISH_REASONS[finish_reason] ?? FinishReason.STOP;
+    if (finish_reason) this.#finishReason = FINISH_REASONS.get(finish_reason) ?? FinishReason.STOP;
   }
 
   #event(event: Event): void {
@@ -87,6 +94,7 @@ export class OpenAiAnswer {
   }
 
   #addCall({ index = this.#calls.length, id, function: called }: ToolCallPart): void {
+    if (!Number.isInteger(index) || index < 0 || index >= MOST_CALLS) throw new RangeError('A call has no place among the others.');
     const call = (this.#calls[index] ??= { id: '', name: '', argumentsJson: '' });
     call.id ||= id ?? '';
     call.name += called?.name ?? '';
@@ -104,6 +112,11 @@ export class OpenAiAnswer {
     const topLogprobs = (found?.top_logprobs ?? []).map(({ token, logprob }) => ({ id: idOf(token), text: token, logprob }));
     return { id: idOf(text), text, ...(found?.logprob === undefined ? {} : { logprob: found.logprob, topLogprobs }) };
   }
+}
+
+/** Of the usage; undefined for what is no number of tokens. */
+function countOf(given: number | undefined): number | undefined {
+  return Number.isInteger(given) && Number(given) >= 0 && Number(given) <= MOST_TOKENS ? given : undefined;
 }
 
 /** FNV-1a. */

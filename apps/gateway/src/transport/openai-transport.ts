@@ -34,10 +34,11 @@ export class OpenAiTransport implements TokenTransport {
     const text = JSON.stringify(body);
     const url = new URL(`${base.pathname}${path}`, base);
     const open = url.protocol === 'https:' ? httpsRequest : httpRequest;
-    const sent = open(url, { method: 'POST', agent, headers: { ...headers, 'content-type': 'application/json', 'content-length': Buffer.byteLength(text), 'accept': 'text/event-stream', 'x-request-id': request.requestId, ...(traceparent ? { traceparent } : {}) } });
-    const stream = new OpenAiTokenStream(sent, listener, timeoutMs);
+    const settings = { method: 'POST', headers: { ...headers, 'content-type': 'application/json', 'content-length': Buffer.byteLength(text), 'accept': 'text/event-stream', 'x-request-id': request.requestId, ...(traceparent ? { traceparent } : {}) } };
+    const send = (fresh: boolean): ClientRequest => open(url, { ...settings, agent: fresh ? false : agent }).end(text);
+    const stream = new OpenAiTokenStream(send, listener, timeoutMs);
     if (request.resumeTokenIds.length > 0) stream.refuse(errors.CANNOT_CONTINUE());
-    else sent.end(text);
+    else stream.start();
     return stream;
   }
 
@@ -47,7 +48,8 @@ export class OpenAiTransport implements TokenTransport {
 }
 
 class OpenAiTokenStream implements TokenStream {
-  readonly #request: ClientRequest;
+  readonly #send: (fresh: boolean) => ClientRequest;
+  #request: ClientRequest | undefined;
   readonly #listener: TokenStreamListener;
   readonly #answer: OpenAiAnswer;
   readonly #deadline: NodeJS.Timeout | undefined;
@@ -56,15 +58,18 @@ class OpenAiTokenStream implements TokenStream {
   #paused = false;
   #over = false;
 
-  constructor(request: ClientRequest, listener: TokenStreamListener, timeoutMs: number | undefined) {
-    this.#request = request;
+  /** @param send sends the request, over a new connection when `fresh` is true */
+  constructor(send: (fresh: boolean) => ClientRequest, listener: TokenStreamListener, timeoutMs: number | undefined) {
+    this.#send = send;
     this.#listener = listener;
     this.#answer = new OpenAiAnswer((response) => {
       if (!this.#over) listener.response(response);
     });
     this.#deadline = timeoutMs === undefined ? undefined : setTimeout(() => this.refuse(new ServiceError('DEADLINE_EXCEEDED', 'DEADLINE_EXCEEDED', 'Deadline exceeded')), timeoutMs);
-    request.on('response', (response) => this.#onHead(response));
-    request.on('error', () => this.#lost());
+  }
+
+  start(): void {
+    this.#request = this.#follow(this.#send(false));
   }
 
   pause(): void {
@@ -81,7 +86,7 @@ class OpenAiTokenStream implements TokenStream {
     if (this.#over) return;
     this.#over = true;
     clearTimeout(this.#deadline);
-    this.#request.destroy();
+    this.#request?.destroy();
   }
 
   /** Ends it from this side, in a moment. */
@@ -89,6 +94,18 @@ class OpenAiTokenStream implements TokenStream {
     if (this.#over) return;
     this.cancel();
     queueMicrotask(() => this.#listener.ended(error));
+  }
+
+  #follow(request: ClientRequest): ClientRequest {
+    request.on('response', (response) => this.#onHead(response));
+    request.on('error', (error: NodeJS.ErrnoException) => {
+      if (this.#over) return;
+      // A connection that had been idle, closed by the server just as it was taken: that says nothing of the server.
+      const wasStale = request.reusedSocket && !this.#response && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
+      if (wasStale) this.#request = this.#follow(this.#send(true));
+      else this.#lost();
+    });
+    return request;
   }
 
   #onHead(response: IncomingMessage): void {
@@ -119,8 +136,12 @@ class OpenAiTokenStream implements TokenStream {
     });
     response.on('end', () => {
       if (this.#over) return;
-      if (this.#answer.finish()) this.#end();
-      else this.#lost();
+      try {
+        if (this.#answer.finish()) this.#end();
+        else this.#lost();
+      } catch (error) {
+        this.refuse(errors.UPSTREAM_PROTOCOL({}, { cause: error }));
+      }
     });
     if (this.#paused) response.pause();
   }

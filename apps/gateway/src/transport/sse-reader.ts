@@ -6,6 +6,8 @@ export class SseReader {
   readonly #onData: (data: string) => void;
   #rest = '';
   #data: string[] = [];
+  /** Characters of the event so far, line ends included. */
+  #length = 0;
 
   constructor(onData: (data: string) => void) {
     this.#onData = onData;
@@ -15,15 +17,18 @@ export class SseReader {
   push(text: string): void {
     const lines = (this.#rest + text).split('\n');
     this.#rest = lines.pop() ?? '';
-    if (this.#rest.length > MAX_EVENT_CHARACTERS) throw new RangeError('An event is too long.');
     for (const line of lines) this.#line(line.endsWith('\r') ? line.slice(0, -1) : line);
+    if (this.#length + this.#rest.length > MAX_EVENT_CHARACTERS) throw new RangeError('An event is too long.');
   }
 
   #line(line: string): void {
-    if (line.startsWith('data:')) this.#data.push(line.slice(line[5] === ' ' ? 6 : 5));
-    else if (line === '' && this.#data.length > 0) {
+    if (line.startsWith('data:')) {
+      this.#data.push(line.slice(line[5] === ' ' ? 6 : 5));
+      this.#length += line.length + 1;
+    } else if (line === '' && this.#data.length > 0) {
       const data = this.#data.join('\n');
       this.#data = [];
+      this.#length = 0;
       this.#onData(data);
     }
   }

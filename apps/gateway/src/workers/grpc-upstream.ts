@@ -1,4 +1,5 @@
-import { createServiceClient, type ModelInfo, type ServiceClient, Worker, type WorkerGenerateRequest } from '@mlx-serving/contracts';
+import { createServiceClient, type ModelInfo, type ServiceClient, Worker, type WorkerGenerateRequest, type WorkerListModelsResponse } from '@mlx-serving/contracts';
+import { type ErrorCode, ServiceError } from '@mlx-serving/service-kit';
 import { GrpcJsTransport } from '../transport/grpc-js-transport.ts';
 import { Http2Transport } from '../transport/http2-transport.ts';
 import { STREAM_WINDOW_BYTES, type TokenStream, type TokenStreamListener, type TokenStreamOptions } from '../transport/token-transport.ts';
@@ -7,6 +8,8 @@ import type { Upstream } from './upstream.ts';
 import { WorkerAccelerator } from './worker-accelerator.ts';
 
 const LIST_MODELS_LIMIT_MS = 1_000;
+/** Codes of a call that nobody answered. */
+const UNANSWERED: ReadonlySet<ErrorCode> = new Set(['DEADLINE_EXCEEDED', 'UNAVAILABLE', 'CANCELLED']);
 const PREPARE_LIMIT_MS = 2_000;
 /** The flag that chooses the transport of a request (SPEC T8). */
 const LEAN_FLAG = 'http2_transport';
@@ -14,6 +17,7 @@ const LEAN_FLAG = 'http2_transport';
 /** A worker that speaks gRPC: health, control calls and, without the flag, tokens over one channel; with it, tokens over the lean transport. */
 export class GrpcUpstream implements Upstream {
   readonly accelerator: WorkerAccelerator;
+  readonly continues = true;
   readonly #client: ServiceClient<typeof Worker>;
   readonly #health: HealthWatch;
   readonly #grpcJs: GrpcJsTransport;
@@ -61,11 +65,24 @@ export class GrpcUpstream implements Upstream {
     }
   }
 
+  async answers(): Promise<boolean> {
+    try {
+      await this.#listModels();
+      return true;
+    } catch (error) {
+      return !UNANSWERED.has(ServiceError.from(error).code);
+    }
+  }
+
   async models(): Promise<readonly ModelInfo[]> {
     try {
-      return (await this.#client.listModels({}, { deadlineMs: LIST_MODELS_LIMIT_MS })).models;
+      return (await this.#listModels()).models;
     } catch {
       return [];
     }
+  }
+
+  #listModels(): Promise<WorkerListModelsResponse> {
+    return this.#client.listModels({}, { deadlineMs: LIST_MODELS_LIMIT_MS });
   }
 }

@@ -5,6 +5,8 @@ import type { TokenStream, TokenStreamListener, TokenStreamOptions } from '../tr
 /** One server that generates, of whatever kind: whether it serves, what it has, and how its tokens come. */
 export interface Upstream {
   readonly serving: boolean;
+  /** Whether its token ids are the model's own: then an answer can go on here from another worker's tokens, and elsewhere from its own. */
+  readonly continues: boolean;
   /** Absent where there is none. */
   readonly accelerator?: WorkerAccelerator;
   start(): void;
@@ -15,6 +17,8 @@ export interface Upstream {
    * @returns for how many milliseconds it remembers; undefined when it does nothing
    */
   prepare?(request: WorkerGenerateRequest): Promise<number | undefined>;
-  /** @returns the models it serves now; none when it does not answer in time */
+  /** Whether it answers a call in time, whatever it says. Never rejects. */
+  answers(): Promise<boolean>;
+  /** @returns the models it serves now; none when it does not answer in time, or not with a list. Never rejects. */
   models(): Promise<readonly ModelInfo[]>;
 }

@@ -7,12 +7,11 @@ import { OpenAiUpstream, parseOpenAiAddress } from './openai-upstream.ts';
 import type { Upstream } from './upstream.ts';
 import type { WorkerAccelerator } from './worker-accelerator.ts';
 
-/** One worker: its server, whether it serves, and how many requests it has from this gateway. */
+/** One worker: its server, and whether it serves. */
 export class WorkerConnection {
   /** `host:port`, or the URL without secrets; also the id by which reports name the worker. */
   readonly address: string;
   readonly #upstream: Upstream;
-  #outstanding = 0;
 
   constructor(address: string, variant: Variant, logger: Logger, onChange: () => void) {
     const http = /^https?:\/\//.test(address) ? parseOpenAiAddress(address) : undefined;
@@ -28,13 +27,14 @@ export class WorkerConnection {
     return this.#upstream.serving;
   }
 
+  /** Whether an answer can go on here from another worker's tokens, and elsewhere from its own. */
+  get continues(): boolean {
+    return this.#upstream.continues;
+  }
+
   /** Its TTFT accelerator, where it has one. */
   get accelerator(): WorkerAccelerator | undefined {
     return this.#upstream.accelerator;
-  }
-
-  get outstanding(): number {
-    return this.#outstanding;
   }
 
   start(): void {
@@ -45,15 +45,19 @@ export class WorkerConnection {
     this.#upstream.stop();
   }
 
-  /** Starts a request. `done` of the answer must be called once, when it is over. */
-  generate(request: WorkerGenerateRequest, listener: TokenStreamListener, options?: TokenStreamOptions): { call: TokenStream; done: () => void } {
-    this.#outstanding++;
-    return { call: this.#upstream.open(request, listener, options), done: () => void this.#outstanding-- };
+  /** Starts a request. */
+  generate(request: WorkerGenerateRequest, listener: TokenStreamListener, options?: TokenStreamOptions): TokenStream {
+    return this.#upstream.open(request, listener, options);
   }
 
   /** Tells it of a request that will come. @returns for how many milliseconds it remembers; undefined when it does nothing */
   async prepare(request: WorkerGenerateRequest): Promise<number | undefined> {
     return this.#upstream.prepare?.(request);
+  }
+
+  /** Whether it answers a call in time, whatever it says. */
+  answers(): Promise<boolean> {
+    return this.#upstream.answers();
   }
 
   /** @returns the models it serves now; none when it does not answer in time */
