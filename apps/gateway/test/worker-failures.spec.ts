@@ -109,6 +109,29 @@ describe('retries', () => {
   });
 });
 
+describe('a failure that nobody else could mend', () => {
+  it('takes nothing off the budget: a failing canary leaves the baseline its retries', async () => {
+    gateway = await new Harness({ moreWorkers: [new FakeWorker()], canaryWorkers: [new FakeWorker()], runtime: { retry_burst: 1, open_after_failures: 1_000 } }).start();
+    await until(async () => (await gateway.metric('mlx_serving_gateway_serving_workers{variant="baseline"}')) === '2');
+    const canary = gateway.setup.canaryWorkers![0]!;
+    gateway.canary.route({ revision: 2n, enabled: true, rolloutPercentage: 100 });
+    await gateway.canary.until(() => gateway.canary.all('acknowledgement').some((one) => one.revision === 2n));
+    const lost = gateway.chat();
+    (await canary.generation(0)).lose();
+    expect((await lost).status).toBe(503);
+    gateway.canary.route({ revision: 3n, enabled: true, rolloutPercentage: 0 });
+    await gateway.canary.until(() => gateway.canary.all('acknowledgement').some((one) => one.revision === 3n));
+    const retried = gateway.chat();
+    const [first, second] = await whoHas();
+    first.generations[0]!.lose();
+    const again = (await second.generation(0)).accept();
+    again.tokens('fine');
+    again.finish();
+    expect((await retried).status).toBe(200);
+    expect(await gateway.metric('mlx_serving_gateway_refused_retries_total')).toBe('0');
+  });
+});
+
 describe('a circuit', () => {
   it('opens after failures in a row, keeps work away, and closes when a trial succeeds', async () => {
     await startWithTwo({ open_after_failures: 2, open_ms: 100, retry_burst: 0, prefix_affinity: false });

@@ -25,19 +25,27 @@ const MOST_CONTINUATIONS = 2;
  * @throws the error of the last attempt
  */
 export async function runAtWorkers(options: RunOptions, record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
-  const shape = record.prompt;
-  // Most requests are over with the first.
-  let tried: Set<PoolMember> | undefined;
-  options.budget.onRequest();
-  let failure: ServiceError | undefined;
+  const { pool, budget, metrics } = options;
+  const { prompt } = record;
+  budget.onRequest();
+  let member = pool.pick(prompt);
+  if (!member) throw errors.NO_WORKER({}, { retryAfterMs: 1_000 });
+  const tried: PoolMember[] = [];
   for (;;) {
-    const member = options.pool.pick(shape, tried);
-    if (!member) throw failure ?? errors.NO_WORKER({}, { retryAfterMs: 1_000 });
-    if (failure) count(options.metrics, record);
-    failure = await attempt(member, shape.cost, record, sink, signal);
+    const failure = await attempt(member, prompt.cost, record, sink, signal);
     if (!failure) return;
-    tried = (tried ?? new Set()).add(member);
-    if (signal.aborted || !mayGoOn(failure, record, tried.size, options)) throw failure;
+    tried.push(member);
+    if (signal.aborted || !mayGoOn(failure, record, tried, options)) throw failure;
+    const hasBegun = record.sentTokenIds.length > 0;
+    const next = pool.pick(prompt, (other) => !tried.includes(other) && (other.worker.continues || !hasBegun));
+    // Where nobody else can take it, nothing is taken off the budget that all pools share.
+    if (!next) throw failure;
+    if (!budget.take()) {
+      metrics.retriesRefused.inc();
+      throw failure;
+    }
+    (hasBegun ? metrics.continuations : metrics.retries).inc();
+    member = next;
   }
 }
 
@@ -54,18 +62,10 @@ async function attempt(member: PoolMember, cost: number, record: GenerationRecor
   }
 }
 
-function mayGoOn(failure: ServiceError, record: GenerationRecord, tries: number, { settings, budget, metrics }: RunOptions): boolean {
+function mayGoOn(failure: ServiceError, record: GenerationRecord, tried: readonly PoolMember[], { settings }: RunOptions): boolean {
   if (!isGone(failure) && !isFull(failure)) return false;
-  const hasBegun = record.sentTokenIds.length > 0;
-  if (hasBegun ? !settings().continue_streams || tries > MOST_CONTINUATIONS : tries > 1) return false;
-  if (budget.take()) return true;
-  metrics.retriesRefused.inc();
-  return false;
-}
-
-function count(metrics: GatewayMetrics, record: GenerationRecord): void {
-  if (record.sentTokenIds.length > 0) metrics.continuations.inc();
-  else metrics.retries.inc();
+  if (record.sentTokenIds.length === 0) return tried.length <= 1;
+  return settings().continue_streams && tried.length <= MOST_CONTINUATIONS && tried.at(-1)?.worker.continues === true;
 }
 
 /** Whether another worker may do what this one could not: it was gone, stuck, draining or loading. */

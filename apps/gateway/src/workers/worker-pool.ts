@@ -49,10 +49,10 @@ export class WorkerPool {
     return this.#members.filter((member) => member.serving).map(({ worker }) => worker);
   }
 
-  /** @returns undefined when no worker serves besides those that are excepted */
-  pick({ keys }: PromptShape, except?: ReadonlySet<PoolMember>): PoolMember | undefined {
+  /** @param isFit default: everyone is. @returns undefined when nobody who is fit serves */
+  pick({ keys }: PromptShape, isFit?: (member: PoolMember) => boolean): PoolMember | undefined {
     const all = this.#candidates();
-    const candidates = except ? all.filter((member) => !except.has(member)) : all;
+    const candidates = isFit ? all.filter(isFit) : all;
     if (candidates.length < 2) return candidates[0];
     const { prefix_affinity, overload_ratio, overload_tokens } = this.#options.settings().balancing;
     if (!prefix_affinity) return chooseLeastLoaded(candidates, Math.random);
