@@ -4,6 +4,7 @@ import { runtimeFile } from '@mlx-serving/policy';
 import { parse } from 'yaml';
 import { metricsTable } from '../src/metrics.ts';
 import { environment } from '../src/config.ts';
+import { STREAM_WINDOW_BYTES } from '../src/transport/token-transport.ts';
 
 const read = (path: string): Promise<string> => readFile(new URL(`../../../${path}`, import.meta.url), 'utf8');
 
@@ -17,5 +18,6 @@ describe('docs/gateway.md', () => {
     expect(named(/`(mlx_serving_gateway_\w+)`/g).filter((name) => !metrics.includes(name))).toEqual([]);
     expect(named(/`((?:governor|balancing|failure|requests)\.\w+)`/g).filter((name) => !known.includes(name))).toEqual([]);
     expect(named(/`(MLX_SERVING_[A-Z_]+)/g).filter((name) => !variables.includes(name))).toEqual([]);
+    expect(text).toContain(`${STREAM_WINDOW_BYTES / 1024} KiB window`);
   });
 });

@@ -16,6 +16,7 @@ afterAll(async () => {
   client.close();
   await gateway.stop();
 });
+const hi = { case: 'prompt' as const, value: 'x' };
 beforeEach(() => {
   gateway.worker.script = ['a', 'b'];
 });
@@ -48,8 +49,15 @@ describe('the gRPC door', () => {
 
   it.each([
     [{}, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
+    [{ input: hi, sampling: { jsonSchema: '{' } }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
+    [{ input: hi, sampling: { jsonSchema: '[]' } }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
+    [{ input: hi, sampling: { jsonSchema: `${'{"not":'.repeat(1_000)}{}${'}'.repeat(1_000)}` } }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
+    [{ input: { case: 'conversation' as const, value: { messages: [], toolsJson: ['{'] } } }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
+    [{ input: { case: 'conversation' as const, value: { messages: [], toolsJson: ['{"function": null}'] } }, toolChoice: 'auto' }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
+    [{ input: hi, user: 'u'.repeat(513) }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
+    [{ input: hi, model: 'm'.repeat(257) }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
     [{ model: 'none', input: { case: 'prompt' as const, value: 'x' } }, 'NOT_FOUND', 'MODEL_NOT_FOUND'],
-  ])('answers %j with %s', async (request, code, reason) => {
+  ])('answers %.80j with %s', async (request, code, reason) => {
     const call = client.generate(request);
     const error = new Promise<Error>((resolve) => call.once('error', resolve));
     call.resume();

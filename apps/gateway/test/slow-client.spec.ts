@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { once } from 'node:events';
-import { StreamOutcome } from '@mlx-serving/contracts';
+import { createServiceClient, Inference, StreamOutcome } from '@mlx-serving/contracts';
 import { until } from '@mlx-serving/testing';
 import { Harness } from './gateway-harness.ts';
 import { openRaw } from './raw-http.ts';
@@ -26,6 +26,23 @@ describe('a client that stops reading', () => {
     expect(await gateway.metric('mlx_serving_gateway_stalled_clients_total')).toBe('1');
     expect(await gateway.metric('mlx_serving_gateway_active_streams')).toBe('0');
     client.destroy();
+  });
+
+  it('is left at the gRPC door, too', async () => {
+    gateway = await new Harness({ runtime: { write_stall_timeout_ms: 300 } }).start();
+    const client = createServiceClient(Inference, `127.0.0.1:${gateway.app.ports.grpc}`);
+    const call = client.generate({ model: 'fake', input: { case: 'prompt', value: 'Hello' } });
+    call.on('error', () => undefined);
+    // Before the first read a client of grpc-js takes all that comes.
+    call.once('data', () => call.pause());
+    const generation = (await gateway.worker.generation(0)).accept();
+    for (let part = 0; part < 1_000; part++) generation.tokens(PART);
+    await until(() => generation.cancelled);
+    const [report] = await gateway.reports(1);
+    expect(report).toMatchObject({ outcome: StreamOutcome.CANCELLED, errorReason: 'CLIENT_STALLED' });
+    expect(report?.usage?.completionTokens).toBeLessThan(900);
+    call.cancel();
+    client.close();
   });
 
   it('gets everything when it reads on in time', async () => {

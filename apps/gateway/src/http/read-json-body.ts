@@ -23,7 +23,8 @@ export async function readJsonBody({ request }: HttpContext, { max_body_bytes: m
   return value as Record<string, unknown>;
 }
 
-function isDeeper(value: object, levels: number): boolean {
+/** Whether a value has more levels of objects and arrays than so many. */
+export function isDeeper(value: object, levels: number): boolean {
   if (levels === 0) return true;
   for (const name in value) {
     const inner = (value as Record<string, unknown>)[name];

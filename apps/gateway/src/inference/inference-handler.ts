@@ -10,7 +10,7 @@ import type { GenerationRequest, GenerationResult } from '../generation/generati
 import { readRequestId } from '../http/http-context.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import type { ModelService } from '../models/model-service.ts';
-import { runChoices } from '../openai/answer-request.ts';
+import { runChoices, stallOf } from '../openai/answer-request.ts';
 import type { Caller } from '../tenants/caller.ts';
 import type { ReadCaller } from '../tenants/caller-service.ts';
 import { type InferenceRequest, planInference } from './inference-plan.ts';
@@ -38,8 +38,8 @@ export function createInferenceHandlers({ service, models, accelerator, limits, 
         const caller = readCaller({ headers })(true);
         const { requests, forced } = planInference(call.request, limits());
         caller.admit();
-        const sink = new InferenceSink(call, requests.length, forced);
-        await runChoices(service, inNameOf(caller, call, headers, requests), (choice) => sink.choice(choice), abort);
+        const sink = new InferenceSink(call, requests.length, forced, stallOf(service, abort));
+        await runChoices(service, inNameOf(caller, call, headers, requests), (choice) => sink.choice(choice), abort).finally(() => sink.release());
       } catch (thrown) {
         answered = ServiceError.from(thrown).code;
         throw thrown;
@@ -66,8 +66,8 @@ function inNameOf(caller: Caller, call: GenerateCall, headers: IncomingHttpHeade
     user: name,
     routingKey: caller.routingKey(user || undefined),
     tenant: caller.tenant,
-    // A greater number is a lower class.
-    priority: Math.max(...asked),
+    // A greater number is a lower class, and one that is none counts as the lowest.
+    priority: Math.min(Priority.BACKGROUND, Math.max(...asked)),
     deadlineMs: caller.deadlineMs ?? timeLeft(call),
     header: (header: string) => [headers[header]].flat()[0],
     onUsage: ({ promptTokens, completionTokens }: Pick<GenerationResult, 'promptTokens' | 'completionTokens'>) => caller.used(promptTokens + completionTokens),

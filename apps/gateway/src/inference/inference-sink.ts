@@ -4,6 +4,7 @@ import { Metadata, type ServerWritableStream } from '@grpc/grpc-js';
 import type { Flow, GenerationResult, GenerationSink } from '../generation/generation-types.ts';
 import { decisionHeaders } from '../openai/decision-headers.ts';
 import { type ForcedCall, ForcedCallReader } from '../openai/forced-call.ts';
+import type { WriteStall } from '../openai/stream-answer.ts';
 
 export type GenerateCall = ServerWritableStream<GenerateRequest, GenerateResponse>;
 
@@ -12,12 +13,15 @@ export class InferenceSink {
   readonly #call: GenerateCall;
   readonly #forced: ForcedCall | undefined;
   readonly #flows = new Map<number, Flow>();
+  readonly #stall: WriteStall | undefined;
+  #stallTimer: NodeJS.Timeout | undefined;
   #left: number;
   #paused = false;
   #stamped = false;
 
-  constructor(call: GenerateCall, choices: number, forced: ForcedCall | undefined) {
+  constructor(call: GenerateCall, choices: number, forced: ForcedCall | undefined, stall?: WriteStall) {
     this.#call = call;
+    this.#stall = stall;
     this.#left = choices;
     this.#forced = forced;
   }
@@ -39,6 +43,10 @@ export class InferenceSink {
     };
   }
 
+  release(): void {
+    clearTimeout(this.#stallTimer);
+  }
+
   #decided(index: number, decision: Decision): void {
     // A request that moves to another variant is decided anew; its metadata is out by then.
     if (index !== 0 || this.#stamped) return;
@@ -56,7 +64,9 @@ export class InferenceSink {
     if (this.#write({ case: 'generated', value: { text, tokenIds: tokens.map(({ id }) => id), index, tokens: likely } }) || this.#paused) return;
     this.#paused = true;
     for (const one of this.#flows.values()) one.pause();
+    if (this.#stall) this.#stallTimer = setTimeout(this.#stall.onStall, this.#stall.afterMs);
     this.#call.once('drain', () => {
+      clearTimeout(this.#stallTimer);
       this.#paused = false;
       for (const one of this.#flows.values()) one.resume();
     });

@@ -42,7 +42,7 @@ export function createAnswerPlanned(service: GenerateService, explain: ExplainSe
 async function answerRequest(service: GenerateService, context: HttpContext, plan: AnswerPlan, caller: Caller): Promise<void> {
   caller.admit();
   const requests = toRequests(plan, context, caller);
-  const answer = plan.stream ? new StreamAnswer(context.response, plan, stallOf(service, context)) : new WholeAnswer(context.response, plan);
+  const answer = plan.stream ? new StreamAnswer(context.response, plan, stallOf(service, context.abort)) : new WholeAnswer(context.response, plan);
   try {
     await runChoices(service, requests, (choice) => answer.sink(choice), context.abort);
     answer.finish();
@@ -55,7 +55,8 @@ async function answerRequest(service: GenerateService, context: HttpContext, pla
   }
 }
 
-function stallOf(service: GenerateService, { abort }: HttpContext): WriteStall {
+/** Ends the answers to a client that reads nothing for too long. */
+export function stallOf(service: GenerateService, abort: AbortController): WriteStall {
   const afterMs = service.writeStallMs;
   return { afterMs, onStall: () => abort.abort(errors.CLIENT_STALLED({ limit: afterMs })) };
 }
@@ -72,6 +73,7 @@ export async function runChoices(service: GenerateService, requests: readonly Ge
   // Each has a controller of its own: the service follows what runs by it.
   const controllers = requests.map(() => new AbortController());
   const abortAll = (): void => controllers.forEach((controller) => controller.abort(abort.signal.reason));
+  if (abort.signal.aborted) abortAll();
   abort.signal.addEventListener('abort', abortAll, { once: true });
   let decision: Decision | undefined;
   const run = (request: GenerationRequest, choice: number): Promise<void> => {
