@@ -188,6 +188,21 @@ describe('a full queue', () => {
     expect([admission.queued, positions]).toEqual([1, [0]]);
   });
 
+  it('keeps who is in it when the newcomer could not be served in time himself', async () => {
+    const { admission, settings } = queue(1, 1);
+    for (let request = 0; request < 10; request++) {
+      const { release } = await admission.acquire(never());
+      settings.now += 2_000;
+      release();
+    }
+    const { release } = await admission.acquire(never());
+    const background = admission.acquire(never(), { priority: Priority.BACKGROUND });
+    await expect(admission.acquire(never(), { priority: Priority.INTERACTIVE, deadlineMs: 1_000 })).rejects.toMatchObject({ reason: 'DEADLINE_UNREACHABLE' });
+    expect(admission.queued).toBe(1);
+    release();
+    expect(await background).toMatchObject({ position: 0 });
+  });
+
   it('tells a request how many were before it and how long it waited', async () => {
     const { admission, settings } = queue(1);
     const { release } = await admission.acquire(never());

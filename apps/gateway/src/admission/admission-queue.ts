@@ -170,7 +170,7 @@ export class AdmissionQueue {
         act();
       };
       const entry: Entry = { priority, tenant, cost: Math.max(1, cost), arrivedAt, deadlineAt: arrivedAt + deadlineMs, admit: stay(resolve), refuse: (error) => stay(() => reject(error))() };
-      this.#makeRoom(entry);
+      const victim = this.#victimOf(entry);
       this.#queue.add(entry);
       const position = this.#queue.position(entry);
       const expectedMs = WAIT_MARGIN * this.#expectedMs(position, priority) + this.#holdMs(entry.cost);
@@ -178,6 +178,8 @@ export class AdmissionQueue {
         this.#queue.remove(entry);
         throw unreachable(expectedMs, deadlineMs);
       }
+      // Nobody has to go for one who is refused himself.
+      if (victim) this.#pushOut(victim);
       signal.addEventListener('abort', leave, { once: true });
       onQueued?.(() => this.#queue.position(entry));
       // One of the places that are kept for urgent requests may be free.
@@ -185,16 +187,23 @@ export class AdmissionQueue {
     });
   }
 
-  /** @throws QUEUE_FULL when the newcomer is the one who has to go */
-  #makeRoom(newcomer: Entry): void {
+  /** Who has to go for a newcomer; undefined while there is room. @throws QUEUE_FULL when it is the newcomer himself */
+  #victimOf(newcomer: Entry): Entry | undefined {
     const { maxQueued } = this.#options;
-    if (this.#queue.size < maxQueued()) return;
+    if (this.#queue.size < maxQueued()) return undefined;
     const victim = maxQueued() > 0 ? this.#queue.victimOf(newcomer) : undefined;
-    const retryAfterMs = this.retryAfterMs;
-    const full = errors.QUEUE_FULL({ seconds: Math.ceil(retryAfterMs / 1_000), queued: this.#queue.size }, { retryAfterMs });
-    if (!victim) throw full;
+    if (!victim) throw this.#full();
+    return victim;
+  }
+
+  #pushOut(victim: Entry): void {
     this.#queue.remove(victim);
-    victim.refuse(full);
+    victim.refuse(this.#full());
+  }
+
+  #full(): Error {
+    const { retryAfterMs } = this;
+    return errors.QUEUE_FULL({ seconds: Math.ceil(retryAfterMs / 1_000), queued: this.#queue.size }, { retryAfterMs });
   }
 
   #changed(): void {
