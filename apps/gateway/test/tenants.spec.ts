@@ -76,6 +76,8 @@ describe('a gateway that needs keys', () => {
     expect(closed.worker.generations.slice(1).map(({ request }) => request.priority)).toEqual([Priority.NORMAL, Priority.BACKGROUND]);
     const wrong = await closed.chat({}, { headers: { ...bearer, 'x-mlx-serving-priority': 'urgent' } });
     expect([wrong.status, (await errorOf(wrong)).param]).toEqual([400, 'x-mlx-serving-priority']);
+    // A word that every object knows is no class either.
+    expect((await closed.chat({}, { headers: { ...bearer, 'x-mlx-serving-priority': 'constructor' } })).status).toBe(400);
   });
 
   it('refuses the key as soon as it is revoked', async () => {
@@ -150,6 +152,17 @@ describe('the gRPC door', () => {
   });
 });
 
+describe('a class that is none', () => {
+  it('counts as the lowest at the gRPC door, so that nobody goes before others by it', async () => {
+    const client = createServiceClient(Inference, `127.0.0.1:${open.app.ports.grpc}`);
+    open.worker.script = ['one'];
+    const call = client.generate({ model: 'fake', priority: 99 as Priority, input: { case: 'prompt', value: 'x' } });
+    for await (const _ of call as AsyncIterable<GenerateResponse>);
+    expect(open.worker.generations[0]!.request.priority).toBe(Priority.BACKGROUND);
+    client.close();
+  });
+});
+
 describe('an explanation', () => {
   it('is given to operators in place of an answer, and to nobody else', async () => {
     await writeFile(join(open.directory, 'admin-token'), 'root-token-of-the-test\n');
@@ -158,6 +171,8 @@ describe('an explanation', () => {
     expect(await explained.json()).toMatchObject({ decision: { variant: 'baseline', enabledFlags: ['warm'] }, flags: { warm: { enabled: true, steps: expect.any(Array) } } });
     expect(open.worker.generations).toHaveLength(0);
     expect((await open.chat({}, { headers: { 'x-mlx-serving-explain': '1' } })).status).toBe(403);
+    await writeFile(join(open.directory, 'admin-token'), '');
+    expect((await ask('')).status).toBe(403);
   });
 });
 

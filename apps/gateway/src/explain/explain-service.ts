@@ -46,7 +46,7 @@ export class ExplainService {
   }
 
   async #isOperator(token: string | undefined): Promise<boolean> {
-    if (token === undefined) return false;
+    if (token === undefined || token === '') return false;
     const root = await readFileIfPresent(this.#options.tokenFile).catch(() => undefined);
     if (root && isSame(token, Buffer.from(root).toString('utf8').trim())) return true;
     try {

@@ -21,17 +21,12 @@ export interface Caller {
 
 export type Headers = Pick<IncomingHttpHeaders, string>;
 
-const CLASSES: Readonly<Record<string, Priority>> = {
-  interactive: Priority.INTERACTIVE,
-  normal: Priority.NORMAL,
-  batch: Priority.BATCH,
-  background: Priority.BACKGROUND,
-};
-
-/** The class of a name such as `batch`; undefined for no class. */
-export function priorityNamed(name: string): Priority | undefined {
-  return CLASSES[name];
-}
+const CLASSES: ReadonlyMap<string, Priority> = new Map([
+  ['interactive', Priority.INTERACTIVE],
+  ['normal', Priority.NORMAL],
+  ['batch', Priority.BATCH],
+  ['background', Priority.BACKGROUND],
+]);
 
 /**
  * The class of a request: that of the caller's key, or a lower one that the request names.
@@ -39,8 +34,8 @@ export function priorityNamed(name: string): Priority | undefined {
  */
 export function priorityOf(header: string | undefined, ofKey: Priority): Priority {
   if (header === undefined) return ofKey;
-  const asked = priorityNamed(header);
-  if (asked === undefined) throw errors.INVALID_REQUEST({ message: `x-mlx-serving-priority must be one of ${Object.keys(CLASSES).join(', ')}.` }, { param: 'x-mlx-serving-priority' });
+  const asked = CLASSES.get(header);
+  if (asked === undefined) throw errors.INVALID_REQUEST({ message: `x-mlx-serving-priority must be one of ${[...CLASSES.keys()].join(', ')}.` }, { param: 'x-mlx-serving-priority' });
   // A greater number is a lower class.
   return Math.max(asked, ofKey);
 }

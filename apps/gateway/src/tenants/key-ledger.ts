@@ -26,6 +26,7 @@ export class KeyLedger {
   readonly #options: KeyLedgerOptions;
   readonly #now: () => number;
   readonly #budgets = new Map<string, KeyBudget>();
+  #keys: ReadonlyMap<string, ApiKey> = new Map();
   #unanswered: Batch | undefined;
   #batch = 0n;
   #timer: NodeJS.Timeout | undefined;
@@ -52,8 +53,8 @@ export class KeyLedger {
 
   /** Other keys, or other limits. */
   keysChanged(keys: readonly ApiKey[]): void {
-    const ids = new Set(keys.map(({ id }) => id));
-    for (const id of this.#budgets.keys()) if (!ids.has(id)) this.#budgets.delete(id);
+    this.#keys = new Map(keys.map((key) => [key.id, key]));
+    for (const id of this.#budgets.keys()) if (!this.#keys.has(id)) this.#budgets.delete(id);
     for (const key of keys) this.#budgets.get(key.id)?.update(key);
   }
 
@@ -71,7 +72,9 @@ export class KeyLedger {
     if (replicaId === this.#options.replicaId && batch === this.#unanswered?.batch) this.#unanswered = undefined;
     for (const balance of balances) {
       const uncounted = this.#unanswered?.spending.get(balance.keyId) ?? { requests: 0, tokens: 0 };
-      this.#budgets.get(balance.keyId)?.settle(balance, uncounted, gateways);
+      const key = this.#keys.get(balance.keyId);
+      // Of a key that was not used here yet, too: what it has left elsewhere is what it has left here.
+      if (key) this.budgetOf(key).settle(balance, uncounted, gateways);
     }
   }
 

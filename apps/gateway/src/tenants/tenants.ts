@@ -31,7 +31,7 @@ export class Tenants {
   /** Takes up the keys that held when the gateway stopped. */
   async loadKept(): Promise<void> {
     const set = await this.#file.load();
-    if (set) this.#keys.apply(set);
+    if (set) this.#hold(set);
   }
 
   start(send: (usage: ApiKeyUsage) => boolean): void {
@@ -44,8 +44,7 @@ export class Tenants {
   }
 
   applyKeys(set: ApiKeySet): void {
-    this.#keys.apply(set);
-    this.#ledger.keysChanged(set.keys);
+    this.#hold(set);
     this.#file.save(set);
   }
 
@@ -56,5 +55,10 @@ export class Tenants {
   /** Resolves once the keys are on disk. */
   settled(): Promise<void> {
     return this.#file.settled();
+  }
+
+  #hold(set: ApiKeySet): void {
+    this.#keys.apply(set);
+    this.#ledger.keysChanged(set.keys);
   }
 }
