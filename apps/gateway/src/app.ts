@@ -83,6 +83,7 @@ export async function createApp(config: Omit<GatewayConfig, 'processes'>, logger
     stop: async () => {
       runtime.stop();
       const grace = runtime.value.failure.drain_grace_ms;
+      grpc.leave();
       const closed = closeHttpServer(http, grace + 1_000);
       await service.drain(grace);
       await grpc.stop();

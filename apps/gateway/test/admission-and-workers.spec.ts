@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { FinishReason, StreamOutcome } from '@mlx-serving/contracts';
+import { createServiceClient, FinishReason, Inference, StreamOutcome } from '@mlx-serving/contracts';
 import { ServiceError } from '@mlx-serving/service-kit';
 import { FakeWorker, until } from '@mlx-serving/testing';
+import { HealthWatch } from '../src/workers/health-watch.ts';
 import { errorOf, events, Harness, type Setup } from './gateway-harness.ts';
 
 let gateway: Harness;
@@ -154,11 +155,23 @@ describe('a stop', () => {
     const generation = (await gateway.worker.generation(0)).accept();
     generation.tokens('one');
     const response = await answer;
+    const client = createServiceClient(Inference, `127.0.0.1:${gateway.app.ports.grpc}`);
+    const health = new HealthWatch(client.channel, () => undefined);
+    health.start();
+    await until(() => health.serving);
     const stopped = gateway.app.stop();
     await expect(gateway.chat()).rejects.toThrow();
+    // Load balancers of gRPC hear of it while it drains.
+    await until(() => !health.serving);
+    await expect(client.listModels({})).resolves.toBeDefined();
+    const refused = client.generate({ model: 'fake', input: { case: 'prompt', value: 'x' } });
+    const error = new Promise((resolve) => refused.once('error', resolve));
+    expect(ServiceError.from(await error)).toMatchObject({ code: 'UNAVAILABLE', reason: 'SHUTTING_DOWN' });
     generation.tokens('two');
     generation.finish();
     expect(events(await response.text()).at(-1)).toBe('[DONE]');
+    health.stop();
+    client.close();
     await stopped;
     expect((await gateway.reports(1))[0]?.outcome).toBe(StreamOutcome.OK);
   });

@@ -46,9 +46,14 @@ export class GrpcServer {
     return bound;
   }
 
+  /** Says that it does not serve any more, so that callers go elsewhere. Calls are taken as before: who answers them refuses the new ones. */
+  leave(): void {
+    this.#setServing('NOT_SERVING');
+  }
+
   /** Lets running calls end for `graceMs`, then cancels them. */
   async stop(graceMs = 2_000): Promise<void> {
-    this.#setServing('NOT_SERVING');
+    this.leave();
     const force = setTimeout(() => this.#server.forceShutdown(), graceMs);
     await new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
     clearTimeout(force);
