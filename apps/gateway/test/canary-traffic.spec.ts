@@ -45,6 +45,7 @@ describe('traffic of a canary', () => {
     canaryWorker().script = undefined;
     expect((await gateway.chat({ temperature: 0 })).status).toBe(200);
     const repeated = await canaryWorker().generation(0);
+    expect(repeated.timeLeftMs).toBeLessThan(3_600_000);
     // At the cap a request is left out, and the user's answer waits for nothing.
     expect((await gateway.chat()).status).toBe(200);
     repeated.accept().tokens('other', 'text');

@@ -1,4 +1,4 @@
-import { Metadata } from '@grpc/grpc-js';
+import { Metadata, status } from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { createServiceClient, Membership } from '@mlx-serving/contracts';
 import { FakeWorker, until } from '@mlx-serving/testing';
@@ -49,6 +49,12 @@ describe('a worker that joins', () => {
     const had = guest.generations.length;
     for (let request = 0; request < 5; request++) expect((await gateway.chat()).status).toBe(200);
     expect(guest.generations).toHaveLength(had);
+  });
+
+  it('is refused a variant that there is not, whatever its name', async () => {
+    const guest = await start();
+    for (const variant of ['constructor', 'shadow']) expect(await join(guest.address, { variant }).failed).toMatchObject({ code: status.INVALID_ARGUMENT });
+    expect((await gateway.chat()).status).toBe(200);
   });
 
   it('ends what it has begun when its lease is gone, and counts as gone when its connection is', async () => {

@@ -6,6 +6,8 @@ import type { AcceleratorService } from './accelerator-service.ts';
 
 const DEFAULT_INTERVAL_MS = 1_000;
 const LEAST_INTERVAL_MS = 100;
+/** Beyond what a timer can hold it would go off at once. */
+const LONGEST_INTERVAL_MS = 24 * 3_600_000;
 
 /**
  * The accelerator's part of the gRPC door.
@@ -15,12 +17,13 @@ export function createAcceleratorHandlers(service: AcceleratorService, identify:
   return {
     ttftStats: async (call) => {
       identify(call);
-      const interval = Math.max(LEAST_INTERVAL_MS, call.request.intervalMs || DEFAULT_INTERVAL_MS);
+      const interval = Math.min(LONGEST_INTERVAL_MS, Math.max(LEAST_INTERVAL_MS, call.request.intervalMs || DEFAULT_INTERVAL_MS));
       let timer: NodeJS.Timeout | undefined;
       const write = async (): Promise<void> => {
-        const stats = await service.stats();
+        // Whoever does not read what was sent gets nothing more until he does.
+        const stats = call.writableNeedDrain ? undefined : await service.stats();
         if (call.cancelled) return;
-        call.write(create(TtftStatsResponseSchema, stats));
+        if (stats) call.write(create(TtftStatsResponseSchema, stats));
         timer = setTimeout(() => void write(), interval);
       };
       call.once('cancelled', () => clearTimeout(timer));

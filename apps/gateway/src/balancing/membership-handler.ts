@@ -48,7 +48,7 @@ class JoinLease {
 
   renew({ address, variant: asked }: JoinRequest): void {
     const variant = (asked || 'baseline') as Variant;
-    const pool = this.#options.pools[variant] as WorkerPool | undefined;
+    const pool = Object.hasOwn(this.#options.pools, variant) ? this.#options.pools[variant] : undefined;
     if (!pool || !ADDRESS.test(address)) return void this.#call.emit('error', toGrpcError(errors.JOIN_INVALID()));
     if (this.#joined && (this.#joined.address !== address || this.#joined.pool !== pool)) return void this.#call.emit('error', toGrpcError(errors.JOIN_INVALID()));
     if (!this.#joined) {

@@ -8,6 +8,9 @@ export interface RoutingPlace {
   readonly hash: string;
 }
 
+/** A longer key, which only a header can be, costs more memory than it saves time. */
+const LONGEST_KEY = 512;
+
 export function placeOf(key: string, seed: string): RoutingPlace {
   return { place: bucketByKey(key, seed), hash: hashOf(key) };
 }
@@ -47,7 +50,7 @@ export class RoutingPlaces {
   }
 
   of(key: string): RoutingPlace {
-    if (this.#size === 0) return placeOf(key, this.#seed);
+    if (this.#size === 0 || key.length > LONGEST_KEY) return placeOf(key, this.#seed);
     const known = this.#places.get(key);
     if (known) {
       this.#hits++;

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { RoutingTableSchema } from '@mlx-serving/contracts';
-import { RoutingPlaces } from './routing-places.ts';
+import { placeOf, RoutingPlaces } from './routing-places.ts';
 import { RoutingStore } from './routing-store.ts';
 
 const table = (more: MessageInitShape<typeof RoutingTableSchema> = {}) => create(RoutingTableSchema, { enabled: true, rolloutPercentage: 30, strategy: 'hash', hashSeed: 's', cacheSize: 10, ...more });
@@ -57,5 +57,12 @@ describe('RoutingPlaces', () => {
     const before = places.of('a').place;
     places.configure('other', 3);
     expect(places.of('a').place).not.toBe(before);
+  });
+
+  it('keeps no key that is so long that it would cost more memory than time', () => {
+    const places = new RoutingPlaces();
+    places.configure('s', 10);
+    const long = 'k'.repeat(1_000);
+    expect([places.of(long), places.size]).toEqual([placeOf(long, 's'), 0]);
   });
 });

@@ -63,7 +63,9 @@ export class ShadowTraffic {
     const record = new GenerationRecord(repeated, create(DecisionSchema, { ...decision, variant: 'canary', variantReason: 'SHADOW' }));
     const abort = new AbortController();
     this.#running.add(abort);
-    const timer = setTimeout(() => abort.abort(errors.REQUEST_TIMEOUT({ timeout: requestLimits().timeout_ms })), requestLimits().timeout_ms);
+    const timeout = requestLimits().timeout_ms;
+    record.deadlineAt = repeated.arrivedAt + timeout;
+    const timer = setTimeout(() => abort.abort(errors.REQUEST_TIMEOUT({ timeout })), timeout);
     let failure: ServiceError | undefined;
     await runAttempt({ worker, onStuck: () => undefined }, record, discarded, abort.signal).catch((thrown: unknown) => (failure = ServiceError.from(thrown)));
     clearTimeout(timer);

@@ -81,6 +81,8 @@ export class GatewayProcesses implements App {
         this.#receive(member, message);
         if (message.kind === 'started') resolve();
       });
+      // A message to a process that was killed just now: its exit follows.
+      worker.on('error', (error) => this.#logger.warn({ process: number, err: error }, 'a process of the gateway cannot be told'));
       worker.once('exit', (code, signal) => {
         reject(new StartupError(`Process ${number} of the gateway ended while it started (${signal ?? `exit code ${code}`}).`));
         this.#ended(member, signal ?? `exit code ${code}`);
