@@ -32,7 +32,7 @@ export function statusOfResult({ finishReason }: GenerationResult): 'completed' 
   return finishReason === FinishReason.LENGTH ? 'incomplete' : 'completed';
 }
 
-export function responseUsage({ promptTokens, completionTokens, cachedPromptTokens }: AnswerUsage) {
+function responseUsage({ promptTokens, completionTokens, cachedPromptTokens }: AnswerUsage) {
   return {
     input_tokens: promptTokens,
     input_tokens_details: { cached_tokens: cachedPromptTokens },

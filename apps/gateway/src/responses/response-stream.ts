@@ -5,7 +5,7 @@ import type { AnswerUsage, StreamFormat } from '../openai/answer-format.ts';
 import { ForcedCallReader } from '../openai/forced-call.ts';
 import type { ChatLogprob } from '../openai/logprobs.ts';
 import { toOpenAiError } from '../openai/openai-error.ts';
-import { callsOf, logprobsOf, type ResponseFormatOptions } from './response-format.ts';
+import { callsOf, logprobsOf, type ResponseFormatOptions } from './response-items.ts';
 import { newId, type OutputItem, outputText, responseObject, type ResponseState, statusOfResult } from './response-object.ts';
 
 type CallItem = Extract<OutputItem, { type: 'function_call' }>;
