@@ -123,6 +123,25 @@ describe('a gateway that needs keys', () => {
     await until(async () => (await closed.chat({}, { headers: bearer })).status === 429);
   });
 
+  it('charges a prompt once for all answers to it, as the usage says', async () => {
+    await hold(closed, { id: 'several', tokensPerMinute: 1_000n });
+    const { usage } = (await (await closed.chat({ n: 3 }, { headers: bearer })).json()) as { usage: { total_tokens: number } };
+    const metadata = new Metadata();
+    metadata.set('authorization', bearer.authorization);
+    const client = createServiceClient(Inference, `127.0.0.1:${closed.app.ports.grpc}`);
+    const call = client.generate({ model: 'fake', n: 3, input: { case: 'prompt', value: 'x' } }, { metadata });
+    for await (const _ of call as AsyncIterable<GenerateResponse>);
+    client.close();
+    const charged = (): number => {
+      const last = closed.flags.all('apiKeyUsage').at(-1);
+      if (last) closed.flags.send({ case: 'apiKeyBalances', value: { replicaId: 'gateway-test', batch: last.batch, gateways: 1, balances: [] } });
+      const batches = new Map(closed.flags.all('apiKeyUsage').map((batch) => [batch.batch, batch.spending]));
+      return [...batches.values()].flat().reduce((sum, { keyId, tokens }) => sum + (keyId === 'several' ? Number(tokens) : 0), 0);
+    };
+    await until(() => charged() >= 2 * usage.total_tokens);
+    expect([usage.total_tokens, charged()]).toEqual([13, 26]);
+  });
+
   it('gives a time to the request by its header, and by the deadline of gRPC', async () => {
     await hold(closed, {});
     closed.worker.script = undefined;

@@ -109,26 +109,49 @@ describe('retries', () => {
   });
 });
 
-describe('a failure that nobody else could mend', () => {
-  it('takes nothing off the budget: a failing canary leaves the baseline its retries', async () => {
-    gateway = await new Harness({ moreWorkers: [new FakeWorker()], canaryWorkers: [new FakeWorker()], runtime: { retry_burst: 1, open_after_failures: 1_000 } }).start();
-    await until(async () => (await gateway.metric('mlx_serving_gateway_serving_workers{variant="baseline"}')) === '2');
-    const canary = gateway.setup.canaryWorkers![0]!;
-    gateway.canary.route({ revision: 2n, enabled: true, rolloutPercentage: 100 });
-    await gateway.canary.until(() => gateway.canary.all('acknowledgement').some((one) => one.revision === 2n));
-    const lost = gateway.chat();
-    (await canary.generation(0)).lose();
-    expect((await lost).status).toBe(503);
-    gateway.canary.route({ revision: 3n, enabled: true, rolloutPercentage: 0 });
-    await gateway.canary.until(() => gateway.canary.all('acknowledgement').some((one) => one.revision === 3n));
-    const retried = gateway.chat();
-    const [first, second] = await whoHas();
-    first.generations[0]!.lose();
-    const again = (await second.generation(0)).accept();
-    again.tokens('fine');
-    again.finish();
-    expect((await retried).status).toBe(200);
+describe('the budget of retries', () => {
+  /** A request whose worker is lost before its first token is answered by the other one. */
+  async function isRetried(): Promise<void> {
+    const before = gateway.workers.map(({ generations }) => generations.length);
+    const has = (worker: FakeWorker): boolean => worker.generations.length > before[gateway.workers.indexOf(worker)]!;
+    const answer = gateway.chat();
+    await until(() => gateway.workers.some(has));
+    const first = gateway.workers.find(has)!;
+    first.generations.at(-1)!.lose();
+    const second = gateway.workers.find((worker) => worker !== first)!;
+    await until(() => has(second));
+    second.generations.at(-1)!.accept().finish();
+    expect((await answer).status).toBe(200);
     expect(await gateway.metric('mlx_serving_gateway_refused_retries_total')).toBe('0');
+  }
+
+  it('is left as it is by a failure that nobody else could mend', async () => {
+    await startWithTwo({ retry_burst: 1, open_after_failures: 1_000 });
+    const [first, second] = gateway.workers as [FakeWorker, FakeWorker];
+    await second.kill();
+    await until(async () => (await gateway.metric('mlx_serving_gateway_serving_workers{variant="baseline"}')) === '1');
+    const lost = gateway.chat();
+    (await first.generation(0)).lose();
+    expect((await lost).status).toBe(503);
+    await second.start();
+    await until(async () => (await gateway.metric('mlx_serving_gateway_serving_workers{variant="baseline"}')) === '2');
+    await isRetried();
+  });
+
+  it('is the baseline’s own: a canary that fails spends none of it', async () => {
+    const canaryWorkers = [new FakeWorker(), new FakeWorker()];
+    gateway = await new Harness({ moreWorkers: [new FakeWorker()], canaryWorkers, runtime: { retry_burst: 1, open_after_failures: 1_000 } }).start();
+    for (const variant of ['baseline', 'canary']) await until(async () => (await gateway.metric(`mlx_serving_gateway_serving_workers{variant="${variant}"}`)) === '2');
+    const route = async (revision: bigint, rolloutPercentage: number): Promise<void> => {
+      gateway.canary.route({ revision, enabled: true, rolloutPercentage });
+      await gateway.canary.until(() => gateway.canary.all('acknowledgement').some((one) => one.revision === revision));
+    };
+    await route(2n, 100);
+    const lost = gateway.chat();
+    await Promise.all(canaryWorkers.map(async (worker) => (await worker.generation(0)).lose()));
+    expect((await lost).status).toBe(503);
+    await route(3n, 0);
+    await isRetried();
   });
 });
 

@@ -28,10 +28,6 @@ export class ConcurrencyLimit implements Governor {
     // A fixed limit learns nothing.
   }
 
-  get isLent(): boolean {
-    return this.#lent !== undefined;
-  }
-
   configure(setting: number): void {
     this.#setting = setting;
     this.#onChange(this.value);

@@ -33,6 +33,7 @@ describe('promptShape', () => {
     expect(new Set([keysOf(text), keysOf(text, { tenant: 'a' }), keysOf(text, { model: 'n' })].flat()).size).toBe(6);
     expect(keysOf('y'.repeat(1_000_000))).toHaveLength(4);
     expect(promptShape(request('y'.repeat(400), { sampling: { maxTokens: 10 } })).cost).toBe(110);
+    expect(promptShape(request('y'.repeat(400), { sampling: { maxTokens: 2 ** 32 - 1 } })).cost).toBe(1_000_100);
   });
 });
 

@@ -5,6 +5,8 @@ const BOUNDARIES = [64, 256, 1_024, 4_096] as const;
 const LONGEST = BOUNDARIES[BOUNDARIES.length - 1] as number;
 const TOKENS_PER_CHARACTER = 1 / 4;
 const DEFAULT_MAX_TOKENS = 256;
+/** No answer counts as longer, whatever is asked for: one request would weigh as much as all others together. */
+const LONGEST_ANSWER = 1_000_000;
 const FNV_OFFSET = 0x811c9dc5;
 const FNV_PRIME = 0x01000193;
 
@@ -26,7 +28,7 @@ export function promptShape({ input, model, tenant = '', sampling }: GenerationR
       prefixes.add(content);
     }
   }
-  return { keys: prefixes.end(), cost: Math.ceil(prefixes.length * TOKENS_PER_CHARACTER) + (sampling.maxTokens ?? DEFAULT_MAX_TOKENS) };
+  return { keys: prefixes.end(), cost: Math.ceil(prefixes.length * TOKENS_PER_CHARACTER) + Math.min(LONGEST_ANSWER, sampling.maxTokens ?? DEFAULT_MAX_TOKENS) };
 }
 
 class PrefixHash {

@@ -9,7 +9,7 @@ import type { DecisionCounter } from '../decision/decision-counts.ts';
 import type { FlagSnapshotStore } from '../decision/flag-snapshot-store.ts';
 import type { RoutingStore } from '../decision/routing-store.ts';
 import { errors } from '../errors.ts';
-import { RetryBudget } from '../failure/retry-budget.ts';
+import { RetryBudget, type RetrySettings } from '../failure/retry-budget.ts';
 import type { RecentContexts } from '../impact/recent-contexts.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import { logFinished, measureFinished, toStreamReport } from '../reports/stream-report.ts';
@@ -54,7 +54,8 @@ export class GenerateService {
   /** What waits for the canary or runs there, and takes it away from there. */
   readonly #atCanary = new Map<GenerationRecord, AbortController>();
   readonly #shadow: ShadowTraffic;
-  readonly #budget: RetryBudget;
+  /** A failing canary must not spend what the baseline has for its own failures. */
+  readonly #budgets: Record<Variant, RetryBudget>;
   readonly #lines: PlainLines;
   #stopping = false;
   #onIdle: (() => void) | undefined;
@@ -66,7 +67,8 @@ export class GenerateService {
     options.routing.onTable = ({ enabled, rolloutPercentage, moveUnstarted }) => {
       if (moveUnstarted && (!enabled || rolloutPercentage === 0)) this.#moveUnstarted();
     };
-    this.#budget = new RetryBudget(() => ({ share: options.failure().retry_share, burst: options.failure().retry_burst }));
+    const settings = (): RetrySettings => ({ share: options.failure().retry_share, burst: options.failure().retry_burst });
+    this.#budgets = { baseline: new RetryBudget(settings), canary: new RetryBudget(settings) };
   }
 
   /** How long a client of a stream may read nothing. */
@@ -162,11 +164,16 @@ export class GenerateService {
   /** At the workers of its pool, and accounts for retries. */
   #run(record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
     const { failure, metrics } = this.#options;
-    return runAtWorkers({ pool: this.#poolOf(record), budget: this.#budget, settings: failure, metrics }, record, sink, signal);
+    return runAtWorkers({ pool: this.#poolOf(record), budget: this.#budgets[record.decision.variant as Variant], settings: failure, metrics }, record, sink, signal);
   }
 
-  async #admitAndRun(record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
-    if (record.decision.variant !== 'canary') return this.#withSeat(record, sink, signal, () => this.#run(record, sink, signal));
+  #admitAndRun(record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
+    const isCanary = record.decision.variant === 'canary';
+    return isCanary ? this.#admitToCanary(record, sink, signal) : this.#withSeat(record, sink, signal, () => this.#run(record, sink, signal));
+  }
+
+  /** It can be taken away from the canary from now on, while it waits for its place too. */
+  async #admitToCanary(record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
     const move = new AbortController();
     this.#atCanary.set(record, move);
     try {

@@ -22,9 +22,11 @@ const MOST_CONTINUATIONS = 2;
 /**
  * Runs a generation at a worker; once more at another one when the first was gone before the first token; and after
  * it, on another one from the tokens that were sent.
- * @throws the error of the last attempt
+ * @throws the error of the last attempt, or the signal's reason
  */
 export async function runAtWorkers(options: RunOptions, record: GenerationRecord, sink: GenerationSink, signal: AbortSignal): Promise<void> {
+  // One that ended while it was given its place has no event left to hear of.
+  signal.throwIfAborted();
   const { pool, budget, metrics } = options;
   const { prompt } = record;
   budget.onRequest();
@@ -38,7 +40,7 @@ export async function runAtWorkers(options: RunOptions, record: GenerationRecord
     if (signal.aborted || !mayGoOn(failure, record, tried, options)) throw failure;
     const hasBegun = record.sentTokenIds.length > 0;
     const next = pool.pick(prompt, (other) => !tried.includes(other) && (other.worker.continues || !hasBegun));
-    // Where nobody else can take it, nothing is taken off the budget that all pools share.
+    // Where nobody else can take it, nothing is taken off the budget of those whom another worker can help.
     if (!next) throw failure;
     if (!budget.take()) {
       metrics.retriesRefused.inc();

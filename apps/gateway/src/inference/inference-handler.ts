@@ -6,10 +6,11 @@ import { createAcceleratorHandlers } from '../accelerator/accelerator-handler.ts
 import type { AcceleratorService } from '../accelerator/accelerator-service.ts';
 import { errors } from '../errors.ts';
 import type { GenerateService } from '../generation/generate-service.ts';
-import type { GenerationRequest, GenerationResult } from '../generation/generation-types.ts';
+import type { GenerationRequest } from '../generation/generation-types.ts';
 import { readRequestId } from '../http/http-context.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import type { ModelService } from '../models/model-service.ts';
+import { charge } from '../openai/answer-plan.ts';
 import { runChoices, stallOf } from '../openai/answer-request.ts';
 import type { Caller } from '../tenants/caller.ts';
 import type { ReadCaller } from '../tenants/caller-service.ts';
@@ -70,11 +71,10 @@ function inNameOf(caller: Caller, call: GenerateCall, headers: IncomingHttpHeade
     priority: Math.min(Priority.BACKGROUND, Math.max(...asked)),
     deadlineMs: caller.deadlineMs ?? timeLeft(call),
     header: (header: string) => [headers[header]].flat()[0],
-    onUsage: ({ promptTokens, completionTokens }: Pick<GenerationResult, 'promptTokens' | 'completionTokens'>) => caller.used(promptTokens + completionTokens),
     arrivedAt: performance.now(),
     ...(ttftHint ? { ttftHint } : {}),
   };
-  return requests.map((request, choice) => ({ ...common, ...request, choice }));
+  return requests.map((request, choice) => ({ ...common, ...request, choice, onUsage: charge(caller, choice === 0) }));
 }
 
 /** The metadata that is read, as headers. */

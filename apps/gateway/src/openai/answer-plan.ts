@@ -20,11 +20,18 @@ export interface AnswerPlan {
 }
 
 /** The generations of a plan, in the name of the caller. */
-export function toRequests({ choices, route, model, user }: AnswerPlan, { requestId, arrivedAt, request: { headers } }: Pick<HttpContext, 'requestId' | 'arrivedAt' | 'request'>, caller: Caller): GenerationRequest[] {
+export function toRequests({ choices, choicesPerPrompt, route, model, user }: AnswerPlan, { requestId, arrivedAt, request: { headers } }: Pick<HttpContext, 'requestId' | 'arrivedAt' | 'request'>, caller: Caller): GenerationRequest[] {
   const { tenant, priority, deadlineMs } = caller;
   const named = caller.user(user);
   const routingKey = caller.routingKey(user);
-  const onUsage: GenerationRequest['onUsage'] = ({ promptTokens, completionTokens }) => caller.used(promptTokens + completionTokens);
   const header: GenerationRequest['header'] = (name) => [headers[name]].flat()[0];
-  return choices.map(({ input, sampling }, choice) => ({ requestId, route, model, input, sampling, user: named, routingKey, tenant, priority, deadlineMs, choice, arrivedAt, header, onUsage }));
+  return choices.map(({ input, sampling }, choice) => ({ requestId, route, model, input, sampling, user: named, routingKey, tenant, priority, deadlineMs, choice, arrivedAt, header, onUsage: charge(caller, choice % choicesPerPrompt === 0) }));
+}
+
+/**
+ * Takes what an answer cost off the caller's limits.
+ * @param countsPrompt as in the usage that is shown, a prompt counts once, however many answers it gets
+ */
+export function charge(caller: Pick<Caller, 'used'>, countsPrompt: boolean): NonNullable<GenerationRequest['onUsage']> {
+  return ({ promptTokens, completionTokens }) => caller.used((countsPrompt ? promptTokens : 0) + completionTokens);
 }
