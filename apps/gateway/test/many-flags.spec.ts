@@ -1,0 +1,35 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { createServiceClient, type GenerateResponse, Inference } from '@mlx-serving/contracts';
+import { FakeWorker } from '@mlx-serving/testing';
+import { Harness, on } from './gateway-harness.ts';
+
+const COUNT = 1_000;
+const gateway = new Harness({ worker: new FakeWorker({ script: ['one'] }) });
+const names = Array.from({ length: COUNT }, (_, at) => `a_flag_with_a_usual_name_${String(at).padStart(4, '0')}`);
+
+beforeAll(() => {
+  gateway.flags.hold(13n, Object.fromEntries(names.map((name) => [name, on])));
+  return gateway.start();
+});
+afterAll(() => gateway.stop());
+
+describe('an answer under a thousand flags', () => {
+  it('names so many of them as every client takes in a head, and how many more there are', async () => {
+    const response = await gateway.chat();
+    expect(response.status).toBe(200);
+    const list = response.headers.get('x-mlx-serving-flags') ?? '';
+    const shown = list.split(',');
+    expect(list.length).toBeLessThanOrEqual(4_096);
+    expect(shown.slice(0, -1)).toEqual(names.slice(0, shown.length - 1));
+    expect(shown.at(-1)).toBe(`+${COUNT - shown.length + 1}`);
+  });
+
+  it('has them all in the decision of the gRPC door', async () => {
+    const client = createServiceClient(Inference, `127.0.0.1:${gateway.app.ports.grpc}`);
+    const events: GenerateResponse[] = [];
+    for await (const event of client.generate({ model: 'fake', input: { case: 'prompt', value: 'x' } }) as AsyncIterable<GenerateResponse>) events.push(event);
+    const [first] = events;
+    expect(first?.event.case === 'decision' && first.event.value.enabledFlags).toEqual(names);
+    client.close();
+  });
+});
