@@ -65,6 +65,8 @@ describe('the flags link', () => {
     expect(first?.flagKeyHash).toMatch(/^[0-9a-f]{16}$/);
     expect([again?.flagKeyHash === first?.flagKeyHash, other?.flagKeyHash === first?.flagKeyHash]).toEqual([true, false]);
     expect(again?.decision?.routingKeyHash).not.toBe(first?.decision?.routingKeyHash);
+    // Of the other flags, of which there may be thousands, nothing.
+    expect([first, again, other].map((report) => Object.keys(report?.decision?.flagReasons ?? {}))).toEqual([['half'], ['half'], ['half']]);
   });
 
   it('sends the counts of decisions up', async () => {

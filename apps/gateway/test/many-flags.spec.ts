@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createServiceClient, type GenerateResponse, Inference } from '@mlx-serving/contracts';
-import { FakeWorker } from '@mlx-serving/testing';
+import { FakeWorker, until } from '@mlx-serving/testing';
 import { Harness, on } from './gateway-harness.ts';
 
 const COUNT = 1_000;
@@ -22,6 +22,17 @@ describe('an answer under a thousand flags', () => {
     expect(list.length).toBeLessThanOrEqual(4_096);
     expect(shown.slice(0, -1)).toEqual(names.slice(0, shown.length - 1));
     expect(shown.at(-1)).toBe(`+${COUNT - shown.length + 1}`);
+  });
+
+  it('is reported in messages that a controller takes, however many reports have waited for it', async () => {
+    await gateway.qos.kill();
+    await until(async () => (await gateway.metric('mlx_serving_gateway_links_up{link="qos"}')) === '0');
+    const before = gateway.qos.all('reports').flatMap(({ reports }) => reports).length;
+    const count = 150;
+    for (let answered = 0; answered < count; answered += 10) await Promise.all(Array.from({ length: 10 }, () => gateway.chat()));
+    await gateway.qos.start();
+    const reports = await gateway.reports(before + count);
+    expect(Object.keys(reports.at(-1)?.decision?.flagReasons ?? {})).toHaveLength(COUNT);
   });
 
   it('has them all in the decision of the gRPC door', async () => {

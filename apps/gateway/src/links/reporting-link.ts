@@ -16,6 +16,7 @@ export class ReportingLink<Up, Down> {
 
   constructor({ reports, onDropped, ...options }: ReportingLinkOptions<Up, Down>) {
     this.#buffer = new ReportBuffer<EncodedReport>({
+      sizeOf: ({ byteLength }) => byteLength,
       send: (batch) => {
         const taken = this.#link.send(reports(encodedBatch(batch)));
         if (taken) onDropped(batch.dropped);

@@ -25,9 +25,12 @@ export class WatchedReports {
   /** @param key by which flags were split, which need not be what the canary's routing hashes: a verdict counts what was split */
   add(report: StreamReport, key: string): void {
     if (this.#watched.length === 0) return;
-    const reasons = report.decision?.flagReasons ?? {};
-    if (!this.#watched.some((flag) => SPLIT.has(reasons[flag] ?? ''))) return;
-    this.#buffer.add(Object.assign(clone(StreamReportSchema, report), { flagKeyHash: hashOf(key) }));
+    const { decision } = report;
+    const reasons = this.#watched.map((flag): [string, string] => [flag, decision?.flagReasons[flag] ?? '']).filter(([, reason]) => SPLIT.has(reason));
+    if (!decision || reasons.length === 0) return;
+    // Without the other flags, of which there may be thousands.
+    const watched = { ...decision, enabledFlags: [], flagReasons: Object.fromEntries(reasons) };
+    this.#buffer.add(clone(StreamReportSchema, { ...report, decision: watched, flagKeyHash: hashOf(key) }));
   }
 
   stop(): void {

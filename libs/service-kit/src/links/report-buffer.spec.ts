@@ -56,6 +56,21 @@ describe('ReportBuffer', () => {
     expect(batches).toEqual([{ items: [3, 4, 5], dropped: 2, first: 3 }, { items: [6], dropped: 0, first: 6 }]);
   });
 
+  it('keeps batches, and what it keeps, within bounds of bytes too, and lets one that is larger go alone', () => {
+    const [mebi, up] = [1024 * 1024, { value: false }];
+    const batches: Batch<number>[] = [];
+    const buffer = new ReportBuffer<number>({ sizeOf: (item) => item, send: (batch) => up.value && batches.push(batch) > 0 });
+    for (let added = 0; added < 40; added++) buffer.add(mebi / 2);
+    expect(buffer.size).toBe(32);
+    up.value = true;
+    buffer.flush();
+    expect(batches.map(({ items, dropped, first }) => [items.length, dropped, first]).slice(0, 2)).toEqual([[2, 8, 9], [2, 0, 11]]);
+    expect([batches.length, buffer.size]).toEqual([16, 0]);
+    for (const size of [1, 3 * mebi, 1]) buffer.add(size);
+    buffer.flush();
+    expect(batches.slice(16).map(({ items }) => items)).toEqual([[1], [3 * mebi], [1]]);
+  });
+
   it('sends nothing more by itself once it is stopped', () => {
     const { buffer, batches } = collect({});
     buffer.add(1);
