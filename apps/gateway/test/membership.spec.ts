@@ -51,12 +51,6 @@ describe('a worker that joins', () => {
     expect(guest.generations).toHaveLength(had);
   });
 
-  it('is refused a variant that there is not, whatever its name', async () => {
-    const guest = await start();
-    for (const variant of ['constructor', 'shadow']) expect(await join(guest.address, { variant }).failed).toMatchObject({ code: status.INVALID_ARGUMENT });
-    expect((await gateway.chat()).status).toBe(200);
-  });
-
   it('ends what it has begun when its lease is gone, and counts as gone when its connection is', async () => {
     const guest = await start();
     guest.script = undefined;
@@ -94,5 +88,11 @@ describe('a worker that joins', () => {
     call.end();
     expect((await gateway.chat()).status).toBe(200);
     await serving(1);
+  });
+
+  it('is refused a variant that there is not, whatever its name', async () => {
+    const guest = await start();
+    for (const variant of ['constructor', 'shadow']) expect(await join(guest.address, { variant }).failed).toMatchObject({ code: status.INVALID_ARGUMENT });
+    expect((await gateway.chat()).status).toBe(200);
   });
 });
