@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import { qosMonitor } from './slo/slo-policy.ts';
 
-const milliseconds = z.number().int().min(1);
+/** A timer holds 24.8 days, a deadline of gRPC 27.7 hours: what is beyond would be over at once rather than never. */
+const LONGEST_MS = 24 * 3_600_000;
+const milliseconds = z.number().int().min(1).max(LONGEST_MS);
 const share = z.number().min(0).max(1);
 
 /** `ttft_accelerator` of `config/runtime.yaml` (SPEC T1–T4). */
@@ -76,7 +78,7 @@ export const failure = z.strictObject({
   open_ms: milliseconds.default(1_000),
   longest_open_ms: milliseconds.default(30_000),
   /** Longest time that running requests get to end when the gateway stops. */
-  drain_grace_ms: z.number().int().min(0).default(10_000),
+  drain_grace_ms: z.number().int().min(0).max(LONGEST_MS).default(10_000),
 });
 
 /** What a request's decision hangs on: the first of the sources that it has, else its id. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { canaryFile } from './canary-file.ts';
-import { runtimeFile } from './runtime-file.ts';
+import { failure, requestLimits, runtimeFile } from './runtime-file.ts';
 import { slo } from './slo/slo-policy.ts';
 
 const canary = { enabled: true, rolloutPercentage: 1, strategy: 'hash', hashKey: 'user_id', enableCache: true, cacheSize: 10 };
@@ -31,6 +31,13 @@ describe('canaryFile', () => {
 describe('runtimeFile', () => {
   it('names every part that is missing at once', () => {
     expect(issues(runtimeFile, {})).toEqual(['ttft_accelerator', 'qos_monitor', 'governor', 'requests']);
+  });
+
+  it('takes no time that a timer cannot hold, which would be over at once', () => {
+    const requests = { timeout_ms: 24 * 3_600_000, max_body_bytes: 1024, max_messages: 1 };
+    expect(issues(requestLimits, requests)).toEqual([]);
+    expect(issues(requestLimits, { ...requests, timeout_ms: 2 ** 31, write_stall_timeout_ms: 1e12 })).toEqual(['timeout_ms', 'write_stall_timeout_ms']);
+    expect(issues(failure, { drain_grace_ms: 2 ** 31 })).toEqual(['drain_grace_ms']);
   });
 
   it('takes a percentile of 1 to 99.9 and severities that it knows', () => {
