@@ -48,16 +48,16 @@ describe('the gRPC door', () => {
   });
 
   it.each([
-    [{}, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
-    [{ input: hi, sampling: { jsonSchema: '{' } }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
-    [{ input: hi, sampling: { jsonSchema: '[]' } }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
-    [{ input: hi, sampling: { jsonSchema: `${'{"not":'.repeat(1_000)}{}${'}'.repeat(1_000)}` } }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
-    [{ input: { case: 'conversation' as const, value: { messages: [], toolsJson: ['{'] } } }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
-    [{ input: { case: 'conversation' as const, value: { messages: [], toolsJson: ['{"function": null}'] } }, toolChoice: 'auto' }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
-    [{ input: hi, user: 'u'.repeat(513) }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
-    [{ input: hi, model: 'm'.repeat(257) }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
-    [{ model: 'none', input: { case: 'prompt' as const, value: 'x' } }, 'NOT_FOUND', 'MODEL_NOT_FOUND'],
-  ])('answers %.80j with %s', async (request, code, reason) => {
+    ['no input', {}, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
+    ['a schema that is no JSON', { input: hi, sampling: { jsonSchema: '{' } }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
+    ['a schema that is no object', { input: hi, sampling: { jsonSchema: '[]' } }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
+    ['a schema that is too deep', { input: hi, sampling: { jsonSchema: `${'{"not":'.repeat(1_000)}{}${'}'.repeat(1_000)}` } }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
+    ['a tool that is no JSON', { input: { case: 'conversation' as const, value: { messages: [], toolsJson: ['{'] } } }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
+    ['a tool without a function', { input: { case: 'conversation' as const, value: { messages: [], toolsJson: ['{"function": null}'] } }, toolChoice: 'auto' }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
+    ['a user who is too long', { input: hi, user: 'u'.repeat(513) }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
+    ['a model’s name that is too long', { input: hi, model: 'm'.repeat(257) }, 'INVALID_ARGUMENT', 'INVALID_REQUEST'],
+    ['a model that is not there', { model: 'none', input: { case: 'prompt' as const, value: 'x' } }, 'NOT_FOUND', 'MODEL_NOT_FOUND'],
+  ])('refuses %s', async (_, request, code, reason) => {
     const call = client.generate(request);
     const error = new Promise<Error>((resolve) => call.once('error', resolve));
     call.resume();
