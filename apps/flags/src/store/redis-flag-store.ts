@@ -21,9 +21,14 @@ export interface RedisFlagStoreOptions {
   readonly subscriber: Redis;
   readonly prefix: string;
   readonly logger: Logger;
+  /** A clock of this process that only goes forward, in milliseconds. Default: that of `performance`. */
+  readonly now?: () => number;
 }
 
 type Answer = (string | null)[];
+
+/** Where a script's arguments have its deadline. */
+const DEADLINE_AT = 5;
 
 /** How often a read begins anew because other tools write meanwhile; what is left is for the next read. */
 const LOAD_ATTEMPTS = 3;
@@ -39,16 +44,17 @@ export class RedisFlagStore implements FlagStore {
   readonly #peers: string;
   /** The life of the store that writes are meant for. */
   #epoch = '';
-  readonly #clock = new StoreClock();
+  readonly #clock: StoreClock;
   readonly #foreseen = new ForeseenEntry();
   readonly #keys: readonly string[];
   readonly #trail: RedisAuditTrail;
 
-  constructor({ redis, bulk, subscriber, prefix, logger }: RedisFlagStoreOptions) {
+  constructor({ redis, bulk, subscriber, prefix, logger, now }: RedisFlagStoreOptions) {
     this.#redis = redis;
     this.#bulk = bulk;
     this.#subscriber = subscriber;
     this.#logger = logger;
+    this.#clock = new StoreClock(now);
     this.#prefix = prefix;
     this.#flags = `${prefix}feature_flags`;
     this.#peers = `${this.#flags}:peers`;
@@ -97,7 +103,8 @@ export class RedisFlagStore implements FlagStore {
   }
 
   async check({ revision, epoch }: KnownStore): Promise<AuditHead | undefined> {
-    const [[same, head], flags, texts] = (await this.#readAll(check, ['', '', '', '', String(revision), epoch], ['', ':texts'])) as [[string, string[]], string[], string[]];
+    const [[now, same, head], flags, texts] = (await this.#readAll(check, ['', '', '', '', String(revision), epoch], ['', ':texts'])) as [[string, string, string[]], string[], string[]];
+    this.#clock.note(Number(now));
     return same === '1' && isSame(flags, texts) ? readAuditHead(head) : undefined;
   }
 
@@ -270,10 +277,15 @@ export class RedisFlagStore implements FlagStore {
   /** @throws STORE_LOST when the store is not the one that is known here, STORE_UNREACHABLE when the answer would come too late */
   async #run(script: ScriptName, argv: string[], connection = this.#redis): Promise<unknown[]> {
     const commands = connection as unknown as Record<ScriptName, (...args: string[]) => Promise<unknown[]>>;
-    const answer = await this.#attempt(() => commands[script](...this.#keys, ...argv), connection);
-    if (answer[0] === 'lost') throw errors.STORE_LOST();
-    if (answer[0] === 'late') throw errors.STORE_UNREACHABLE();
-    return answer;
+    for (let attempt = 1; ; attempt++) {
+      const answer = await this.#attempt(() => commands[script](...this.#keys, ...argv), connection);
+      if (answer[0] === 'lost') throw errors.STORE_LOST();
+      if (answer[0] !== 'late') return answer;
+      this.#clock.note(Number(answer[1]));
+      // Nothing was written. An answer in time says that not Redis was late: its clock has gone ahead of this one, which is known now.
+      if (attempt === 2) throw errors.STORE_UNREACHABLE();
+      argv = argv.with(DEADLINE_AT, String(this.#clock.inMs(COMMAND_TIMEOUT_MS)));
+    }
   }
 
   /** A command that waited in the client's queue would be carried out long after its caller was told that it failed. */
