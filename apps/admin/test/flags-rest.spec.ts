@@ -224,6 +224,15 @@ describe('F23: flags in production over REST', () => {
     expect((await door.call('POST', '/admin/flags/beta/kill')).status).toBe(200);
   });
 
+  it('are revived, and the emergency is turned off, with a reason; it is turned on without one', async () => {
+    await door.call('POST', '/admin/flags/beta/kill');
+    expect((await door.call('POST', '/admin/flags/beta/revive')).body.error.reason).toBe('REASON_MISSING');
+    expect((await door.call('POST', '/admin/flags/beta/revive', { reason: 'mended' })).status).toBe(200);
+    expect((await door.call('POST', '/admin/emergency', { kill_switch: true })).status).toBe(200);
+    expect((await door.call('POST', '/admin/emergency', { kill_switch: false })).body.error.reason).toBe('REASON_MISSING');
+    expect((await door.call('POST', '/admin/emergency', { kill_switch: false, reason: 'over' })).body.emergency.kill_switch).toBe(false);
+  });
+
   it('let a large raise and a deletion wait for a second person', async () => {
     const [olga, otto] = [await door.as('olga', 'operator'), await door.as('otto', 'operator')];
     const asked = await door.call('PATCH', '/admin/flags/beta?reason=all+of+it', { rolloutPercentage: 100 }, olga);

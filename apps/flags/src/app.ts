@@ -174,7 +174,7 @@ function createFeatures(config: FlagsConfig, core: ReturnType<typeof createCore>
   const guard = createErrorRateGuard(config.qosAddress, config.rolloutMaxErrorRate);
   return {
     ...{ service, flags: service, approvals, audit, segments, rollouts },
-    kills: new KillService({ store, live, refresher, writer, journal, logger }),
+    kills: new KillService({ store, live, refresher, writer, journal, rules, logger }),
     history: new HistoryService(audit, service),
     imports: new ImportService(live, service, segments),
     tokens: new TokenService(live, writer),

@@ -9,6 +9,7 @@ export const errors = defineErrors({
   STORE_UNREACHABLE: { code: 'UNAVAILABLE', message: 'The flag store (Redis) cannot be reached. A change that was asked for is not confirmed; the last known flags stay in force.' },
   STORE_LOST: { code: 'UNAVAILABLE', message: 'The flag store (Redis) was emptied or put back to an old state. What was known stays in force; changes wait until an operator accepts the store or reseeds it. A kill works all the same.' },
   STORE_NOT_LOST: { code: 'FAILED_PRECONDITION', message: 'The flag store has lost nothing: there is nothing to decide.' },
+  KILL_JOURNALLED: { code: 'UNAVAILABLE', message: 'The kill of {name} waits in the journal of the flag service for the flag store (Redis), and cannot be lifted before it is there. Try again.' },
   SETTLE_DECISION_MISSING: { code: 'INVALID_ARGUMENT', message: 'Decide between accept and reseed.' },
   REASON_MISSING: { code: 'INVALID_ARGUMENT', message: 'In production every change needs a reason.' },
   REVISION_UNKNOWN: { code: 'NOT_FOUND', message: 'The audit trail does not reach back to that moment for {name}.' },

@@ -34,13 +34,13 @@ return answer
 
 /**
  * ARGV, after the six: revision known to the caller, epoch known to the caller.
- * Answers the time by Redis's clock, and '1' with the audit head when the store is as it is known and no other tool has
- * changed a record since, else '0'.
+ * Answers '1' with the audit head when the store is as it is known and no other tool has changed a record since, else '0';
+ * and the time by Redis's clock.
  */
 export const check = `${common}
 ${externalRecordsLua}
-if redis.call('GET', EPOCH) ~= ARGV[8] or current() ~= ARGV[7] or #changedRecords(${kinds}) > 0 then return {string.format('%.0f', NOW), '0', {}} end
-return {string.format('%.0f', NOW), '1', redis.call('HMGET', HEAD, 'count', 'hash')}
+if redis.call('GET', EPOCH) ~= ARGV[8] or current() ~= ARGV[7] or #changedRecords(${kinds}) > 0 then return {'0', {}, string.format('%.0f', NOW)} end
+return {'1', redis.call('HMGET', HEAD, 'count', 'hash'), string.format('%.0f', NOW)}
 `;
 
 /**

@@ -103,7 +103,7 @@ export class RedisFlagStore implements FlagStore {
   }
 
   async check({ revision, epoch }: KnownStore): Promise<AuditHead | undefined> {
-    const [[now, same, head], flags, texts] = (await this.#readAll(check, ['', '', '', '', String(revision), epoch], ['', ':texts'])) as [[string, string, string[]], string[], string[]];
+    const [[same, head, now], flags, texts] = (await this.#readAll(check, ['', '', '', '', String(revision), epoch], ['', ':texts'])) as [[string, string[], string], string[], string[]];
     this.#clock.note(Number(now));
     return same === '1' && isSame(flags, texts) ? readAuditHead(head) : undefined;
   }
