@@ -6,6 +6,7 @@ export const errors = defineErrors({
   FLAG_INVALID: { code: 'INVALID_ARGUMENT', message: '{problem}' },
   REVISION_MISMATCH: { code: 'ABORTED', message: 'The flag {name} is at revision {actual}, not the one you named: somebody else changed it. Read it again and repeat the change.' },
   WRITE_CONTENDED: { code: 'ABORTED', message: 'The flag {name} kept changing during the write; nothing was written. Try again.' },
+  CHANGE_SUPERSEDED: { code: 'ABORTED', message: 'The change of {name} was not made: its rollout or its approval was decided otherwise meanwhile.' },
   STORE_UNREACHABLE: { code: 'UNAVAILABLE', message: 'The flag store (Redis) cannot be reached. A change that was asked for is not confirmed; the last known flags stay in force.' },
   STORE_LOST: { code: 'UNAVAILABLE', message: 'The flag store (Redis) was emptied or put back to an old state. What was known stays in force; changes wait until an operator accepts the store or reseeds it. A kill works all the same.' },
   STORE_NOT_LOST: { code: 'FAILED_PRECONDITION', message: 'The flag store has lost nothing: there is nothing to decide.' },

@@ -6,6 +6,7 @@ import { errors } from '../errors.ts';
 import type { FlagWriter } from '../flags/flag-writer.ts';
 import type { FlagReplicas } from '../link/link-handler.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
+import type { ReadableRecord, RecordReader } from '../snapshot/record-reader.ts';
 
 const MAX_KEYS = 10_000;
 
@@ -27,6 +28,7 @@ type KeyRecord = z.infer<typeof record>;
 export interface KeyServiceOptions {
   readonly live: LiveFlags;
   readonly writer: Pick<FlagWriter, 'putRecord'>;
+  readonly records: RecordReader;
   readonly replicas: Pick<FlagReplicas, 'broadcast'>;
 }
 
@@ -44,12 +46,12 @@ export class KeyService {
   }
 
   list(): ApiKey[] {
-    return [...this.#records()].map(([id, { hash: _, ...key }]) => toMessage(id, key));
+    return this.#all().map(([id, { hash: _, ...key }]) => toMessage(id, key));
   }
 
   get(id: string): ApiKey | undefined {
-    const found = this.#read(id, this.#options.live.records['api-keys'].get(id));
-    return found && toMessage(id, found);
+    const found = this.#options.records.one('api-keys', id, record);
+    return found && toMessage(id, found[1]);
   }
 
   /** @returns the key, and its secret, which nobody can be told again */
@@ -75,7 +77,7 @@ export class KeyService {
 
   /** Every key, for a gateway. */
   directive(): FlagsLinkResponse {
-    const keys = [...this.#records()].map(([id, { hash, ...key }]) => ({ ...toMessage(id, key), secretHash: hash }));
+    const keys = this.#all().map(([id, { hash, ...key }]) => ({ ...toMessage(id, key), secretHash: hash }));
     return create(FlagsLinkResponseSchema, { message: { case: 'apiKeys', value: create(ApiKeySetSchema, { keys }) } });
   }
 
@@ -87,21 +89,8 @@ export class KeyService {
     this.#options.replicas.broadcast(this.directive());
   }
 
-  *#records(): Generator<[string, KeyRecord]> {
-    for (const [id, text] of this.#options.live.records['api-keys']) {
-      const found = this.#read(id, text);
-      if (found) yield [id, found];
-    }
-  }
-
-  /** A record that cannot be read is no key. */
-  #read(_id: string, text: string | undefined): KeyRecord | undefined {
-    if (text === undefined) return undefined;
-    try {
-      return record.parse(JSON.parse(text));
-    } catch {
-      return undefined;
-    }
+  #all(): readonly ReadableRecord<KeyRecord>[] {
+    return this.#options.records.all('api-keys', record);
   }
 }
 

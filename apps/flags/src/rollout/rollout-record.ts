@@ -48,13 +48,3 @@ export function readStages(preset: string, given: readonly RolloutStage[]): Roll
   if (given.some(({ percentage: value }, i) => i > 0 && value <= given[i - 1]!.percentage)) throw errors.ROLLOUT_INVALID({ problem: 'Each stage must be higher than the one before.' });
   return parsed.data;
 }
-
-/** @returns undefined for a record that cannot be read */
-export function readRollout(text: string | undefined): Rollout | undefined {
-  if (text === undefined) return undefined;
-  try {
-    return rolloutRecord.parse(JSON.parse(text));
-  } catch {
-    return undefined;
-  }
-}

@@ -81,6 +81,25 @@ export function flagStoreContract(name: string, create: () => Promise<StoreUnder
       expect((await store.setFlag({ ...kill, name: 'a', text: '2', base: '1', ifRevision: 1n })).outcome).toBe('written');
     });
 
+    it('refuses a write whose record has changed, and removes a record that the write settles in the same step', async () => {
+      await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined });
+      for (const id of ['one', 'two', 'three']) await store.putRecord({ ...kill, kind: 'pending', id, text: '{}' });
+      const on = (id: string, text = '{}', settles = true) => ({ dependsOn: { kind: 'pending', id, text, settles } as const });
+      for (const other of [on('one', '{"of":"before"}'), on('nobody')]) {
+        expect(await store.setFlag({ ...kill, name: 'a', text: '2', base: '1', ...other })).toEqual({ outcome: 'superseded' });
+        expect(await store.deleteFlag({ ...kill, name: 'a', base: '1', ...other })).toEqual({ outcome: 'superseded' });
+        expect((await store.putRecord({ ...kill, kind: 'rollouts', id: 'a', text: '{}', ...other })).outcome).toBe('stale');
+      }
+      expect((await store.setFlag({ ...kill, name: 'a', text: '2', base: '1', ...on('one', '{}', false) })).outcome).toBe('written');
+      // Also one that changes nothing of the flag has a revision then, so that everybody hears of the record.
+      expect((await store.setFlag({ ...kill, name: 'a', text: '2', base: '2', ...on('one') })).outcome).toBe('written');
+      expect((await store.putRecord({ ...kill, kind: 'rollouts', id: 'a', text: '{}', ...on('two') })).outcome).toBe('written');
+      const last = await store.deleteFlag({ ...kill, name: 'a', base: '2', ...on('three') });
+      expect((await changeAt(revisionOf(last)))?.records).toBe(true);
+      const state = await store.load({ revision: 0n, epoch: '' });
+      expect([[...state.records.pending], [...state.records.rollouts.keys()], state.revision]).toEqual([[], ['a'], revisionOf(last)]);
+    });
+
     it('does not raise the revision for the same text', async () => {
       await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined });
       expect((await store.setFlag({ ...kill, name: 'a', text: '1', base: '1' })).outcome).toBe('unchanged');

@@ -64,7 +64,19 @@ export type WriteResult =
   /** The text that the write was built on is no longer there. */
   | { readonly outcome: 'stale' }
   | { readonly outcome: 'revision-mismatch'; readonly revision: bigint }
+  /** The record on which the write depends holds another text now, or is gone. */
+  | { readonly outcome: 'superseded' }
   | { readonly outcome: 'not-found' };
+
+/** A record on which a write depends: compared in the same step, so that who changes the record keeps the write from being made. */
+export interface RecordGuard {
+  readonly kind: RecordKind;
+  readonly id: string;
+  /** What it must still hold. */
+  readonly text: string;
+  /** Whether the record is removed with the write. Default: false. */
+  readonly settles?: boolean;
+}
 
 export interface SetFlagWrite extends Authorship {
   readonly name: string;
@@ -74,12 +86,14 @@ export interface SetFlagWrite extends Authorship {
   readonly ifRevision?: bigint | undefined;
   /** Digest of the flag's own text in the configuration file. With it, a write whose digest is already recorded does nothing. */
   readonly fileDigest?: string;
+  readonly dependsOn?: RecordGuard | undefined;
 }
 
 export interface DeleteFlagWrite extends Authorship {
   readonly name: string;
   readonly base: string;
   readonly ifRevision?: bigint | undefined;
+  readonly dependsOn?: RecordGuard | undefined;
 }
 
 export interface EmergencyWrite extends Authorship {
@@ -100,6 +114,7 @@ export interface RecordWrite extends Authorship {
   /** No entry in the audit trail, and no revision. */
   readonly quiet?: boolean;
   readonly fileDigest?: string;
+  readonly dependsOn?: RecordGuard | undefined;
 }
 
 export interface RecordResult {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { COMMAND_TIMEOUT_MS, type Logger, ServiceError } from '@mlx-serving/service-kit';
 import { errors } from '../errors.ts';
-import type { AuditBase, AuditHead, AuditTrim, Authorship, DecisionTotals, DeleteFlagWrite, EmergencyWrite, FlagStore, KnownStore, PartialState, RecordResult, RecordWrite, SetFlagWrite, SettleWrite, StoredAuditEntry, StoredFlag, StoredState, StoreListeners, WriteResult } from './flag-store.ts';
+import type { AuditBase, AuditHead, AuditTrim, Authorship, DecisionTotals, DeleteFlagWrite, EmergencyWrite, FlagStore, KnownStore, PartialState, RecordGuard, RecordResult, RecordWrite, SetFlagWrite, SettleWrite, StoredAuditEntry, StoredFlag, StoredState, StoreListeners, WriteResult } from './flag-store.ts';
 import { adoption, type Base, type ExternalChange, inSteps, sha256 } from './external-changes.ts';
 import { RedisAuditTrail } from './redis-audit-trail.ts';
 import { readAuditHead, readChange, readEmergency, readKill, toFields } from './redis-records.ts';
@@ -132,11 +132,11 @@ export class RedisFlagStore implements FlagStore {
 
   async setFlag(write: SetFlagWrite): Promise<WriteResult> {
     const { name, text, base, ifRevision, fileDigest } = write;
-    return this.#write('setFlag', name, [...this.#author(write, 'set'), name, text, sha256(text), base ?? '', sha256(base ?? ''), base === undefined ? '0' : '1', String(ifRevision ?? ''), fileDigest ?? '']);
+    return this.#write('setFlag', name, [...this.#author(write, 'set'), name, text, sha256(text), base ?? '', sha256(base ?? ''), base === undefined ? '0' : '1', String(ifRevision ?? ''), fileDigest ?? '', ...guarded(write)]);
   }
 
   async deleteFlag(write: DeleteFlagWrite): Promise<WriteResult> {
-    return this.#write('deleteFlag', write.name, [...this.#author(write, 'delete'), write.name, write.base, sha256(write.base), String(write.ifRevision ?? '')]);
+    return this.#write('deleteFlag', write.name, [...this.#author(write, 'delete'), write.name, write.base, sha256(write.base), String(write.ifRevision ?? ''), ...guarded(write)]);
   }
 
   killFlag(name: string, kill: Authorship, always = false): Promise<WriteResult> {
@@ -161,7 +161,7 @@ export class RedisFlagStore implements FlagStore {
   async putRecord(write: RecordWrite): Promise<RecordResult> {
     const { kind, id, text = '', base, quiet, fileDigest = '' } = write;
     const shown = text === '' ? '' : (write.shown ?? text);
-    const argv = [...this.#author(write, `${kind}.${text === '' ? 'remove' : 'set'}`), kind, id, text, base ? (base.text ?? '') : '*', quiet ? '1' : '0', shown, shown && sha256(shown), fileDigest];
+    const argv = [...this.#author(write, `${kind}.${text === '' ? 'remove' : 'set'}`), kind, id, text, base ? (base.text ?? '') : '*', quiet ? '1' : '0', shown, shown && sha256(shown), fileDigest, ...guarded(write)];
     const [outcome, revision] = (await this.#run('putRecord', argv)) as [RecordResult['outcome'], string];
     return { outcome, revision: BigInt(revision) };
   }
@@ -259,7 +259,7 @@ export class RedisFlagStore implements FlagStore {
 
   async #write(script: ScriptName, name: string, argv: string[]): Promise<WriteResult> {
     const [outcome, rest, hash] = (await this.#run(script, argv)) as [WriteResult['outcome'], string | Answer, string?];
-    if (outcome === 'stale' || outcome === 'not-found') return { outcome };
+    if (outcome === 'stale' || outcome === 'not-found' || outcome === 'superseded') return { outcome };
     if (outcome === 'revision-mismatch') return { outcome, revision: BigInt(rest as string) };
     const [revision, text, flagRevision, kill] = rest as Answer;
     if (hash !== undefined) this.#foreseen.note(BigInt(revision ?? 0), { hash });
@@ -303,4 +303,9 @@ export class RedisFlagStore implements FlagStore {
     if (error instanceof Error && error.name === 'ReplyError' && !cannotServe.test(error.message)) return ServiceError.from(error);
     return errors.STORE_UNREACHABLE({}, { cause: error });
   }
+}
+
+/** The record on which a write depends, as the scripts take it. */
+function guarded({ dependsOn }: { readonly dependsOn?: RecordGuard | undefined }): string[] {
+  return dependsOn ? [dependsOn.kind, dependsOn.id, dependsOn.text, dependsOn.settles ? '1' : '0'] : ['', '', '', '0'];
 }

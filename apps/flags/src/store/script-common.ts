@@ -69,6 +69,14 @@ local function adopt(name, revision, digest)
     redis.call('HDEL', DIGESTS, name)
   end
 end
+-- A record that a write depends on: nothing is written unless it still holds the text that the caller read.
+local function stillHolds(kind, id, text) return kind == '' or redis.call('HGET', FLAGS .. ':' .. kind, id) == text end
+-- One that the write settles goes with it.
+local function removeRecord(kind, id)
+  local field = kind .. ':' .. id
+  redis.call('HDEL', FLAGS .. ':' .. kind, id)
+  for _, beside in ipairs({RECORD_DIGESTS, SHOWN, DIGESTS}) do redis.call('HDEL', beside, field) end
+end
 -- What another tool did to a flag since it last got a revision. The digest is that of its text now.
 local function auditExternal(revision, name, digest)
   local before, after = redis.call('HGET', TEXTS, name), redis.call('HGET', FLAGS, name)
