@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import { type ApiKey, type ApiKeyBalances, type ApiKeyUsage, ApiKeyUsageSchema } from '@mlx-serving/contracts';
 import { KeyBudget, type Spent } from './key-budget.ts';
@@ -26,6 +27,8 @@ export class KeyLedger {
   readonly #options: KeyLedgerOptions;
   readonly #now: () => number;
   readonly #budgets = new Map<string, KeyBudget>();
+  /** Of this life of the gateway: batches are numbered anew after a restart. */
+  readonly #epoch = randomUUID();
   #unanswered: Batch | undefined;
   #batch = 0n;
   #timer: NodeJS.Timeout | undefined;
@@ -64,7 +67,7 @@ export class KeyLedger {
     if (!this.#unanswered) return;
     const { batch, spending } = this.#unanswered;
     const entries = [...spending].map(([keyId, { requests, tokens }]) => ({ keyId, requests: BigInt(requests), tokens: BigInt(tokens) }));
-    this.#unanswered.sentAt = this.#options.send(create(ApiKeyUsageSchema, { batch, spending: entries })) ? this.#now() : 0;
+    this.#unanswered.sentAt = this.#options.send(create(ApiKeyUsageSchema, { batch, epoch: this.#epoch, spending: entries })) ? this.#now() : 0;
   }
 
   settle({ replicaId, batch, balances, gateways }: ApiKeyBalances): void {

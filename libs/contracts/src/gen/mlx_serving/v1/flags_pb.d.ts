@@ -559,7 +559,7 @@ export declare const ApiKeySetSchema: GenMessage<ApiKeySet>;
  */
 export declare type ApiKeyUsage = Message<"mlx_serving.v1.ApiKeyUsage"> & {
   /**
-   * Rises by one; a batch that was not answered is sent again under its number.
+   * Rises by one; a batch that was not answered is sent again under its number, and counts once.
    *
    * @generated from field: uint64 batch = 1;
    */
@@ -569,6 +569,13 @@ export declare type ApiKeyUsage = Message<"mlx_serving.v1.ApiKeyUsage"> & {
    * @generated from field: repeated mlx_serving.v1.ApiKeySpending spending = 2;
    */
   spending: ApiKeySpending[];
+
+  /**
+   * Names the life of the gateway, whose batches begin at 1 again after a restart.
+   *
+   * @generated from field: string epoch = 3;
+   */
+  epoch: string;
 };
 
 /**
