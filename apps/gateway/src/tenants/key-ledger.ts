@@ -27,11 +27,11 @@ export class KeyLedger {
   readonly #options: KeyLedgerOptions;
   readonly #now: () => number;
   readonly #budgets = new Map<string, KeyBudget>();
-  /** Of this life of the gateway: batches are numbered anew after a restart. */
-  readonly #epoch = randomUUID();
   #unanswered: Batch | undefined;
   #batch = 0n;
   #timer: NodeJS.Timeout | undefined;
+  /** Of this life of the gateway: batches are numbered anew after a restart. */
+  readonly #epoch = randomUUID();
 
   constructor(options: KeyLedgerOptions) {
     this.#options = options;
