@@ -61,8 +61,8 @@ export class KillService {
 
   async revive(name: string, change: Change): Promise<Proof> {
     const { store, writer, rules } = this.#options;
-    rules.assertReason(change);
     writer.assertWritable();
+    rules.assertReason(change);
     await this.#assertNotJournalled(name);
     const startedAt = performance.now();
     const written = assertWritten(name, await store.reviveFlag(name, { ...change, atMs: Date.now() }));
@@ -70,15 +70,16 @@ export class KillService {
     return writer.prove('revive', written.state.revision, startedAt, { name, ...change });
   }
 
-  async setEmergency(switches: Switches, change: Change): Promise<{ emergency: EmergencyRecord; proof: Proof }> {
-    const { killSwitch, rollbackToBaseline } = switches;
+  async setEmergency(asked: Switches, change: Change): Promise<{ emergency: EmergencyRecord; proof: Proof }> {
     const { store, writer, live, rules } = this.#options;
-    if (killSwitch === undefined && rollbackToBaseline === undefined) throw errors.EMERGENCY_EMPTY();
+    if (asked.killSwitch === undefined && asked.rollbackToBaseline === undefined) throw errors.EMERGENCY_EMPTY();
     const startedAt = performance.now();
+    const switches = withoutIdleOffs(asked, live.emergency);
+    const { killSwitch, rollbackToBaseline } = switches;
     const onlyOn = killSwitch !== false && rollbackToBaseline !== false;
     if (!onlyOn) {
-      rules.assertReason(change);
       writer.assertWritable();
+      rules.assertReason(change);
       await this.#assertNotJournalled('');
     }
     const entry: JournalEntry = { flag: '', killSwitch, rollbackToBaseline, ...change, atMs: Date.now() };
@@ -169,4 +170,11 @@ export class KillService {
     await this.#options.refresher.reload().catch(() => undefined);
     return this.#options.refresher.lost !== undefined;
   }
+}
+
+/** One switch is turned on, and the other is said to be off, as it is: that is a kill, and is not held up by what turning off needs. */
+function withoutIdleOffs({ killSwitch, rollbackToBaseline }: Switches, now: EmergencyRecord): Switches {
+  if (killSwitch && rollbackToBaseline === false && !now.rollbackToBaseline) return { killSwitch };
+  if (rollbackToBaseline && killSwitch === false && !now.killSwitch) return { rollbackToBaseline };
+  return { killSwitch, rollbackToBaseline };
 }

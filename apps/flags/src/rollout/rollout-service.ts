@@ -63,13 +63,12 @@ export class RolloutService {
   }
 
   /**
-   * An abort holds the rollout where it is, puts the percentage back, and then says that it is aborted: one that fails on the way
-   * leaves a paused rollout, and is repeated.
+   * Going on needs a reason in production; what makes it safer does not. An abort holds the rollout where it is, puts the
+   * percentage back, and then says that it is aborted: one that fails on the way leaves a paused rollout, and is repeated.
    * @throws WRITE_CONTENDED when somebody else has changed the rollout meanwhile
    */
   async control(flag: string, control: RolloutControl, change: Change): Promise<Rollout> {
-    const { rules, flags } = this.#options;
-    rules.assertReason(change);
+    if (control === 'resume') this.#options.rules.assertReason(change);
     const [, rollout, text] = this.get(flag);
     const { state } = rollout;
     const allowed = { pause: state === 'running', resume: state === 'paused' || state === 'stopped', abort: state === 'running' || state === 'paused' || state === 'stopped' }[control];
@@ -80,8 +79,15 @@ export class RolloutService {
       return this.#put(flag, { ...rollout, ...resumed, state: control === 'resume' ? 'running' : 'paused', note }, text, change, `rollouts.${control}`);
     }
     const held = state === 'running' ? await this.#put(flag, { ...rollout, state: 'paused', note }, text, change, 'rollouts.pause') : rollout;
-    await flags.patch(flag, JSON.stringify({ rolloutPercentage: rollout.from }), { ...change, action: 'rollout', approved: true });
+    await this.#putBack(flag, rollout.from, change);
     return this.#put(flag, { ...held, state: 'aborted', note }, state === 'running' ? JSON.stringify(held) : text, change, 'rollouts.abort');
+  }
+
+  /** To where the rollout began, unless somebody has lowered it further: an abort raises nothing. */
+  async #putBack(flag: string, from: number, change: Change): Promise<void> {
+    const { flags } = this.#options;
+    if (flags.get(flag).config.rolloutPercentage <= from) return;
+    await flags.patch(flag, JSON.stringify({ rolloutPercentage: from }), { ...change, reason: change.reason || 'The rollout was aborted.', action: 'rollout', approved: true });
   }
 
   /**

@@ -52,17 +52,6 @@ export class SettleService {
     return this.#settle(change, 'store.reseed', 'What the flag service held was written to the store.');
   }
 
-  /** @throws WRITE_CONTENDED when another tool or flag service keeps writing the same flag */
-  async #writeFlag(write: SetFlagWrite): Promise<void> {
-    const { store } = this.#options;
-    let outcome = await store.setFlag(write);
-    for (let attempt = 1; outcome.outcome === 'stale' && attempt < ATTEMPTS; attempt++) {
-      const base = (await store.read([write.name])).flags.get(write.name)?.text;
-      outcome = await store.setFlag({ ...write, base });
-    }
-    assertWritten(write.name, outcome);
-  }
-
   /** @throws STORE_NOT_LOST */
   async #lost(): Promise<StoredState> {
     const { store, refresher, live } = this.#options;
@@ -79,6 +68,17 @@ export class SettleService {
     for (const [flag, kill] of live.kills) await kills.write({ flag, ...kill, actor: kill.actor || actor });
     const { killSwitch, rollbackToBaseline, ...author } = live.emergency;
     if (killSwitch || rollbackToBaseline) await store.setEmergency({ killSwitch: killSwitch || undefined, rollbackToBaseline: rollbackToBaseline || undefined, ...author });
+  }
+
+  /** @throws WRITE_CONTENDED when another tool or flag service keeps writing the same flag */
+  async #writeFlag(write: SetFlagWrite): Promise<void> {
+    const { store } = this.#options;
+    let outcome = await store.setFlag(write);
+    for (let attempt = 1; outcome.outcome === 'stale' && attempt < ATTEMPTS; attempt++) {
+      const base = (await store.read([write.name])).flags.get(write.name)?.text;
+      outcome = await store.setFlag({ ...write, base });
+    }
+    assertWritten(write.name, outcome);
   }
 
   async #settle(change: Change, action: string, summary: string): Promise<bigint> {
