@@ -61,6 +61,21 @@ describe('F23: in production', () => {
     expect(await flags.client.verifyAudit({})).toMatchObject({ intact: true });
   });
 
+  it('a small step does not become a large one by what somebody else wrote meanwhile, which the flag service had not seen', async () => {
+    await flags.client.patchFlag({ name: 'gamma', patchJson: '{"enabled":false,"rolloutPercentage":100}', ...olga });
+    await flags.client.patchFlag({ name: 'gamma', patchJson: '{"rolloutPercentage":5}', ...olga });
+    await flags.redis.hset('feature_flags', 'gamma', JSON.stringify({ ...(await stored()), rolloutPercentage: 100 }));
+    await expect(flags.client.patchFlag({ name: 'gamma', patchJson: '{"enabled":true}', ...olga })).rejects.toMatchObject({ code: 10 });
+    expect(await stored()).toMatchObject({ enabled: false, rolloutPercentage: 100 });
+    // The flag service has seen it by now.
+    expect((await flags.client.patchFlag({ name: 'gamma', patchJson: '{"enabled":true}', ...olga })).pending).toBeDefined();
+  });
+
+  it('a rollout does not start where the flag has a percentage of its own, which it would not change', async () => {
+    await flags.client.patchFlag({ name: 'gamma', patchJson: '{"environments":{"production":{"rolloutPercentage":2},"test":{"rolloutPercentage":3}}}', ...olga });
+    await expect(flags.client.startRollout({ flag: 'gamma', stages: [{ percentage: 10, waitMs: 0n }], ...olga })).rejects.toMatchObject({ details: expect.stringContaining('of its own in production') });
+  });
+
   it('a rollout that was approved starts, and is off the list', async () => {
     const { pending } = await flags.client.startRollout({ flag: 'gamma', stages: [{ percentage: 100, waitMs: 0n }], ...olga });
     await decide(pending!.id);

@@ -55,7 +55,7 @@ export class FlagsService {
     writer.assertWritable();
     const { config, speaksOfKillSwitch } = readDefinition(name, definition);
     checkAmongOthers(name, config, live);
-    return this.#write(name, change, config, definition, () => mergeDefinition(live.storedText(name), config, speaksOfKillSwitch));
+    return this.#write(name, change, config, definition, () => ({ config, text: mergeDefinition(live.storedText(name), config, speaksOfKillSwitch) }));
   }
 
   /** Changes some fields, as RFC 7396 has it; null removes one. */
@@ -72,7 +72,7 @@ export class FlagsService {
     this.get(name);
     const { config, text } = merged();
     checkAmongOthers(name, config, live);
-    return proved(await this.#write(name, { action: 'patch', ...change }, config, text, () => merged().text));
+    return proved(await this.#write(name, { action: 'patch', ...change }, config, text, merged));
   }
 
   async delete(name: string, change: FlagWrite): Promise<Outcome> {
@@ -100,7 +100,7 @@ export class FlagsService {
     return { enabled: stored.enabled + waiting.enabled, disabled: stored.disabled + waiting.disabled };
   }
 
-  async #write(name: string, change: FlagWrite, config: FlagConfig, asked: string, textNow: () => string): Promise<Begun> {
+  async #write(name: string, change: FlagWrite, config: FlagConfig, asked: string, now: () => { config: FlagConfig; text: string }): Promise<Begun> {
     const { live, writer, rules, approvals } = this.#options;
     const former = live.get(name);
     rules.assertReason(change);
@@ -112,8 +112,11 @@ export class FlagsService {
     const startedAt = performance.now();
     const { actor, reason, ifRevision, dependsOn, action = 'set' } = change;
     const written = await writer.write(name, () => {
-      checkAmongOthers(name, config, live);
-      return { name, text: textNow(), base: live.storedText(name), ifRevision, dependsOn, actor, reason, action, atMs: Date.now() };
+      const { config: current, text } = now();
+      checkAmongOthers(name, current, live);
+      // Somebody has changed the flag meanwhile, and on top of that it is a larger step.
+      if (!change.approved && rules.whyApproval(live.get(name)?.config, current) !== undefined) throw errors.WRITE_CONTENDED({ name });
+      return { name, text, base: live.storedText(name), ifRevision, dependsOn, actor, reason, action, atMs: Date.now() };
     });
     const proof = writer.prove('set', written.state.revision, startedAt, { name, actor, reason });
     return { flag: live.get(name), proof };

@@ -49,7 +49,7 @@ class HeldStore {
   }
 
   #written(name: string): WriteResult {
-    return { outcome: 'written', names: [name], state: { revision: 1n, flags: new Map(), emergency: NO_EMERGENCY } };
+    return { outcome: 'written', names: [name], state: { revision: 1n, flags: new Map(), kills: new Map(), emergency: NO_EMERGENCY } };
   }
 }
 

@@ -157,9 +157,9 @@ export class LiveFlags {
     if (state.revision !== this.#storeRevision + 1n) return false;
     this.touch();
     for (const name of names) {
-      const kill = state.flags.get(name)?.kill;
+      const kill = state.kills.get(name);
       if (kill) this.#kills.set(name, kill);
-      else if (state.flags.has(name)) this.#kills.delete(name);
+      else this.#kills.delete(name);
     }
     this.#commit(this.#revision, state, names, emergencyToo ? state.emergency : undefined, { changed: [], removed: [] });
     return true;
@@ -185,10 +185,21 @@ export class LiveFlags {
     this.#announceLatch([], this.emergency);
   }
 
-  /** The store has these kills now, and its state was taken over. */
+  /** The store has had these kills, and its state was taken over. Whoever lifted one there since is obeyed now, which the gateways are told. */
   release(names: readonly string[], emergencyToo: boolean): void {
-    for (const name of names) this.#latched.delete(name);
+    const before = JSON.stringify(this.emergency);
+    const revived: LiveFlag[] = [];
+    for (const name of names) {
+      this.#latched.delete(name);
+      const flag = this.#flags.get(name);
+      if (!flag?.kill || this.#kills.has(name)) continue;
+      const living = { ...flag, kill: undefined };
+      this.#flags.set(name, living);
+      revived.push(living);
+    }
     if (emergencyToo) this.#latchedEmergency = undefined;
+    const emergency = JSON.stringify(this.emergency) === before ? undefined : this.emergency;
+    if (revived.length > 0 || emergency) this.#announceLatch(revived, emergency);
   }
 
   /** Notes that the store was read and that nothing had changed. @param auditHead where the audit trail ends, if that was read */

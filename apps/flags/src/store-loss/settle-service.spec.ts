@@ -19,7 +19,7 @@ class ContendedStore {
     if (this.#others-- > 0) this.text = `by another, ${this.#others} to come`;
     if (base !== this.text) return { outcome: 'stale' };
     this.text = text;
-    return { outcome: 'written', names: ['a'], state: { revision: 1n, flags: new Map(), emergency: NO_EMERGENCY } };
+    return { outcome: 'written', names: ['a'], state: { revision: 1n, flags: new Map(), kills: new Map(), emergency: NO_EMERGENCY } };
   }
 
   async read() {

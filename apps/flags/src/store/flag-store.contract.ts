@@ -129,6 +129,14 @@ export function flagStoreContract(name: string, create: () => Promise<StoreUnder
       expect((await store.reviveFlag('a', kill)).outcome).toBe('unchanged');
     });
 
+    it('says of a flag that is not there whether it is killed', async () => {
+      const killed = await store.killFlag('gone', kill, true);
+      expect(killed).toMatchObject({ outcome: 'written', state: { kills: new Map([['gone', kill]]), flags: new Map() } });
+      expect((await store.read(['gone', 'other'])).kills).toEqual(new Map([['gone', kill]]));
+      expect(await store.reviveFlag('gone', kill)).toMatchObject({ outcome: 'written', state: { kills: new Map() } });
+      expect((await store.read(['gone'])).kills).toEqual(new Map());
+    });
+
     it('does not know what to kill or revive when there is no such flag', async () => {
       expect(await store.killFlag('a', kill)).toEqual({ outcome: 'not-found' });
       expect(await store.reviveFlag('a', kill)).toEqual({ outcome: 'not-found' });

@@ -45,6 +45,8 @@ export interface KnownStore {
 export interface PartialState {
   readonly revision: bigint;
   readonly flags: ReadonlyMap<string, StoredFlag>;
+  /** Of the names that were read, also of one without a flag. */
+  readonly kills: ReadonlyMap<string, KillRecord>;
   readonly emergency: EmergencyRecord;
 }
 

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { COMMAND_TIMEOUT_MS, type Logger, ServiceError } from '@mlx-serving/service-kit';
 import { errors } from '../errors.ts';
-import type { AuditBase, AuditHead, AuditTrim, Authorship, DecisionTotals, DeleteFlagWrite, EmergencyWrite, FlagStore, KnownStore, PartialState, RecordGuard, RecordResult, RecordWrite, SetFlagWrite, SettleWrite, StoredAuditEntry, StoredFlag, StoredState, StoreListeners, WriteResult } from './flag-store.ts';
+import type { AuditBase, AuditHead, AuditTrim, Authorship, DecisionTotals, DeleteFlagWrite, EmergencyWrite, FlagStore, KillRecord, KnownStore, PartialState, RecordGuard, RecordResult, RecordWrite, SetFlagWrite, SettleWrite, StoredAuditEntry, StoredFlag, StoredState, StoreListeners, WriteResult } from './flag-store.ts';
 import { adoption, type Base, type ExternalChange, inSteps, sha256 } from './external-changes.ts';
 import { RedisAuditTrail } from './redis-audit-trail.ts';
 import { readAuditHead, readChange, readEmergency, readKill, toFields } from './redis-records.ts';
@@ -109,21 +109,22 @@ export class RedisFlagStore implements FlagStore {
   }
 
   async read(names: readonly string[]): Promise<PartialState> {
-    const [flags, kills, emergency, revision, revisions] = this.#keys as [string, string, string, string, string];
+    const [flags, killsKey, emergency, revision, revisions] = this.#keys as [string, string, string, string, string];
     const wanted = names.length > 0 ? [...names] : [''];
     const answers = await this.#attempt(() =>
-      this.#redis.multi().hmget(flags, ...wanted).hmget(kills, ...wanted).hmget(revisions, ...wanted).hgetall(emergency).get(revision).exec(),
+      this.#redis.multi().hmget(flags, ...wanted).hmget(killsKey, ...wanted).hmget(revisions, ...wanted).hgetall(emergency).get(revision).exec(),
     );
     const [texts, killTexts, revisionTexts, fields, current] = (answers ?? []).map(([error, answer]) => {
       if (error) throw this.#toServiceError(error);
       return answer;
     }) as [Answer, Answer, Answer, Record<string, string>, string | null];
-    const found = new Map<string, StoredFlag>();
+    const [found, kills] = [new Map<string, StoredFlag>(), new Map<string, KillRecord>()];
     names.forEach((name, i) => {
-      const text = texts[i];
-      if (typeof text === 'string') found.set(name, { text, revision: BigInt(revisionTexts[i] ?? 0), kill: readKill(killTexts[i]) });
+      const [text, kill] = [texts[i], readKill(killTexts[i])];
+      if (kill) kills.set(name, kill);
+      if (typeof text === 'string') found.set(name, { text, revision: BigInt(revisionTexts[i] ?? 0), kill });
     });
-    return { revision: BigInt(current ?? 0), flags: found, emergency: readEmergency(new Map(Object.entries(fields))) };
+    return { revision: BigInt(current ?? 0), flags: found, kills, emergency: readEmergency(new Map(Object.entries(fields))) };
   }
 
   async revision(): Promise<bigint> {
@@ -155,7 +156,7 @@ export class RedisFlagStore implements FlagStore {
     const onlyOn = write.killSwitch !== false && write.rollbackToBaseline !== false;
     const argv = [...this.#author(write, 'emergency', onlyOn), asText(write.killSwitch), asText(write.rollbackToBaseline), write.fileDigest ?? ''];
     const [outcome, revision, fields] = (await this.#run('setEmergency', argv)) as ['written' | 'unchanged', string, string[]];
-    return { outcome, names: [], state: { revision: BigInt(revision), flags: new Map(), emergency: readEmergency(toFields(fields)) } };
+    return { outcome, names: [], state: { revision: BigInt(revision), flags: new Map(), kills: new Map(), emergency: readEmergency(toFields(fields)) } };
   }
 
   async putRecord(write: RecordWrite): Promise<RecordResult> {
@@ -261,11 +262,12 @@ export class RedisFlagStore implements FlagStore {
     const [outcome, rest, hash] = (await this.#run(script, argv)) as [WriteResult['outcome'], string | Answer, string?];
     if (outcome === 'stale' || outcome === 'not-found' || outcome === 'superseded') return { outcome };
     if (outcome === 'revision-mismatch') return { outcome, revision: BigInt(rest as string) };
-    const [revision, text, flagRevision, kill] = rest as Answer;
+    const [revision, text, flagRevision, killText] = rest as Answer;
+    const kill = readKill(killText);
     if (hash !== undefined) this.#foreseen.note(BigInt(revision ?? 0), { hash });
     const flags = new Map<string, StoredFlag>();
-    if (typeof text === 'string') flags.set(name, { text, revision: BigInt(flagRevision ?? 0), kill: readKill(kill) });
-    return { outcome, names: [name], state: { revision: BigInt(revision ?? 0), flags, emergency: readEmergency(new Map()) } };
+    if (typeof text === 'string') flags.set(name, { text, revision: BigInt(flagRevision ?? 0), kill });
+    return { outcome, names: [name], state: { revision: BigInt(revision ?? 0), flags, kills: new Map(kill ? [[name, kill]] : []), emergency: readEmergency(new Map()) } };
   }
 
   /** @param isKill a kill is wanted however late it comes; anything else must not come after its caller heard that it was refused */
