@@ -296,10 +296,16 @@ export function flagStoreContract(name: string, create: () => Promise<StoreUnder
     });
 
     it('adds up decisions', async () => {
-      await store.addDecisions(new Map([['a', { enabled: 2n, disabled: 0n }]]));
-      await store.addDecisions(new Map([['a', { enabled: 1n, disabled: 4n }]]));
+      await store.addDecisions(new Map([['a', { enabled: 2n, disabled: 0n }]]), { source: 'one', number: 1 });
+      await store.addDecisions(new Map([['a', { enabled: 1n, disabled: 4n }]]), { source: 'two', number: 1 });
       expect(await store.decisions('a')).toEqual({ enabled: 3n, disabled: 4n });
       expect(await store.decisions('b')).toEqual({ enabled: 0n, disabled: 0n });
+    });
+
+    it('adds decisions that are sent again once', async () => {
+      const one = new Map([['a', { enabled: 2n, disabled: 1n }]]);
+      for (const number of [1, 1, 2, 1]) await store.addDecisions(one, { source: 'one', number });
+      expect(await store.decisions('a')).toEqual({ enabled: 4n, disabled: 2n });
     });
   });
 }

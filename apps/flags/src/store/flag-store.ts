@@ -169,6 +169,14 @@ export interface DecisionTotals {
   readonly disabled: bigint;
 }
 
+/** Names some counts: the same are added once, however often they are sent. */
+export interface CountBatch {
+  /** Of one life of whoever counts. */
+  readonly source: string;
+  /** Rises with each batch. */
+  readonly number: number;
+}
+
 export interface StoreListeners {
   readonly onChange: (change: FlagChange) => void;
   readonly onConnected: () => void;
@@ -223,7 +231,7 @@ export interface FlagStore {
   tellPeers(text: string): void;
   /** Digests of what was last applied from the configuration file, by flag name. */
   fileDigests(): Promise<ReadonlyMap<string, string>>;
-  addDecisions(counts: ReadonlyMap<string, DecisionTotals>): Promise<void>;
+  addDecisions(counts: ReadonlyMap<string, DecisionTotals>, batch: CountBatch): Promise<void>;
   decisions(name: string): Promise<DecisionTotals>;
 }
 

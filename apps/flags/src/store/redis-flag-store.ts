@@ -2,10 +2,11 @@ import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { COMMAND_TIMEOUT_MS, type Logger, ServiceError } from '@mlx-serving/service-kit';
 import { errors } from '../errors.ts';
-import type { AuditBase, AuditHead, AuditTrim, Authorship, DecisionTotals, DeleteFlagWrite, EmergencyWrite, FlagStore, KillRecord, KnownStore, PartialState, RecordGuard, RecordResult, RecordWrite, SetFlagWrite, SettleWrite, StoredAuditEntry, StoredFlag, StoredState, StoreListeners, WriteResult } from './flag-store.ts';
+import type { AuditBase, AuditHead, AuditTrim, Authorship, CountBatch, DecisionTotals, DeleteFlagWrite, EmergencyWrite, FlagStore, KillRecord, KnownStore, PartialState, RecordGuard, RecordResult, RecordWrite, SetFlagWrite, SettleWrite, StoredAuditEntry, StoredFlag, StoredState, StoreListeners, WriteResult } from './flag-store.ts';
 import { adoption, type Base, type ExternalChange, inSteps, sha256 } from './external-changes.ts';
 import { RedisAuditTrail } from './redis-audit-trail.ts';
 import { readAuditHead, readChange, readEmergency, readKill, toFields } from './redis-records.ts';
+import { addDecisions } from './decisions-lua.ts';
 import { ForeseenEntry } from './foreseen-entry.ts';
 import { check, load } from './load-scripts.ts';
 import { isSame, type LoadAnswer, readLoadAnswer } from './read-load-answer.ts';
@@ -22,7 +23,7 @@ export interface RedisFlagStoreOptions {
   readonly prefix: string;
   readonly logger: Logger;
   /** A clock of this process that only goes forward, in milliseconds. Default: that of `performance`. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 type Answer = (string | null)[];
@@ -222,13 +223,13 @@ export class RedisFlagStore implements FlagStore {
     return new Map(Object.entries(await this.#attempt(() => this.#redis.hgetall(`${this.#flags}:file`))));
   }
 
-  async addDecisions(counts: ReadonlyMap<string, DecisionTotals>): Promise<void> {
-    const batch = this.#redis.multi();
+  async addDecisions(counts: ReadonlyMap<string, DecisionTotals>, { source, number }: CountBatch): Promise<void> {
+    const argv: string[] = [];
     for (const [name, { enabled, disabled }] of counts) {
-      if (enabled > 0n) batch.incrby(`${this.#prefix}flag:${name}:enabled`, String(enabled));
-      if (disabled > 0n) batch.incrby(`${this.#prefix}flag:${name}:disabled`, String(disabled));
+      if (enabled > 0n) argv.push(`${this.#prefix}flag:${name}:enabled`, String(enabled));
+      if (disabled > 0n) argv.push(`${this.#prefix}flag:${name}:disabled`, String(disabled));
     }
-    await this.#attempt(() => batch.exec());
+    await this.#attempt(() => this.#redis.eval(addDecisions, 1, `${this.#flags}:decisions-of:${source}`, String(number), ...argv));
   }
 
   async decisions(name: string): Promise<DecisionTotals> {
