@@ -179,6 +179,8 @@ describe('F23 access and production', () => {
     await eventually(() => system.isOn('guarded', 'u'));
     expect((await system.admin('DELETE', '/admin/flags/guarded?reason=done', undefined, {}, door)).status).toBe(202);
     expect((await system.admin('POST', '/admin/flags/guarded/kill', undefined, olga, door)).body.success).toBe(true);
+    expect((await system.admin('POST', '/admin/flags/guarded/revive', undefined, olga, door)).body.error.reason).toBe('REASON_MISSING');
+    expect((await system.admin('POST', '/admin/flags/guarded/revive', { reason: 'mended' }, olga, door)).body.success).toBe(true);
   });
 });
 

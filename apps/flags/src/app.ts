@@ -31,6 +31,7 @@ import { createServer } from './server.ts';
 import { changeDirective } from './snapshot/flag-messages.ts';
 import { KeptState } from './snapshot/kept-state.ts';
 import { LiveFlags } from './snapshot/live-flags.ts';
+import { RecordReader } from './snapshot/record-reader.ts';
 import { SnapshotRefresher } from './snapshot/snapshot-refresher.ts';
 import { StaleService } from './stale/stale-service.ts';
 import { RedisFlagStore } from './store/redis-flag-store.ts';
@@ -145,10 +146,11 @@ function createCore(config: FlagsConfig, metrics: FlagsMetrics, logger: Logger) 
   });
   const { acknowledgeWithinMs } = config;
   const writer = new FlagWriter({ store, live, refresher, replicas, peers, logger, acknowledgeWithinMs, onWrite: (kind) => metrics.writes.inc({ kind }) });
-  const keys = new KeyService({ live, writer, replicas });
+  const records = new RecordReader(live, logger);
+  const keys = new KeyService({ live, writer, records, replicas });
   const spending = new SpendingService({ store: new RedisSpending(redis, config.redisPrefix), keys, replicas, peers, logger });
   const follow = (work: () => Promise<void>): void => void (onLoaded = work);
-  return { id, store, replicas, live, kept, counter, peers, refresher, writer, keys, spending, follow };
+  return { id, store, replicas, live, records, kept, counter, peers, refresher, writer, keys, spending, follow };
 }
 
 function createFile(config: FlagsConfig, core: ReturnType<typeof createCore>, features: ReturnType<typeof createFeatures>, observability: SharedObservability, metrics: FlagsMetrics, logger: Logger) {
@@ -162,22 +164,22 @@ function createFile(config: FlagsConfig, core: ReturnType<typeof createCore>, fe
 
 /** What operators can do. */
 function createFeatures(config: FlagsConfig, core: ReturnType<typeof createCore>, logger: Logger) {
-  const { id, store, live, writer, refresher, counter, replicas } = core;
+  const { id, store, live, records, writer, refresher, counter, replicas } = core;
   const rules = new ProductionRules(config.environment, config.approvalStep);
-  const approvals = new ApprovalService(live, writer);
+  const approvals = new ApprovalService(live, writer, records);
   const service = new FlagsService({ store, live, writer, counter, rules, approvals });
   const audit = new AuditService(store, live);
   const segments = new SegmentsService(live, writer, rules);
   const journal = new KillJournal(join(config.stateDirectory, 'journal', `${id}-kills.jsonl`), logger);
-  const rollouts = new RolloutService({ live, writer, flags: service, rules, approvals });
+  const rollouts = new RolloutService({ live, writer, flags: service, rules, approvals, records });
   const judge = new RolloutJudge(replicas);
   const guard = createErrorRateGuard(config.qosAddress, config.rolloutMaxErrorRate);
   return {
     ...{ service, flags: service, approvals, audit, segments, rollouts, rules },
     kills: new KillService({ store, live, refresher, writer, journal, rules, logger }),
-    history: new HistoryService(audit, service),
+    history: new HistoryService(audit, service, rules),
     imports: new ImportService(live, service, segments),
-    tokens: new TokenService(live, writer),
+    tokens: new TokenService(live, writer, records),
     impact: new ImpactService(live, replicas, writer),
     stale: new StaleService(store, live),
     driver: new RolloutDriver({ id, store, live, flags: service, rollouts, judge, tickMs: config.rolloutTickMs, guard: () => guard.check(), logger }),

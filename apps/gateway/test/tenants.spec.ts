@@ -57,6 +57,21 @@ describe('a gateway that needs keys', () => {
     expect((await closed.post(path, body)).status).toBe(401);
   });
 
+  it.each([
+    ['GET', '/api/flags/warm'],
+    ['GET', '/api/flags?name=warm'],
+    ['POST', '/ofrep/v1/evaluate/flags'],
+    ['POST', '/ofrep/v1/evaluate/flags/warm'],
+  ])('says nothing of the flags without one, and answers with one: %s %s', async (method, path) => {
+    await hold(closed, {});
+    const ask = (headers: Record<string, string> = {}) => fetch(closed.url + path, { method, headers: { 'content-type': 'application/json', ...headers }, ...(method === 'POST' ? { body: '{' } : {}) });
+    const refused = await ask();
+    expect([refused.status, await refused.text()]).toEqual([401, expect.not.stringContaining('warm')]);
+    expect((await ask({ authorization: `Bearer mlxk_ffffffffffff_${'x'.repeat(43)}` })).status).toBe(401);
+    // With a key the body is looked at.
+    expect((await ask(bearer)).status).toBe(method === 'POST' ? 400 : 200);
+  });
+
   it('refuses the models and the gRPC door without one', async () => {
     expect((await closed.get('/v1/models')).status).toBe(401);
     const client = createServiceClient(Inference, `127.0.0.1:${closed.app.ports.grpc}`);

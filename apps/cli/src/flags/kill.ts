@@ -15,10 +15,10 @@ function latch(name: 'kill' | 'revive', help: string): Command {
 }
 
 export const kill = latch('kill', 'NAME: turn a flag off everywhere, now; --reason TEXT if you like');
-export const revive = latch('revive', 'NAME: lift the kill; --reason TEXT');
+export const revive = latch('revive', 'NAME: lift the kill; --reason TEXT, which production asks for');
 
 export const emergency: Command = {
-  help: 'on or off: every flag at once; --rollback on or off: all traffic to the baseline; --reason TEXT',
+  help: 'on or off: every flag at once; --rollback on or off: all traffic to the baseline; --reason TEXT, which production asks for to turn one off',
   options: { ...reason, rollback: { type: 'string' } },
   run: async (context) => {
     const { positionals, values } = context;

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { errors } from '../errors.ts';
 import type { FlagWriter } from '../flags/flag-writer.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
-import { readText } from '../store/read-text.ts';
+import type { RecordReader } from '../snapshot/record-reader.ts';
 
 const MAX_TOKENS = 500;
 /** Who acts with the root token; no other token has this name. */
@@ -28,10 +28,12 @@ export interface AccessToken extends z.infer<typeof description> {
 export class TokenService {
   readonly #live: LiveFlags;
   readonly #writer: FlagWriter;
+  readonly #records: RecordReader;
 
-  constructor(live: LiveFlags, writer: FlagWriter) {
+  constructor(live: LiveFlags, writer: FlagWriter, records: RecordReader) {
     this.#live = live;
     this.#writer = writer;
+    this.#records = records;
   }
 
   list(): AccessToken[] {
@@ -66,10 +68,7 @@ export class TokenService {
   }
 
   #all(): (AccessToken & { hash: string })[] {
-    return [...this.#live.records.tokens].flatMap(([id, text]) => {
-      const token = readText(record, text);
-      return token ? [{ id, ...token }] : [];
-    });
+    return this.#records.all('tokens', record).map(([id, token]) => ({ id, ...token }));
   }
 }
 

@@ -4,6 +4,7 @@ import { readChange, toPendingMessage, toPropagation } from '../flags/flags-hand
 import type { FlagsService } from '../flags/flags-service.ts';
 import { rolloutRecord } from '../rollout/rollout-record.ts';
 import type { RolloutService } from '../rollout/rollout-service.ts';
+import type { RecordGuard } from '../store/flag-store.ts';
 import type { ApprovalService } from './approval-service.ts';
 
 export interface ApprovalHandlerOptions {
@@ -15,8 +16,8 @@ export interface ApprovalHandlerOptions {
 /** The calls about changes that wait for a second person. */
 export function createApprovalHandlers({ approvals, flags, rollouts }: ApprovalHandlerOptions): Pick<Handlers<typeof Flags>, 'listPendingChanges' | 'decidePendingChange'> {
   /** In the name of who asked for it; the trail has the approval as an entry of its own. */
-  const carryOut = async (change: PendingChange): Promise<Outcome | undefined> => {
-    const write = { actor: change.requestedBy, reason: change.reason, approved: true };
+  const carryOut = async (change: PendingChange, dependsOn: RecordGuard): Promise<Outcome | undefined> => {
+    const write = { actor: change.requestedBy, reason: change.reason, approved: true, ifRevision: BigInt(change.revision), dependsOn };
     if (change.action === 'set') return flags.set(change.flag, change.after, write);
     if (change.action === 'delete') return flags.delete(change.flag, write);
     await rollouts.start(change.flag, rolloutRecord.shape.stages.parse(JSON.parse(change.after)), write);
@@ -30,7 +31,8 @@ export function createApprovalHandlers({ approvals, flags, rollouts }: ApprovalH
         await approvals.reject(request.id, by);
         return {};
       }
-      const outcome = await carryOut(await approvals.approve(request.id, by));
+      const { change, dependsOn } = await approvals.approve(request.id, by);
+      const outcome = await carryOut(change, dependsOn);
       return outcome && 'proof' in outcome ? { propagation: toPropagation(outcome.proof) } : {};
     },
   };

@@ -5,7 +5,8 @@ import type { Change, PendingChange } from '../flags/flag-change.ts';
 import { ROOT_ACTOR } from '../access/token-service.ts';
 import type { FlagWriter } from '../flags/flag-writer.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
-import { readText } from '../store/read-text.ts';
+import type { RecordReader } from '../snapshot/record-reader.ts';
+import type { RecordGuard } from '../store/flag-store.ts';
 
 const MAX_PENDING = 200;
 
@@ -14,11 +15,13 @@ const record = z.object({
   action: z.enum(['set', 'delete', 'rollout']),
   flag: z.string(),
   after: z.string(),
-  revision: z.string(),
+  revision: z.string().regex(/^\d{1,18}$/),
   requestedBy: z.string(),
   reason: z.string(),
   atMs: z.number(),
   why: z.string(),
+  /** Who approved it, while it is being carried out, or could not be. */
+  approvedBy: z.string().optional(),
 });
 
 const tokenAge = z.object({ name: z.string(), createdAtMs: z.number() });
@@ -35,16 +38,19 @@ export interface Request extends Change {
 export class ApprovalService {
   readonly #live: LiveFlags;
   readonly #writer: FlagWriter;
+  readonly #records: RecordReader;
 
-  constructor(live: LiveFlags, writer: FlagWriter) {
+  constructor(live: LiveFlags, writer: FlagWriter, records: RecordReader) {
     this.#live = live;
     this.#writer = writer;
+    this.#records = records;
   }
 
   /** The oldest first. */
   list(): PendingChange[] {
-    return [...this.#live.records.pending.values()]
-      .flatMap((text) => readText(record, text) ?? [])
+    return this.#records
+      .all('pending', record)
+      .map(([, change]) => change)
       .sort((a, b) => a.atMs - b.atMs);
   }
 
@@ -56,17 +62,20 @@ export class ApprovalService {
   }
 
   /**
-   * Takes a change off the list, so that it can be done.
+   * Notes that a change may be done. It stays on the list until the write that does it takes it off, in the same step: one that
+   * fails can be approved again, and one that is rejected meanwhile is not done.
+   * @returns the change, and the record on which that write depends
    * @throws SECOND_PERSON_NEEDED for who asked for it, whatever name is given; APPROVER_TOO_NEW for a token that was made
    * for the occasion; PENDING_OUTDATED when the flag has changed since
    */
-  async approve(id: string, by: Change): Promise<PendingChange> {
+  async approve(id: string, by: Change): Promise<{ change: PendingChange; dependsOn: RecordGuard }> {
     const change = this.#get(id);
     if (identityOf(change.requestedBy) === identityOf(by.actor)) throw errors.SECOND_PERSON_NEEDED({ actor: by.actor });
     if (this.#tokenAgeOf(by.actor) > change.atMs) throw errors.APPROVER_TOO_NEW();
     if (String(this.#live.get(change.flag)?.revision ?? 0n) !== change.revision) throw errors.PENDING_OUTDATED({ name: change.flag });
-    await this.#put(change, undefined, by, 'pending.approve');
-    return change;
+    const text = JSON.stringify({ ...change, approvedBy: by.actor });
+    await this.#put(change, text, by, 'pending.approve');
+    return { change, dependsOn: { kind: 'pending', id, text, settles: true } };
   }
 
   async reject(id: string, by: Change): Promise<void> {
@@ -75,11 +84,8 @@ export class ApprovalService {
 
   /** When the token of this name was made, Unix time in milliseconds; 0 when there is none. */
   #tokenAgeOf(name: string): number {
-    for (const text of this.#live.records.tokens.values()) {
-      const token = readText(tokenAge, text);
-      if (token?.name === name) return token.createdAtMs;
-    }
-    return 0;
+    const [, token] = this.#records.all('tokens', tokenAge).find(([, { name: known }]) => known === name) ?? [];
+    return token?.createdAtMs ?? 0;
   }
 
   #get(id: string): PendingChange {

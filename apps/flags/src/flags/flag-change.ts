@@ -30,6 +30,8 @@ export interface PendingChange {
   readonly atMs: number;
   /** Why it needs a second person. */
   readonly why: string;
+  /** Who approved it. Absent: nobody yet. One that is approved and still there could not be carried out. */
+  readonly approvedBy?: string | undefined;
 }
 
 /** What became of a change: done and proved, or waiting. */

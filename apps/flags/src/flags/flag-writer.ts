@@ -47,12 +47,12 @@ export class FlagWriter {
    * @param build makes the write from what is in force now
    */
   write(name: string, build: () => SetFlagWrite): Promise<Written> {
-    return this.#repeated(name, () => this.#options.store.setFlag(build()));
+    return this.#repeated(name, build, (write) => this.#options.store.setFlag(write));
   }
 
   /** The same for a deletion. */
   delete(name: string, build: () => DeleteFlagWrite): Promise<Written> {
-    return this.#repeated(name, () => this.#options.store.deleteFlag(build()));
+    return this.#repeated(name, build, (write) => this.#options.store.deleteFlag(write));
   }
 
   /**
@@ -99,13 +99,16 @@ export class FlagWriter {
     return proof;
   }
 
-  async #repeated(name: string, write: () => Promise<WriteResult>): Promise<Written> {
+  async #repeated<T extends SetFlagWrite | DeleteFlagWrite>(name: string, build: () => T, write: (built: T) => Promise<WriteResult>): Promise<Written> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       this.assertWritable();
-      const result = await write();
+      const built = build();
+      const result = await write(built);
       if (result.outcome !== 'stale') {
         const written = assertWritten(name, result);
         await this.putInForce(written);
+        // What went with the write is known here at once, too.
+        if (built.dependsOn?.settles) await this.#options.refresher.reload().catch(() => undefined);
         return written;
       }
       await this.#options.refresher.reload();
@@ -127,6 +130,7 @@ function missingOf(missing: readonly string[], acknowledged: Proof['acknowledged
 /** @throws what kept the write from being done */
 export function assertWritten(name: string, result: WriteResult): Written {
   if (result.outcome === 'not-found') throw errors.FLAG_NOT_FOUND({ name });
+  if (result.outcome === 'superseded') throw errors.CHANGE_SUPERSEDED({ name });
   if (result.outcome === 'stale') throw errors.WRITE_CONTENDED({ name });
   if (result.outcome === 'revision-mismatch') throw errors.REVISION_MISMATCH({ name, actual: String(result.revision) });
   return result;

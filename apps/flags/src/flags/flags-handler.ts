@@ -50,8 +50,8 @@ export function toPropagation({ revision, acknowledged, missing, durable }: Proo
   return { revision, acknowledged, missing, durable };
 }
 
-export function toPendingMessage({ revision: _, atMs, ...change }: PendingChange): MessageInitShape<typeof PendingChangeSchema> {
-  return { ...change, atMs: BigInt(atMs) };
+export function toPendingMessage({ revision: _, atMs, approvedBy, why, ...change }: PendingChange): MessageInitShape<typeof PendingChangeSchema> {
+  return { ...change, atMs: BigInt(atMs), why: approvedBy === undefined ? why : `${why} Approved by ${approvedBy}, but not carried out.` };
 }
 
 function toAnswer(outcome: Outcome) {

@@ -4,7 +4,7 @@ import type { ProductionRules } from '../approval/production-rules.ts';
 import { errors } from '../errors.ts';
 import { decodeDefinition, mergeDefinition } from '../snapshot/decode-definition.ts';
 import type { LiveFlag, LiveFlags } from '../snapshot/live-flags.ts';
-import type { DecisionTotals, FlagStore } from '../store/flag-store.ts';
+import type { DecisionTotals, FlagStore, RecordGuard } from '../store/flag-store.ts';
 import type { DecisionCounter } from '../usage/decision-counter.ts';
 import { assertNotRequired, checkAmongOthers, readDefinition } from './check-definition.ts';
 import { type Begun, type Change, type Outcome, proved } from './flag-change.ts';
@@ -26,6 +26,8 @@ export interface FlagWrite extends Change {
   readonly action?: string;
   /** A second person has approved it. */
   readonly approved?: boolean;
+  /** A record without which it is not done: the approval, or the rollout of which it is a stage. */
+  readonly dependsOn?: RecordGuard | undefined;
 }
 
 /** What operators do to the definitions of flags. A kill stays, whatever a definition says. */
@@ -53,7 +55,7 @@ export class FlagsService {
     writer.assertWritable();
     const { config, speaksOfKillSwitch } = readDefinition(name, definition);
     checkAmongOthers(name, config, live);
-    return this.#write(name, change, config, definition, () => mergeDefinition(live.storedText(name), config, speaksOfKillSwitch));
+    return this.#write(name, change, config, definition, () => ({ config, text: mergeDefinition(live.storedText(name), config, speaksOfKillSwitch) }));
   }
 
   /** Changes some fields, as RFC 7396 has it; null removes one. */
@@ -70,7 +72,7 @@ export class FlagsService {
     this.get(name);
     const { config, text } = merged();
     checkAmongOthers(name, config, live);
-    return proved(this.#write(name, { action: 'patch', ...change }, config, text, () => merged().text));
+    return proved(this.#write(name, { action: 'patch', ...change }, config, text, merged));
   }
 
   async delete(name: string, change: FlagWrite): Promise<Outcome> {
@@ -80,12 +82,13 @@ export class FlagsService {
     assertNotRequired(name, live.flags);
     rules.assertReason(change);
     if (!change.approved && rules.isProduction) {
+      assertAt(name, flag, change);
       return { pending: await approvals.ask({ ...change, action: 'delete', flag: name, after: '', revision: flag.revision, why: 'A deletion in production needs a second person.' }) };
     }
     const startedAt = performance.now();
     const written = await writer.delete(name, () => {
       assertNotRequired(name, live.flags);
-      return { name, base: live.storedText(name) ?? '', ifRevision: change.ifRevision, actor: change.actor, reason: change.reason, atMs: Date.now() };
+      return { name, base: live.storedText(name) ?? '', ifRevision: change.ifRevision, dependsOn: change.dependsOn, actor: change.actor, reason: change.reason, atMs: Date.now() };
     });
     return { flag: undefined, proof: await writer.prove('delete', written.state.revision, startedAt, { name, ...change }) };
   }
@@ -97,24 +100,33 @@ export class FlagsService {
     return { enabled: stored.enabled + waiting.enabled, disabled: stored.disabled + waiting.disabled };
   }
 
-  async #write(name: string, change: FlagWrite, config: FlagConfig, asked: string, textNow: () => string): Promise<Begun> {
+  async #write(name: string, change: FlagWrite, config: FlagConfig, asked: string, now: () => { config: FlagConfig; text: string }): Promise<Begun> {
     const { live, writer, rules, approvals } = this.#options;
     const former = live.get(name);
     rules.assertReason(change);
     const why = change.approved ? undefined : rules.whyApproval(former?.config, config);
     if (why !== undefined) {
-      if (change.ifRevision !== undefined && change.ifRevision !== former?.revision) throw errors.REVISION_MISMATCH({ name, actual: String(former?.revision ?? 0n) });
+      assertAt(name, former, change);
       return { pending: await approvals.ask({ ...change, action: 'set', flag: name, after: asked, revision: former?.revision ?? 0n, why }) };
     }
     const startedAt = performance.now();
-    const { actor, reason, ifRevision, action = 'set' } = change;
+    const { actor, reason, ifRevision, dependsOn, action = 'set' } = change;
     const written = await writer.write(name, () => {
-      checkAmongOthers(name, config, live);
-      return { name, text: textNow(), base: live.storedText(name), ifRevision, actor, reason, action, atMs: Date.now() };
+      const { config: current, text } = now();
+      checkAmongOthers(name, current, live);
+      // Somebody has changed the flag meanwhile, and on top of that it is a larger step.
+      if (!change.approved && rules.whyApproval(live.get(name)?.config, current) !== undefined) throw errors.WRITE_CONTENDED({ name });
+      return { name, text, base: live.storedText(name), ifRevision, dependsOn, actor, reason, action, atMs: Date.now() };
     });
     const proof = writer.prove('set', written.state.revision, startedAt, { name, actor, reason });
     return { flag: live.get(name), proof };
   }
+}
+
+/** @throws REVISION_MISMATCH when a flag is not at the revision that the change names; 0 names one that is not there */
+export function assertAt(name: string, flag: LiveFlag | undefined, { ifRevision }: Pick<FlagWrite, 'ifRevision'>): void {
+  const actual = flag?.revision ?? 0n;
+  if (ifRevision !== undefined && ifRevision !== actual) throw errors.REVISION_MISMATCH({ name, actual: String(actual) });
 }
 
 function readObject(text: string): Record<string, unknown> {

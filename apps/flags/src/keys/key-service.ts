@@ -6,7 +6,7 @@ import { errors } from '../errors.ts';
 import type { FlagWriter } from '../flags/flag-writer.ts';
 import type { FlagReplicas } from '../link/link-handler.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
-import { readText } from '../store/read-text.ts';
+import type { ReadableRecord, RecordReader } from '../snapshot/record-reader.ts';
 
 const MAX_KEYS = 10_000;
 
@@ -28,6 +28,7 @@ type KeyRecord = z.infer<typeof record>;
 export interface KeyServiceOptions {
   readonly live: LiveFlags;
   readonly writer: Pick<FlagWriter, 'putRecord'>;
+  readonly records: RecordReader;
   readonly replicas: Pick<FlagReplicas, 'broadcast'>;
 }
 
@@ -45,12 +46,12 @@ export class KeyService {
   }
 
   list(): ApiKey[] {
-    return [...this.#records()].map(([id, { hash: _, ...key }]) => toMessage(id, key));
+    return this.#all().map(([id, { hash: _, ...key }]) => toMessage(id, key));
   }
 
   get(id: string): ApiKey | undefined {
-    const found = readText(record, this.#options.live.records['api-keys'].get(id));
-    return found && toMessage(id, found);
+    const found = this.#options.records.one('api-keys', id, record);
+    return found && toMessage(id, found[1]);
   }
 
   /** @returns the key, and its secret, which nobody can be told again */
@@ -76,7 +77,7 @@ export class KeyService {
 
   /** Every key, for a gateway. */
   directive(): FlagsLinkResponse {
-    const keys = [...this.#records()].map(([id, { hash, ...key }]) => ({ ...toMessage(id, key), secretHash: hash }));
+    const keys = this.#all().map(([id, { hash, ...key }]) => ({ ...toMessage(id, key), secretHash: hash }));
     return create(FlagsLinkResponseSchema, { message: { case: 'apiKeys', value: create(ApiKeySetSchema, { keys }) } });
   }
 
@@ -88,12 +89,8 @@ export class KeyService {
     this.#options.replicas.broadcast(this.directive());
   }
 
-  /** A record that cannot be read is no key. */
-  *#records(): Generator<[string, KeyRecord]> {
-    for (const [id, text] of this.#options.live.records['api-keys']) {
-      const found = readText(record, text);
-      if (found) yield [id, found];
-    }
+  #all(): readonly ReadableRecord<KeyRecord>[] {
+    return this.#options.records.all('api-keys', record);
   }
 }
 

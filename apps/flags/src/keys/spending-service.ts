@@ -24,14 +24,16 @@ export class SpendingService {
     this.#options = options;
   }
 
-  /** Never rejects: a batch that cannot be written is not answered, and the gateway sends it again. */
-  async take(replicaId: string, { batch, spending }: ApiKeyUsage): Promise<void> {
+  /** Never rejects: a batch that cannot be written is not answered, and the gateway sends it again. What was written of it by then counts once. */
+  async take(replicaId: string, { batch, epoch, spending }: ApiKeyUsage): Promise<void> {
     const { keys, store, replicas, peers, logger } = this.#options;
     try {
       const balances: BalanceMessage[] = [];
+      // An older gateway names no life of its own, so its numbers say nothing.
+      const id = epoch === '' ? undefined : { gateway: replicaId, epoch, number: batch };
       for (const { keyId, requests, tokens } of spending) {
         const key = keys.get(keyId);
-        if (key) balances.push(toMessage(keyId, await store.charge(key, { requests: Number(requests), tokens: Number(tokens) })));
+        if (key) balances.push(toMessage(keyId, await store.charge(key, { requests: Number(requests), tokens: Number(tokens) }, id)));
       }
       const gateways = replicas.ids.length + peers.gatewaysElsewhere().length;
       replicas.broadcast(create(FlagsLinkResponseSchema, { message: { case: 'apiKeyBalances', value: { replicaId, batch, balances, gateways } } }));

@@ -1,4 +1,4 @@
-import { mkdir, open } from 'node:fs/promises';
+import { mkdir, open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { type Logger, readFileIfPresent, writeFileAtomically } from '@mlx-serving/service-kit';
@@ -22,6 +22,9 @@ export class KillJournal {
   readonly #logger: Logger;
   #entries: JournalEntry[] = [];
   #last: Promise<void> = Promise.resolve();
+  /** The file still has entries that were taken out. */
+  #isBehind = false;
+  #problem = '';
 
   constructor(path: string, logger: Logger) {
     this.#path = path;
@@ -62,11 +65,39 @@ export class KillJournal {
     });
   }
 
-  /** Takes out what the store has now. */
+  /** Takes out what the store has now. Never rejects: a disk that does not take it is tried again by `tidy`. */
   remove(done: readonly JournalEntry[]): Promise<void> {
     const gone = new Set(done);
     this.#entries = this.#entries.filter((kept) => !gone.has(kept));
-    return this.#inTurn(() => writeFileAtomically(this.#path, this.#entries.map((kept) => `${JSON.stringify(kept)}\n`).join(''), 0o600));
+    this.#isBehind = true;
+    return this.tidy();
+  }
+
+  /** Takes out of the file what could not be taken out before: after a restart it would kill again what was revived since. Never rejects. */
+  tidy(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (!this.#isBehind) return;
+      this.#isBehind = false;
+      try {
+        await this.#rewrite();
+        this.#problem = '';
+      } catch (error) {
+        this.#isBehind = true;
+        const problem = String(error);
+        if (problem !== this.#problem) this.#logger.error({ file: this.#path, problem }, 'kills that the store has cannot be taken out of the journal; trying again');
+        this.#problem = problem;
+      }
+    });
+  }
+
+  async #rewrite(): Promise<void> {
+    try {
+      await writeFileAtomically(this.#path, this.#entries.map((kept) => `${JSON.stringify(kept)}\n`).join(''), 0o600);
+    } catch (error) {
+      // A disk that is full still deletes.
+      if (this.#entries.length > 0) throw error;
+      await rm(this.#path, { force: true });
+    }
   }
 
   #inTurn(work: () => Promise<void>): Promise<void> {

@@ -26,11 +26,12 @@ export interface Switches {
 
 /**
  * Kills, revives and the emergency. A kill needs neither a reason nor an approval nor the store: without it the kill
- * holds at once, is journalled on disk, and is written when the store returns (SPEC F13, F14, F19).
+ * holds at once, is journalled on disk, and is written when the store returns (SPEC F13, F14, F19). Lifting one is a change
+ * like any other: it needs the store, and in production a reason.
  */
 export class KillService {
   readonly #options: KillServiceOptions;
-  #flushing = false;
+  #flushing: Promise<void> | undefined;
 
   constructor(options: KillServiceOptions) {
     this.#options = options;
@@ -62,7 +63,7 @@ export class KillService {
     const { store, writer, rules } = this.#options;
     writer.assertWritable();
     rules.assertReason(change);
-    await this.flush();
+    await this.#assertNotJournalled(name);
     const startedAt = performance.now();
     const written = assertWritten(name, await store.reviveFlag(name, { ...change, atMs: Date.now() }));
     await writer.putInForce(written);
@@ -79,7 +80,7 @@ export class KillService {
     if (!onlyOn) {
       writer.assertWritable();
       rules.assertReason(change);
-      await this.flush();
+      await this.#assertNotJournalled('');
     }
     const entry: JournalEntry = { flag: '', killSwitch, rollbackToBaseline, ...change, atMs: Date.now() };
     const write = () => store.setEmergency({ ...switches, ...change, atMs: entry.atMs });
@@ -90,13 +91,20 @@ export class KillService {
     return { proof: await writer.prove('emergency', state.revision, startedAt, change), emergency: live.emergency };
   }
 
-  /** Writes to the store what was journalled while it was away. */
-  async flush(): Promise<void> {
+  /** Writes to the store what was journalled while it was away. Never rejects: what is left in the journal is not written. */
+  flush(): Promise<void> {
+    this.#flushing ??= this.#flush().finally(() => {
+      this.#flushing = undefined;
+    });
+    return this.#flushing;
+  }
+
+  async #flush(): Promise<void> {
     const { store, live, journal, refresher, logger } = this.#options;
     const entries = [...journal.entries];
-    if (entries.length === 0 || this.#flushing || refresher.lost) return;
-    this.#flushing = true;
+    if (refresher.lost) return;
     try {
+      if (entries.length === 0) return await journal.tidy();
       await store.raiseRevision(live.revision);
       for (const entry of entries) await this.write(entry);
       await refresher.reload();
@@ -106,8 +114,6 @@ export class KillService {
       logger.info({ flags: entries.map(({ flag }) => flag || 'emergency') }, 'kills that were journalled are in the store');
     } catch (error) {
       logger.warn({ problem: error instanceof Error ? error.message : String(error) }, 'journalled kills wait for the store');
-    } finally {
-      this.#flushing = false;
     }
   }
 
@@ -146,6 +152,17 @@ export class KillService {
       if (error instanceof ServiceError && (error.reason === 'STORE_UNREACHABLE' || error.reason === 'STORE_LOST')) return 'away';
       throw error;
     }
+  }
+
+  /**
+   * A kill that was to be written after its flag was revived would kill it again.
+   * @param flag empty for the emergency
+   * @throws KILL_JOURNALLED
+   */
+  async #assertNotJournalled(flag: string): Promise<void> {
+    // A flush that was under way before may have begun without it.
+    for (let attempt = 0; attempt < 2 && this.journalled.includes(flag); attempt++) await this.flush();
+    if (this.journalled.includes(flag)) throw errors.KILL_JOURNALLED({ name: flag || 'emergency' });
   }
 
   /** A flag that is known here and not in the store: was the store emptied? */

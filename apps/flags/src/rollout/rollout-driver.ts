@@ -1,10 +1,9 @@
 import type { Logger } from '@mlx-serving/service-kit';
 import type { FlagsService } from '../flags/flags-service.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
-import type { FlagStore } from '../store/flag-store.ts';
-import type { Rollout } from './rollout-record.ts';
+import type { FlagStore, RecordGuard } from '../store/flag-store.ts';
 import type { RolloutJudge } from './rollout-judge.ts';
-import type { RolloutService } from './rollout-service.ts';
+import type { KnownRollout, RolloutService } from './rollout-service.ts';
 
 const LEASE_MS = 5_000;
 
@@ -48,70 +47,70 @@ export class RolloutDriver {
     const { store, id, rollouts, judge } = this.#options;
     const running = rollouts.list().filter(([, { state }]) => state === 'running');
     judge.follow(running);
-    if (running.length === 0) return;
     // Whoever sees the harm stops it; only going on is for the one with the lease.
-    if (await this.#stopHarmful(running)) return;
-    let acts = false;
-    await this.#attempt('', async () => void (acts = await store.takeLease(id, LEASE_MS)));
-    if (acts) for (const [flag, rollout] of running) await this.#attempt(flag, () => this.#advance(flag, rollout));
+    const harmless = await this.#stopHarmful(running);
+    if (harmless.length === 0) return;
+    const hasLease = await store.takeLease(id, LEASE_MS).catch((error: unknown) => this.#waits(error));
+    if (!hasLease) return;
+    for (const known of harmless) await this.#advance(known).catch((error: unknown) => this.#waits(error, known));
   }
 
-  /** A rollout that cannot go on is tried again with the next tick, and holds up no other. */
-  async #attempt(flag: string, work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      this.#options.logger.warn({ flag, problem: error instanceof Error ? error.message : String(error) }, 'a rollout waits');
-    }
+  /** One that cannot be stopped or go on keeps no other from it. */
+  #waits(error: unknown, [flag]: Partial<KnownRollout> = []): false {
+    this.#options.logger.warn({ flag, problem: error instanceof Error ? error.message : String(error) }, 'a rollout waits');
+    return false;
   }
 
-  /** @returns whether any rollout was to be stopped */
-  async #stopHarmful(running: readonly [string, Rollout][]): Promise<boolean> {
+  /** @returns those that may go on */
+  async #stopHarmful(running: readonly KnownRollout[]): Promise<readonly KnownRollout[]> {
     const { judge, live } = this.#options;
-    let stopped = false;
-    for (const [flag, rollout] of running) {
-      const problem = judge.problemOf(flag);
-      if (problem === undefined || live.get(flag)?.kill) continue;
-      await this.#attempt(flag, () => this.#rollBack(flag, rollout, problem));
-      stopped = true;
+    const harmless: KnownRollout[] = [];
+    for (const known of running) {
+      const present = live.get(known[0]);
+      const problem = present && !present.kill ? judge.problemOf(known[0]) : undefined;
+      if (problem === undefined) harmless.push(known);
+      else await this.#rollBack(known, problem).catch((error: unknown) => this.#waits(error, known));
     }
-    return stopped;
+    return harmless;
   }
 
-  async #advance(flag: string, rollout: Rollout): Promise<void> {
+  async #advance(known: KnownRollout): Promise<void> {
+    const [flag, rollout, text] = known;
     const { live, rollouts, guard, logger } = this.#options;
     const present = live.get(flag);
     const expected = rollout.stages[rollout.stage]?.percentage ?? rollout.from;
     const stop = (note: string): Promise<void> => {
       logger.warn({ flag, note }, 'a rollout has stopped');
-      return rollouts.record(flag, { ...rollout, state: 'stopped', note }, 'rollouts.stop');
+      return rollouts.record(flag, { ...rollout, state: 'stopped', note }, text, 'rollouts.stop');
     };
     if (!present) return stop('The flag is gone.');
     if (present.kill || present.config.killSwitch || live.emergency.killSwitch) return stop('The flag was killed.');
     // The next stage's percentage without its record: the driver was cut off between the two.
-    const known = [expected, rollout.stages[rollout.stage + 1]?.percentage];
-    if (!known.includes(present.config.rolloutPercentage)) return stop(`The percentage was changed to ${present.config.rolloutPercentage} by somebody else.`);
+    const ours = [expected, rollout.stages[rollout.stage + 1]?.percentage];
+    if (!ours.includes(present.config.rolloutPercentage)) return stop(`The percentage was changed to ${present.config.rolloutPercentage} by somebody else.`);
     const problem = await guard();
-    if (problem !== null) return this.#rollBack(flag, rollout, problem);
+    if (problem !== null) return this.#rollBack(known, problem);
     if (Date.now() < rollout.nextAtMs) return;
     const next = rollout.stage + 1;
     const stage = rollout.stages[next];
-    if (!stage) return rollouts.record(flag, { ...rollout, state: 'done', note: '' }, 'rollouts.done');
-    await this.#setPercentage(flag, stage.percentage, rollout);
-    await rollouts.record(flag, { ...rollout, stage: next, nextAtMs: Date.now() + stage.waitMs, note: '' }, 'rollouts.stage');
+    if (!stage) return rollouts.record(flag, { ...rollout, state: 'done', note: '' }, text, 'rollouts.done');
+    await this.#setPercentage(known, stage.percentage, { kind: 'rollouts', id: flag, text });
+    await rollouts.record(flag, { ...rollout, stage: next, nextAtMs: Date.now() + stage.waitMs, note: '' }, text, 'rollouts.stage');
     logger.info({ flag, stage: next, percentage: stage.percentage }, 'a rollout has reached a stage');
   }
 
   /** To where it began, unless somebody has lowered it further, and no further without an operator. */
-  async #rollBack(flag: string, rollout: Rollout, note: string): Promise<void> {
+  async #rollBack(known: KnownRollout, note: string): Promise<void> {
+    const [flag, rollout, text] = known;
     const { live, rollouts, logger } = this.#options;
     logger.error({ flag, note }, 'a rollout is rolled back');
     const present = live.get(flag)?.config.rolloutPercentage ?? 0;
-    if (present > rollout.from) await this.#setPercentage(flag, rollout.from, rollout);
-    await rollouts.record(flag, { ...rollout, stage: -1, state: 'stopped', note }, 'rollouts.rollback');
+    if (present > rollout.from) await this.#setPercentage(known, rollout.from);
+    await rollouts.record(flag, { ...rollout, stage: -1, state: 'stopped', note }, text, 'rollouts.rollback');
   }
 
-  async #setPercentage(flag: string, rolloutPercentage: number, { actor, reason }: Rollout): Promise<void> {
-    await this.#options.flags.patch(flag, JSON.stringify({ rolloutPercentage }), { actor: `rollout:${actor}`, reason: reason || 'a stage of its rollout', action: 'rollout', approved: true });
+  /** @param dependsOn the rollout as it was looked at: whoever has paused or aborted it since, or acts in its place, is not overridden */
+  async #setPercentage([flag, { actor, reason }]: KnownRollout, rolloutPercentage: number, dependsOn?: RecordGuard): Promise<void> {
+    await this.#options.flags.patch(flag, JSON.stringify({ rolloutPercentage }), { actor: `rollout:${actor}`, reason: reason || 'a stage of its rollout', action: 'rollout', approved: true, dependsOn });
   }
 }

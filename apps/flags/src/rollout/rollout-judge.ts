@@ -32,7 +32,7 @@ export class RolloutJudge {
   }
 
   /** Follows the rollouts that run; gateways are told when they are others than before. */
-  follow(running: readonly (readonly [flag: string, rollout: Rollout])[]): void {
+  follow(running: readonly (readonly [flag: string, rollout: Rollout, ...rest: unknown[]])[]): void {
     const before = [...this.#watched.keys()].join();
     const names = new Set(running.map(([flag]) => flag));
     for (const flag of this.#watched.keys()) if (!names.has(flag)) this.#watched.delete(flag);

@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { percentage } from '@mlx-serving/policy';
 import { errors } from '../errors.ts';
-import { readText } from '../store/read-text.ts';
 
 const HOUR_MS = 3_600_000;
 const MAX_STAGES = 50;
@@ -48,9 +47,4 @@ export function readStages(preset: string, given: readonly RolloutStage[]): Roll
   if (!parsed.success) throw errors.ROLLOUT_INVALID({ problem: parsed.error.issues.map((issue) => `stages.${issue.path.join('.')}: ${issue.message}`).join('; ') });
   if (given.some(({ percentage: value }, i) => i > 0 && value <= given[i - 1]!.percentage)) throw errors.ROLLOUT_INVALID({ problem: 'Each stage must be higher than the one before.' });
   return parsed.data;
-}
-
-/** @returns undefined for a record that cannot be read */
-export function readRollout(text: string | undefined): Rollout | undefined {
-  return readText(rolloutRecord, text);
 }

@@ -2,10 +2,12 @@ import type { ApprovalService } from '../approval/approval-service.ts';
 import type { ProductionRules } from '../approval/production-rules.ts';
 import { errors } from '../errors.ts';
 import type { Change, PendingChange } from '../flags/flag-change.ts';
-import type { FlagsService } from '../flags/flags-service.ts';
+import { assertAt, type FlagsService, type FlagWrite } from '../flags/flags-service.ts';
 import type { FlagWriter } from '../flags/flag-writer.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
-import { readRollout, type Rollout, type RolloutStage } from './rollout-record.ts';
+import type { ReadableRecord, RecordReader } from '../snapshot/record-reader.ts';
+import type { RecordGuard } from '../store/flag-store.ts';
+import { type Rollout, rolloutRecord, type RolloutStage } from './rollout-record.ts';
 
 export interface RolloutServiceOptions {
   readonly live: LiveFlags;
@@ -13,7 +15,11 @@ export interface RolloutServiceOptions {
   readonly flags: FlagsService;
   readonly rules: ProductionRules;
   readonly approvals: ApprovalService;
+  readonly records: RecordReader;
 }
+
+/** A rollout as it was read: by flag, with its text in the store. */
+export type KnownRollout = ReadableRecord<Rollout>;
 
 export type RolloutControl = 'pause' | 'resume' | 'abort';
 
@@ -25,49 +31,56 @@ export class RolloutService {
     this.#options = options;
   }
 
-  list(): [string, Rollout][] {
-    return [...this.#options.live.records.rollouts].flatMap(([flag, text]) => {
-      const rollout = readRollout(text);
-      return rollout ? [[flag, rollout] as [string, Rollout]] : [];
-    });
+  list(): readonly KnownRollout[] {
+    return this.#options.records.all('rollouts', rolloutRecord);
   }
 
-  get(flag: string): Rollout {
-    const rollout = readRollout(this.#options.live.records.rollouts.get(flag));
-    if (!rollout) throw errors.ROLLOUT_NOT_FOUND({ name: flag });
-    return rollout;
+  /** @throws ROLLOUT_NOT_FOUND */
+  get(flag: string): KnownRollout {
+    const found = this.#options.records.one('rollouts', flag, rolloutRecord);
+    if (!found) throw errors.ROLLOUT_NOT_FOUND({ name: flag });
+    return found;
   }
 
   /** The whole schedule is approved at once where its end needs a second person. */
-  async start(flag: string, stages: readonly RolloutStage[], change: Change & { approved?: boolean }): Promise<{ rollout: Rollout } | { pending: PendingChange }> {
-    const { writer, flags, rules, approvals, live } = this.#options;
+  async start(flag: string, stages: readonly RolloutStage[], change: Pick<FlagWrite, 'actor' | 'reason' | 'approved' | 'ifRevision' | 'dependsOn'>): Promise<{ rollout: Rollout } | { pending: PendingChange }> {
+    const { writer, flags, rules, approvals, live, records } = this.#options;
     writer.assertWritable();
-    const { config, kill, revision } = flags.get(flag);
+    const present = flags.get(flag);
+    const { config, kill, revision } = present;
     rules.assertReason(change);
+    assertAt(flag, present, change);
     if (kill) throw errors.ROLLOUT_INVALID({ problem: `The flag ${flag} is killed: revive it first.` });
     if (!config.enabled) throw errors.ROLLOUT_INVALID({ problem: `The flag ${flag} is not enabled: a rollout changes the percentage alone.` });
-    const former = readRollout(live.records.rollouts.get(flag));
+    const [, former] = records.one('rollouts', flag, rolloutRecord) ?? [];
     if (former && (former.state === 'running' || former.state === 'paused')) throw errors.ROLLOUT_STATE({ name: flag, state: former.state });
     const why = change.approved ? undefined : rules.whyApproval(config, { ...config, rolloutPercentage: Math.max(...stages.map(({ percentage }) => percentage)) });
     const { actor, reason } = change;
     if (why !== undefined) return { pending: await approvals.ask({ action: 'rollout', flag, after: JSON.stringify(stages), revision, why, actor, reason }) };
     const rollout: Rollout = { stages: [...stages], stage: -1, state: 'running', note: '', nextAtMs: Date.now(), from: config.rolloutPercentage, actor, reason };
-    await this.#put(flag, rollout, change, 'rollouts.start');
+    await this.#put(flag, rollout, live.records.rollouts.get(flag), change, 'rollouts.start', change.dependsOn);
     return { rollout };
   }
 
-  /** Going on needs a reason in production; what makes it safer does not. */
+  /**
+   * Going on needs a reason in production; what makes it safer does not. An abort holds the rollout where it is, puts the
+   * percentage back, and then says that it is aborted: one that fails on the way leaves a paused rollout, and is repeated.
+   * @throws WRITE_CONTENDED when somebody else has changed the rollout meanwhile
+   */
   async control(flag: string, control: RolloutControl, change: Change): Promise<Rollout> {
-    const rollout = this.get(flag);
     if (control === 'resume') this.#options.rules.assertReason(change);
+    const [, rollout, text] = this.get(flag);
     const { state } = rollout;
     const allowed = { pause: state === 'running', resume: state === 'paused' || state === 'stopped', abort: state === 'running' || state === 'paused' || state === 'stopped' }[control];
     if (!allowed) throw errors.ROLLOUT_STATE({ name: flag, state });
-    const next = { pause: 'paused', resume: 'running', abort: 'aborted' } as const;
-    const changed: Rollout = { ...rollout, state: next[control], note: `${control} by ${change.actor}`, ...(control === 'resume' ? { nextAtMs: Math.max(rollout.nextAtMs, Date.now()) } : {}) };
-    await this.#put(flag, changed, change, `rollouts.${control}`);
-    if (control === 'abort') await this.#putBack(flag, rollout.from, change);
-    return changed;
+    const note = `${control} by ${change.actor}`;
+    if (control !== 'abort') {
+      const resumed = control === 'resume' ? { nextAtMs: Math.max(rollout.nextAtMs, Date.now()) } : {};
+      return this.#put(flag, { ...rollout, ...resumed, state: control === 'resume' ? 'running' : 'paused', note }, text, change, `rollouts.${control}`);
+    }
+    const held = state === 'running' ? await this.#put(flag, { ...rollout, state: 'paused', note }, text, change, 'rollouts.pause') : rollout;
+    await this.#putBack(flag, rollout.from, change);
+    return this.#put(flag, { ...held, state: 'aborted', note }, state === 'running' ? JSON.stringify(held) : text, change, 'rollouts.abort');
   }
 
   /** To where the rollout began, unless somebody has lowered it further: an abort raises nothing. */
@@ -77,14 +90,17 @@ export class RolloutService {
     await flags.patch(flag, JSON.stringify({ rolloutPercentage: from }), { ...change, reason: change.reason || 'The rollout was aborted.', action: 'rollout', approved: true });
   }
 
-  /** @throws WRITE_CONTENDED when somebody else has changed the rollout meanwhile */
-  async #put(flag: string, rollout: Rollout, { actor, reason }: Change, action: string): Promise<void> {
-    const { writer, live } = this.#options;
-    await writer.putRecord({ kind: 'rollouts', id: flag, text: JSON.stringify(rollout), base: { text: live.records.rollouts.get(flag) }, actor, reason, action, atMs: Date.now() });
+  /**
+   * What the driver does with a rollout, told to the audit trail.
+   * @param former the text of the rollout that the driver has looked at
+   */
+  async record(flag: string, rollout: Rollout, former: string, action: string): Promise<void> {
+    await this.#put(flag, rollout, former, { actor: `rollout:${rollout.actor}`, reason: rollout.reason }, action);
   }
 
-  /** What the driver does with a rollout, told to the audit trail. */
-  record(flag: string, rollout: Rollout, action: string): Promise<void> {
-    return this.#put(flag, rollout, { actor: `rollout:${rollout.actor}`, reason: rollout.reason }, action);
+  /** @throws WRITE_CONTENDED when somebody else has changed the rollout meanwhile */
+  async #put(flag: string, rollout: Rollout, former: string | undefined, { actor, reason }: Change, action: string, dependsOn?: RecordGuard): Promise<Rollout> {
+    await this.#options.writer.putRecord({ kind: 'rollouts', id: flag, text: JSON.stringify(rollout), base: { text: former }, actor, reason, action, dependsOn, atMs: Date.now() });
+    return rollout;
   }
 }

@@ -58,6 +58,7 @@ export class LiveFlags {
   #auditHead = NO_AUDIT;
   #records = NO_RECORDS;
   #takenAtMs: number | undefined;
+  #fileDigests: ReadonlyMap<string, string> = new Map();
   /** Of the definitions in force. */
   #bytes = 0;
 
@@ -93,6 +94,15 @@ export class LiveFlags {
 
   get records(): Records {
     return this.#records;
+  }
+
+  /** Digests of what was last applied from the configuration file, by name: after a loss of the store they are known here alone. */
+  get fileDigests(): ReadonlyMap<string, string> {
+    return this.#fileDigests;
+  }
+
+  noteFileDigests(digests: ReadonlyMap<string, string>): void {
+    this.#fileDigests = digests;
   }
 
   get segments(): readonly LiveSegment[] {
@@ -164,9 +174,9 @@ export class LiveFlags {
     if (state.revision !== this.#storeRevision + 1n) return false;
     this.touch();
     for (const name of names) {
-      const kill = state.flags.get(name)?.kill;
+      const kill = state.kills.get(name);
       if (kill) this.#kills.set(name, kill);
-      else if (state.flags.has(name)) this.#kills.delete(name);
+      else this.#kills.delete(name);
     }
     this.#commit(this.#revision, state, names, emergencyToo ? state.emergency : undefined, { changed: [], removed: [] });
     return true;
@@ -192,10 +202,21 @@ export class LiveFlags {
     this.#announceLatch([], this.emergency);
   }
 
-  /** The store has these kills now, and its state was taken over. */
+  /** The store has had these kills, and its state was taken over. Whoever lifted one there since is obeyed now, which the gateways are told. */
   release(names: readonly string[], emergencyToo: boolean): void {
-    for (const name of names) this.#latched.delete(name);
+    const before = JSON.stringify(this.emergency);
+    const revived: LiveFlag[] = [];
+    for (const name of names) {
+      this.#latched.delete(name);
+      const flag = this.#flags.get(name);
+      if (!flag?.kill || this.#kills.has(name)) continue;
+      const living = { ...flag, kill: undefined };
+      this.#flags.set(name, living);
+      revived.push(living);
+    }
     if (emergencyToo) this.#latchedEmergency = undefined;
+    const emergency = JSON.stringify(this.emergency) === before ? undefined : this.emergency;
+    if (revived.length > 0 || emergency) this.#announceLatch(revived, emergency);
   }
 
   /** Notes that the store was read and that nothing had changed. @param auditHead where the audit trail ends, if that was read */

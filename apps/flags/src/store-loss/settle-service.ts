@@ -2,10 +2,14 @@ import type { Logger } from '@mlx-serving/service-kit';
 import type { ProductionRules } from '../approval/production-rules.ts';
 import { errors } from '../errors.ts';
 import type { Change } from '../flags/flag-change.ts';
+import { assertWritten } from '../flags/flag-writer.ts';
 import type { KillService } from '../kill/kill-service.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
 import type { SnapshotRefresher } from '../snapshot/snapshot-refresher.ts';
-import type { FlagStore, RecordKind, StoredState } from '../store/flag-store.ts';
+import type { FlagStore, RecordKind, SetFlagWrite, StoredState } from '../store/flag-store.ts';
+
+/** How often a flag is written when somebody else writes it meanwhile. */
+const ATTEMPTS = 3;
 
 export interface SettleServiceOptions {
   readonly store: FlagStore;
@@ -46,8 +50,9 @@ export class SettleService {
       for (const [id, text] of map) await store.putRecord({ kind, id, text, ...author, action: `${kind}.reseed`, shown: id });
     }
     for (const { name, text } of live.segments) await store.putRecord({ kind: 'segments', id: name, text, ...author, action: 'segments.reseed' });
-    for (const { name, text } of live.flags) await store.setFlag({ name, text, base: lost.flags.get(name)?.text, ...author });
-    return this.#settle(change, 'store.reseed', 'What the flag service held was written to the store.');
+    for (const { name, text } of live.flags) await this.#writeFlag({ name, text, base: lost.flags.get(name)?.text, ...author });
+    // Else the file would declare its flags again, over what operators did to them since.
+    return this.#settle(change, 'store.reseed', 'What the flag service held was written to the store.', live.fileDigests);
   }
 
   /** @throws REASON_MISSING or STORE_NOT_LOST */
@@ -69,10 +74,21 @@ export class SettleService {
     if (killSwitch || rollbackToBaseline) await store.setEmergency({ killSwitch: killSwitch || undefined, rollbackToBaseline: rollbackToBaseline || undefined, ...author });
   }
 
-  async #settle(change: Change, action: string, summary: string): Promise<bigint> {
+  /** @throws WRITE_CONTENDED when another tool or flag service keeps writing the same flag */
+  async #writeFlag(write: SetFlagWrite): Promise<void> {
+    const { store } = this.#options;
+    let outcome = await store.setFlag(write);
+    for (let attempt = 1; outcome.outcome === 'stale' && attempt < ATTEMPTS; attempt++) {
+      const base = (await store.read([write.name])).flags.get(write.name)?.text;
+      outcome = await store.setFlag({ ...write, base });
+    }
+    assertWritten(write.name, outcome);
+  }
+
+  async #settle(change: Change, action: string, summary: string, fileDigests: ReadonlyMap<string, string> = new Map()): Promise<bigint> {
     const { store, live, refresher, logger } = this.#options;
     const known = { revision: live.revision, epoch: live.epoch };
-    const revision = await store.settle({ ...change, atMs: Date.now(), action, known, summary });
+    const revision = await store.settle({ ...change, atMs: Date.now(), action, known, summary, fileDigests });
     await refresher.reload();
     logger.warn({ actor: change.actor, reason: change.reason, action, revision: String(revision) }, 'an operator has decided what holds after the loss of the flag store');
     return revision;

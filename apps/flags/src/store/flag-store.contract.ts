@@ -81,6 +81,25 @@ export function flagStoreContract(name: string, create: () => Promise<StoreUnder
       expect((await store.setFlag({ ...kill, name: 'a', text: '2', base: '1', ifRevision: 1n })).outcome).toBe('written');
     });
 
+    it('refuses a write whose record has changed, and removes a record that the write settles in the same step', async () => {
+      await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined });
+      for (const id of ['one', 'two', 'three']) await store.putRecord({ ...kill, kind: 'pending', id, text: '{}' });
+      const on = (id: string, text = '{}', settles = true) => ({ dependsOn: { kind: 'pending', id, text, settles } as const });
+      for (const other of [on('one', '{"of":"before"}'), on('nobody')]) {
+        expect(await store.setFlag({ ...kill, name: 'a', text: '2', base: '1', ...other })).toEqual({ outcome: 'superseded' });
+        expect(await store.deleteFlag({ ...kill, name: 'a', base: '1', ...other })).toEqual({ outcome: 'superseded' });
+        expect((await store.putRecord({ ...kill, kind: 'rollouts', id: 'a', text: '{}', ...other })).outcome).toBe('stale');
+      }
+      expect((await store.setFlag({ ...kill, name: 'a', text: '2', base: '1', ...on('one', '{}', false) })).outcome).toBe('written');
+      // Also one that changes nothing of the flag has a revision then, so that everybody hears of the record.
+      expect((await store.setFlag({ ...kill, name: 'a', text: '2', base: '2', ...on('one') })).outcome).toBe('written');
+      expect((await store.putRecord({ ...kill, kind: 'rollouts', id: 'a', text: '{}', ...on('two') })).outcome).toBe('written');
+      const last = await store.deleteFlag({ ...kill, name: 'a', base: '2', ...on('three') });
+      expect((await changeAt(revisionOf(last)))?.records).toBe(true);
+      const state = await store.load({ revision: 0n, epoch: '' });
+      expect([[...state.records.pending], [...state.records.rollouts.keys()], state.revision]).toEqual([[], ['a'], revisionOf(last)]);
+    });
+
     it('does not raise the revision for the same text', async () => {
       await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined });
       expect((await store.setFlag({ ...kill, name: 'a', text: '1', base: '1' })).outcome).toBe('unchanged');
@@ -108,6 +127,14 @@ export function flagStoreContract(name: string, create: () => Promise<StoreUnder
       expect((await store.read(['a'])).flags.get('a')?.kill?.actor).toBe('alice');
       await store.reviveFlag('a', kill);
       expect((await store.reviveFlag('a', kill)).outcome).toBe('unchanged');
+    });
+
+    it('says of a flag that is not there whether it is killed', async () => {
+      const killed = await store.killFlag('gone', kill, true);
+      expect(killed).toMatchObject({ outcome: 'written', state: { kills: new Map([['gone', kill]]), flags: new Map() } });
+      expect((await store.read(['gone', 'other'])).kills).toEqual(new Map([['gone', kill]]));
+      expect(await store.reviveFlag('gone', kill)).toMatchObject({ outcome: 'written', state: { kills: new Map() } });
+      expect((await store.read(['gone'])).kills).toEqual(new Map());
     });
 
     it('does not know what to kill or revive when there is no such flag', async () => {
@@ -187,6 +214,15 @@ export function flagStoreContract(name: string, create: () => Promise<StoreUnder
       expect(settled).toMatchObject({ lost: false, revision: 3n });
       expect([...settled.flags.keys()]).toEqual(['raw']);
       expect(settled.epoch).not.toBe(known.epoch);
+    });
+
+    it('takes over what was applied from the file when it is settled, where that is known', async () => {
+      await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined, fileDigest: 'x' });
+      const known = await store.load({ revision: 1n, epoch: '' });
+      await store.settle({ ...kill, known, summary: 'settled' });
+      expect(Object.fromEntries(await store.fileDigests())).toEqual({ a: 'x' });
+      await store.settle({ ...kill, known, summary: 'settled', fileDigests: new Map([['b', 'y'], ['c', 'z']]) });
+      expect(Object.fromEntries(await store.fileDigests())).toEqual({ b: 'y', c: 'z' });
     });
 
     it('says that it has lost data when its revision falls below the one that is known', async () => {
@@ -280,10 +316,16 @@ export function flagStoreContract(name: string, create: () => Promise<StoreUnder
     });
 
     it('adds up decisions', async () => {
-      await store.addDecisions(new Map([['a', { enabled: 2n, disabled: 0n }]]));
-      await store.addDecisions(new Map([['a', { enabled: 1n, disabled: 4n }]]));
+      await store.addDecisions(new Map([['a', { enabled: 2n, disabled: 0n }]]), { source: 'one', number: 1 });
+      await store.addDecisions(new Map([['a', { enabled: 1n, disabled: 4n }]]), { source: 'two', number: 1 });
       expect(await store.decisions('a')).toEqual({ enabled: 3n, disabled: 4n });
       expect(await store.decisions('b')).toEqual({ enabled: 0n, disabled: 0n });
+    });
+
+    it('adds decisions that are sent again once', async () => {
+      const one = new Map([['a', { enabled: 2n, disabled: 1n }]]);
+      for (const number of [1, 1, 2, 1]) await store.addDecisions(one, { source: 'one', number });
+      expect(await store.decisions('a')).toEqual({ enabled: 4n, disabled: 2n });
     });
   });
 }

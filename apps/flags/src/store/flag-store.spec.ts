@@ -12,9 +12,9 @@ beforeAll(async () => {
 });
 afterAll(() => server.dispose());
 
-function redisStore(prefix: string): RedisFlagStore {
+function redisStore(prefix: string, now?: () => number): RedisFlagStore {
   const connect = () => createRedis(server.url, silentLogger, 'flags');
-  return new RedisFlagStore({ redis: connect(), bulk: connect(), subscriber: connect(), prefix, logger: silentLogger });
+  return new RedisFlagStore({ redis: connect(), bulk: connect(), subscriber: connect(), prefix, logger: silentLogger, now });
 }
 
 flagStoreContract('Redis', async () => {
@@ -40,6 +40,34 @@ describe('the Redis flag store', () => {
     const store = redisStore('');
     await expect(store.killFlag('a', { actor: '', reason: '', atMs: 0 })).rejects.toMatchObject({ code: 'UNAVAILABLE', reason: 'STORE_UNREACHABLE' });
     await store.stop();
+  });
+
+  it('goes on writing when Redis\'s clock has gone ahead of this one, as after a sleep of the machine', async () => {
+    let asleepMs = 0;
+    const store = redisStore('asleep:', () => performance.now() - asleepMs);
+    await started(store);
+    const by = { actor: 'olga', reason: '', atMs: 17 };
+    await store.killFlag('a', by, true);
+    for (asleepMs of [3_600_000, 7_200_000]) expect((await store.setEmergency({ ...by, killSwitch: asleepMs === 3_600_000 })).outcome).toBe('written');
+    expect((await store.reviveFlag('a', by)).outcome).toBe('written');
+    await store.stop();
+  });
+
+  it('does not carry out later what it refused while Redis hung, also when Redis\'s clock was set back before', async () => {
+    let aheadMs = 0;
+    const store = redisStore('set-back:', () => performance.now() + aheadMs);
+    const other = createRedis(server.url, silentLogger, 'other-tool', { commandTimeoutMs: 30_000 });
+    await other.connect();
+    await started(store);
+    const known = await store.load({ revision: 0n, epoch: '' });
+    aheadMs = 3_600_000;
+    for (let looks = 0; looks < 3; looks++) expect(await store.check(known)).toBeDefined();
+    await other.call('CLIENT', 'PAUSE', '1000');
+    await expect(store.setFlag({ actor: '', reason: '', atMs: 17, name: 'a', text: '1', base: undefined })).rejects.toMatchObject({ reason: 'STORE_UNREACHABLE' });
+    await other.ping();
+    expect((await store.read(['a'])).flags.size).toBe(0);
+    await store.stop();
+    other.disconnect();
   });
 
   it('foresees the very entry of the audit trail that a kill makes', async () => {

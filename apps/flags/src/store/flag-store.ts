@@ -52,6 +52,8 @@ export interface KnownStore {
 export interface PartialState {
   readonly revision: bigint;
   readonly flags: ReadonlyMap<string, StoredFlag>;
+  /** Of the names that were read, also of one without a flag. */
+  readonly kills: ReadonlyMap<string, KillRecord>;
   readonly emergency: EmergencyRecord;
 }
 
@@ -71,7 +73,19 @@ export type WriteResult =
   /** The text that the write was built on is no longer there. */
   | { readonly outcome: 'stale' }
   | { readonly outcome: 'revision-mismatch'; readonly revision: bigint }
+  /** The record on which the write depends holds another text now, or is gone. */
+  | { readonly outcome: 'superseded' }
   | { readonly outcome: 'not-found' };
+
+/** A record on which a write depends: compared in the same step, so that who changes the record keeps the write from being made. */
+export interface RecordGuard {
+  readonly kind: RecordKind;
+  readonly id: string;
+  /** What it must still hold. */
+  readonly text: string;
+  /** Whether the record is removed with the write. Default: false. */
+  readonly settles?: boolean;
+}
 
 export interface SetFlagWrite extends Authorship {
   readonly name: string;
@@ -81,12 +95,14 @@ export interface SetFlagWrite extends Authorship {
   readonly ifRevision?: bigint | undefined;
   /** Digest of the flag's own text in the configuration file. With it, a write whose digest is already recorded does nothing. */
   readonly fileDigest?: string;
+  readonly dependsOn?: RecordGuard | undefined;
 }
 
 export interface DeleteFlagWrite extends Authorship {
   readonly name: string;
   readonly base: string;
   readonly ifRevision?: bigint | undefined;
+  readonly dependsOn?: RecordGuard | undefined;
 }
 
 export interface EmergencyWrite extends Authorship {
@@ -107,6 +123,7 @@ export interface RecordWrite extends Authorship {
   /** No entry in the audit trail, and no revision. */
   readonly quiet?: boolean;
   readonly fileDigest?: string;
+  readonly dependsOn?: RecordGuard | undefined;
 }
 
 export interface RecordResult {
@@ -117,6 +134,8 @@ export interface RecordResult {
 export interface SettleWrite extends Authorship {
   readonly known: KnownStore;
   readonly summary: string;
+  /** What was last applied from the configuration file, in place of what the store knows of that. Empty: what the store knows holds. */
+  readonly fileDigests?: ReadonlyMap<string, string>;
 }
 
 /** One entry of the audit trail as it is stored. `entry` is the text that is hashed together with nothing else. */
@@ -157,6 +176,14 @@ export interface FlagChange {
 export interface DecisionTotals {
   readonly enabled: bigint;
   readonly disabled: bigint;
+}
+
+/** Names some counts: the same are added once, however often they are sent. */
+export interface CountBatch {
+  /** Of one life of whoever counts. */
+  readonly source: string;
+  /** Rises with each batch. */
+  readonly number: number;
 }
 
 export interface StoreListeners {
@@ -213,7 +240,7 @@ export interface FlagStore {
   tellPeers(text: string): void;
   /** Digests of what was last applied from the configuration file, by flag name. */
   fileDigests(): Promise<ReadonlyMap<string, string>>;
-  addDecisions(counts: ReadonlyMap<string, DecisionTotals>): Promise<void>;
+  addDecisions(counts: ReadonlyMap<string, DecisionTotals>, batch: CountBatch): Promise<void>;
   decisions(name: string): Promise<DecisionTotals>;
 }
 

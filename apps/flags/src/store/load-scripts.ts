@@ -52,14 +52,16 @@ return answer
 /**
  * ARGV, after the six: revision known to the caller, epoch known to the caller, revision and hash at which the trail is known to
  * have ended.
- * Answers '1' with the audit head when the store is as it is known and no other tool has changed a record since, else '0'.
+ * Answers '1' with the audit head when the store is as it is known and no other tool has changed a record since, else '0';
+ * and the time by Redis's clock.
  */
 export const check = `${common}
 ${externalRecordsLua}
 ${otherTrailLua}
 local known, epoch, trailRevision, trailHash = unpack(ARGV, 7)
-if redis.call('GET', EPOCH) ~= epoch or current() ~= known or isOtherTrail(trailRevision, trailHash) or #changedRecords(${kinds}) > 0 then return {'0', {}} end
-return {'1', redis.call('HMGET', HEAD, 'count', 'hash')}
+local now = string.format('%.0f', NOW)
+if redis.call('GET', EPOCH) ~= epoch or current() ~= known or isOtherTrail(trailRevision, trailHash) or #changedRecords(${kinds}) > 0 then return {'0', {}, now} end
+return {'1', redis.call('HMGET', HEAD, 'count', 'hash'), now}
 `;
 
 /**

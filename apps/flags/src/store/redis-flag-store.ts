@@ -2,10 +2,11 @@ import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { COMMAND_TIMEOUT_MS, type Logger, ServiceError } from '@mlx-serving/service-kit';
 import { errors } from '../errors.ts';
-import { type AuditBase, type AuditHead, type AuditMark, type AuditTrim, type Authorship, type DecisionTotals, type DeleteFlagWrite, type EmergencyWrite, type FlagStore, type KnownStore, NO_AUDIT, type PartialState, type RecordResult, type RecordWrite, type SetFlagWrite, type SettleWrite, type StoredAuditEntry, type StoredFlag, type StoredState, type StoreListeners, type WriteResult } from './flag-store.ts';
+import { type AuditBase, type AuditHead, type AuditMark, type AuditTrim, type Authorship, type CountBatch, type DecisionTotals, type DeleteFlagWrite, type EmergencyWrite, type FlagStore, type KillRecord, type KnownStore, NO_AUDIT, type PartialState, type RecordGuard, type RecordResult, type RecordWrite, type SetFlagWrite, type SettleWrite, type StoredAuditEntry, type StoredFlag, type StoredState, type StoreListeners, type WriteResult } from './flag-store.ts';
 import { adoption, type Base, type ExternalChange, inSteps, sha256 } from './external-changes.ts';
 import { RedisAuditTrail } from './redis-audit-trail.ts';
 import { readAuditHead, readChange, readEmergency, readKill, toFields } from './redis-records.ts';
+import { addDecisions } from './decisions-lua.ts';
 import { ForeseenEntry } from './foreseen-entry.ts';
 import { check, load } from './load-scripts.ts';
 import { isSame, type LoadAnswer, readLoadAnswer } from './read-load-answer.ts';
@@ -21,9 +22,14 @@ export interface RedisFlagStoreOptions {
   readonly subscriber: Redis;
   readonly prefix: string;
   readonly logger: Logger;
+  /** A clock of this process that only goes forward, in milliseconds. Default: that of `performance`. */
+  readonly now?: (() => number) | undefined;
 }
 
 type Answer = (string | null)[];
+
+/** Where a script's arguments have its deadline. */
+const DEADLINE_AT = 5;
 
 /** How often a read begins anew because other tools write meanwhile; what is left is for the next read. */
 const LOAD_ATTEMPTS = 3;
@@ -39,16 +45,17 @@ export class RedisFlagStore implements FlagStore {
   readonly #peers: string;
   /** The life of the store that writes are meant for. */
   #epoch = '';
-  readonly #clock = new StoreClock();
+  readonly #clock: StoreClock;
   readonly #foreseen = new ForeseenEntry();
   readonly #keys: readonly string[];
   readonly #trail: RedisAuditTrail;
 
-  constructor({ redis, bulk, subscriber, prefix, logger }: RedisFlagStoreOptions) {
+  constructor({ redis, bulk, subscriber, prefix, logger, now }: RedisFlagStoreOptions) {
     this.#redis = redis;
     this.#bulk = bulk;
     this.#subscriber = subscriber;
     this.#logger = logger;
+    this.#clock = new StoreClock(now);
     this.#prefix = prefix;
     this.#flags = `${prefix}feature_flags`;
     this.#peers = `${this.#flags}:peers`;
@@ -97,26 +104,28 @@ export class RedisFlagStore implements FlagStore {
   }
 
   async check(known: KnownStore): Promise<AuditMark | undefined> {
-    const [[same, head], flags, texts] = (await this.#readAll(check, ['', '', '', '', ...asArguments(known)], ['', ':texts'])) as [[string, string[]], string[], string[]];
+    const [[same, head, now], flags, texts] = (await this.#readAll(check, ['', '', '', '', ...asArguments(known)], ['', ':texts'])) as [[string, string[], string], string[], string[]];
+    this.#clock.note(Number(now));
     return same === '1' && isSame(flags, texts) ? { ...readAuditHead(head), revision: known.revision } : undefined;
   }
 
   async read(names: readonly string[]): Promise<PartialState> {
-    const [flags, kills, emergency, revision, revisions] = this.#keys as [string, string, string, string, string];
+    const [flags, killsKey, emergency, revision, revisions] = this.#keys as [string, string, string, string, string];
     const wanted = names.length > 0 ? [...names] : [''];
     const answers = await this.#attempt(() =>
-      this.#redis.multi().hmget(flags, ...wanted).hmget(kills, ...wanted).hmget(revisions, ...wanted).hgetall(emergency).get(revision).exec(),
+      this.#redis.multi().hmget(flags, ...wanted).hmget(killsKey, ...wanted).hmget(revisions, ...wanted).hgetall(emergency).get(revision).exec(),
     );
     const [texts, killTexts, revisionTexts, fields, current] = (answers ?? []).map(([error, answer]) => {
       if (error) throw this.#toServiceError(error);
       return answer;
     }) as [Answer, Answer, Answer, Record<string, string>, string | null];
-    const found = new Map<string, StoredFlag>();
+    const [found, kills] = [new Map<string, StoredFlag>(), new Map<string, KillRecord>()];
     names.forEach((name, i) => {
-      const text = texts[i];
-      if (typeof text === 'string') found.set(name, { text, revision: BigInt(revisionTexts[i] ?? 0), kill: readKill(killTexts[i]) });
+      const [text, kill] = [texts[i], readKill(killTexts[i])];
+      if (kill) kills.set(name, kill);
+      if (typeof text === 'string') found.set(name, { text, revision: BigInt(revisionTexts[i] ?? 0), kill });
     });
-    return { revision: BigInt(current ?? 0), flags: found, emergency: readEmergency(new Map(Object.entries(fields))) };
+    return { revision: BigInt(current ?? 0), flags: found, kills, emergency: readEmergency(new Map(Object.entries(fields))) };
   }
 
   async revision(): Promise<bigint> {
@@ -125,11 +134,11 @@ export class RedisFlagStore implements FlagStore {
 
   async setFlag(write: SetFlagWrite): Promise<WriteResult> {
     const { name, text, base, ifRevision, fileDigest } = write;
-    return this.#write('setFlag', name, [...this.#author(write, 'set'), name, text, sha256(text), base ?? '', sha256(base ?? ''), base === undefined ? '0' : '1', String(ifRevision ?? ''), fileDigest ?? '']);
+    return this.#write('setFlag', name, [...this.#author(write, 'set'), name, text, sha256(text), base ?? '', sha256(base ?? ''), base === undefined ? '0' : '1', String(ifRevision ?? ''), fileDigest ?? '', ...guarded(write)]);
   }
 
   async deleteFlag(write: DeleteFlagWrite): Promise<WriteResult> {
-    return this.#write('deleteFlag', write.name, [...this.#author(write, 'delete'), write.name, write.base, sha256(write.base), String(write.ifRevision ?? '')]);
+    return this.#write('deleteFlag', write.name, [...this.#author(write, 'delete'), write.name, write.base, sha256(write.base), String(write.ifRevision ?? ''), ...guarded(write)]);
   }
 
   killFlag(name: string, kill: Authorship, always = false): Promise<WriteResult> {
@@ -148,21 +157,21 @@ export class RedisFlagStore implements FlagStore {
     const onlyOn = write.killSwitch !== false && write.rollbackToBaseline !== false;
     const argv = [...this.#author(write, 'emergency', onlyOn), asText(write.killSwitch), asText(write.rollbackToBaseline), write.fileDigest ?? ''];
     const [outcome, revision, fields] = (await this.#run('setEmergency', argv)) as ['written' | 'unchanged', string, string[]];
-    return { outcome, names: [], state: { revision: BigInt(revision), flags: new Map(), emergency: readEmergency(toFields(fields)) } };
+    return { outcome, names: [], state: { revision: BigInt(revision), flags: new Map(), kills: new Map(), emergency: readEmergency(toFields(fields)) } };
   }
 
   async putRecord(write: RecordWrite): Promise<RecordResult> {
     const { kind, id, text = '', base, quiet, fileDigest = '' } = write;
     const shown = text === '' ? '' : (write.shown ?? text);
-    const argv = [...this.#author(write, `${kind}.${text === '' ? 'remove' : 'set'}`), kind, id, text, base ? (base.text ?? '') : '*', quiet ? '1' : '0', shown, shown && sha256(shown), fileDigest];
+    const argv = [...this.#author(write, `${kind}.${text === '' ? 'remove' : 'set'}`), kind, id, text, base ? (base.text ?? '') : '*', quiet ? '1' : '0', shown, shown && sha256(shown), fileDigest, ...guarded(write)];
     const [outcome, revision] = (await this.#run('putRecord', argv)) as [RecordResult['outcome'], string];
     return { outcome, revision: BigInt(revision) };
   }
 
   async settle(write: SettleWrite): Promise<bigint> {
-    const { known, summary } = write;
+    const { known, summary, fileDigests = new Map<string, string>() } = write;
     this.#epoch = '';
-    const [revision] = await this.#run('settle', [...this.#author(write, 'store.accept'), known.epoch, randomBytes(8).toString('hex'), String(known.revision), summary]);
+    const [revision] = await this.#run('settle', [...this.#author(write, 'store.accept'), known.epoch, randomBytes(8).toString('hex'), String(known.revision), summary, ...[...fileDigests].flat()]);
     return BigInt(revision as string);
   }
 
@@ -214,13 +223,13 @@ export class RedisFlagStore implements FlagStore {
     return new Map(Object.entries(await this.#attempt(() => this.#redis.hgetall(`${this.#flags}:file`))));
   }
 
-  async addDecisions(counts: ReadonlyMap<string, DecisionTotals>): Promise<void> {
-    const batch = this.#redis.multi();
+  async addDecisions(counts: ReadonlyMap<string, DecisionTotals>, { source, number }: CountBatch): Promise<void> {
+    const argv: string[] = [];
     for (const [name, { enabled, disabled }] of counts) {
-      if (enabled > 0n) batch.incrby(`${this.#prefix}flag:${name}:enabled`, String(enabled));
-      if (disabled > 0n) batch.incrby(`${this.#prefix}flag:${name}:disabled`, String(disabled));
+      if (enabled > 0n) argv.push(`${this.#prefix}flag:${name}:enabled`, String(enabled));
+      if (disabled > 0n) argv.push(`${this.#prefix}flag:${name}:disabled`, String(disabled));
     }
-    await this.#attempt(() => batch.exec());
+    await this.#attempt(() => this.#redis.eval(addDecisions, 1, `${this.#flags}:decisions-of:${source}`, String(number), ...argv));
   }
 
   async decisions(name: string): Promise<DecisionTotals> {
@@ -252,13 +261,14 @@ export class RedisFlagStore implements FlagStore {
 
   async #write(script: ScriptName, name: string, argv: string[]): Promise<WriteResult> {
     const [outcome, rest, hash] = (await this.#run(script, argv)) as [WriteResult['outcome'], string | Answer, string?];
-    if (outcome === 'stale' || outcome === 'not-found') return { outcome };
+    if (outcome === 'stale' || outcome === 'not-found' || outcome === 'superseded') return { outcome };
     if (outcome === 'revision-mismatch') return { outcome, revision: BigInt(rest as string) };
-    const [revision, text, flagRevision, kill] = rest as Answer;
+    const [revision, text, flagRevision, killText] = rest as Answer;
+    const kill = readKill(killText);
     if (hash !== undefined) this.#foreseen.note(BigInt(revision ?? 0), { hash });
     const flags = new Map<string, StoredFlag>();
-    if (typeof text === 'string') flags.set(name, { text, revision: BigInt(flagRevision ?? 0), kill: readKill(kill) });
-    return { outcome, names: [name], state: { revision: BigInt(revision ?? 0), flags, emergency: readEmergency(new Map()) } };
+    if (typeof text === 'string') flags.set(name, { text, revision: BigInt(flagRevision ?? 0), kill });
+    return { outcome, names: [name], state: { revision: BigInt(revision ?? 0), flags, kills: new Map(kill ? [[name, kill]] : []), emergency: readEmergency(new Map()) } };
   }
 
   /** @param isKill a kill is wanted however late it comes; anything else must not come after its caller heard that it was refused */
@@ -270,10 +280,15 @@ export class RedisFlagStore implements FlagStore {
   /** @throws STORE_LOST when the store is not the one that is known here, STORE_UNREACHABLE when the answer would come too late */
   async #run(script: ScriptName, argv: string[], connection = this.#redis): Promise<unknown[]> {
     const commands = connection as unknown as Record<ScriptName, (...args: string[]) => Promise<unknown[]>>;
-    const answer = await this.#attempt(() => commands[script](...this.#keys, ...argv), connection);
-    if (answer[0] === 'lost') throw errors.STORE_LOST();
-    if (answer[0] === 'late') throw errors.STORE_UNREACHABLE();
-    return answer;
+    for (let attempt = 1; ; attempt++) {
+      const answer = await this.#attempt(() => commands[script](...this.#keys, ...argv), connection);
+      if (answer[0] === 'lost') throw errors.STORE_LOST();
+      if (answer[0] !== 'late') return answer;
+      this.#clock.note(Number(answer[1]));
+      // Nothing was written. An answer in time says that not Redis was late: its clock has gone ahead of this one, which is known now.
+      if (attempt === 2) throw errors.STORE_UNREACHABLE();
+      argv = argv.with(DEADLINE_AT, String(this.#clock.inMs(COMMAND_TIMEOUT_MS)));
+    }
   }
 
   /** A command that waited in the client's queue would be carried out long after its caller was told that it failed. */
@@ -296,4 +311,9 @@ export class RedisFlagStore implements FlagStore {
 /** What is known of the store, as the scripts that read it all take it. */
 function asArguments({ revision, epoch, auditHead = NO_AUDIT }: KnownStore): string[] {
   return [String(revision), epoch, String(auditHead.revision), auditHead.hash];
+}
+
+/** The record on which a write depends, as the scripts take it. */
+function guarded({ dependsOn }: { readonly dependsOn?: RecordGuard | undefined }): string[] {
+  return dependsOn ? [dependsOn.kind, dependsOn.id, dependsOn.text, dependsOn.settles ? '1' : '0'] : ['', '', '', '0'];
 }

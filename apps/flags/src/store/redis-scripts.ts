@@ -1,29 +1,36 @@
 import { adoptFlags } from './load-scripts.ts';
 import { common } from './script-common.ts';
 
-/** ARGV, after the six: name, text, its SHA-256, text that is replaced or '' and its SHA-256, '1' when there must be one, revision that it must have or '', digest of the file or ''. */
+/**
+ * ARGV, after the six: name, text, its SHA-256, text that is replaced or '' and its SHA-256, '1' when there must be one, revision
+ * that it must have or '', digest of the file or ''; then the record on which the write depends: kind or '' for none, id, text,
+ * '1' when the write settles it.
+ */
 const setFlag = `${common}
-local name, text, textDigest, base, baseDigest, exists, wanted, digest = unpack(ARGV, 7)
+local name, text, textDigest, base, baseDigest, exists, wanted, digest, kind, id, record, settles = unpack(ARGV, 7)
+if not stillHolds(kind, id, record) then return {'superseded'} end
 if digest ~= '' and redis.call('HGET', FILE, name) == digest then return {'unchanged', touched(name)} end
 local old = redis.call('HGET', FLAGS, name)
 if (exists == '1') ~= (old ~= false) or (old and old ~= base) then return {'stale'} end
 local revision = redis.call('HGET', REVISIONS, name) or '0'
 if wanted ~= '' and wanted ~= revision then return {'revision-mismatch', revision} end
 if digest ~= '' then redis.call('HSET', FILE, name, digest) end
-if old == text then return {'unchanged', touched(name)} end
+if old == text and settles ~= '1' then return {'unchanged', touched(name)} end
 local now = nextRevision()
 auditExternal(now, name, baseDigest)
 local oldDigest = redis.call('HGET', DIGESTS, name) or nil
 redis.call('HSET', FLAGS, name, text)
 adopt(name, now, textDigest)
 audit(now, ACTOR, REASON, ACTION, name, old or nil, text, oldDigest, textDigest)
-publish(now, {name}, false, false)
+if settles == '1' then removeRecord(kind, id) end
+publish(now, {name}, false, settles == '1')
 return written(name)
 `;
 
-/** ARGV, after the six: name, text that is deleted and its SHA-256, revision that it must have or ''. */
+/** ARGV, after the six: name, text that is deleted and its SHA-256, revision that it must have or ''; a record as in `setFlag`. */
 const deleteFlag = `${common}
-local name, base, baseDigest, wanted = unpack(ARGV, 7)
+local name, base, baseDigest, wanted, kind, id, record, settles = unpack(ARGV, 7)
+if not stillHolds(kind, id, record) then return {'superseded'} end
 local old = redis.call('HGET', FLAGS, name)
 if not old then return {'not-found'} end
 if old ~= base then return {'stale'} end
@@ -35,7 +42,8 @@ local oldDigest = redis.call('HGET', DIGESTS, name) or nil
 redis.call('HDEL', FLAGS, name)
 adopt(name, now)
 audit(now, ACTOR, REASON, ACTION, name, old, nil, oldDigest)
-publish(now, {name}, false, false)
+if settles == '1' then removeRecord(kind, id) end
+publish(now, {name}, false, settles == '1')
 return written(name)
 `;
 
@@ -89,12 +97,14 @@ return {'written', current(), redis.call('HGETALL', EMERGENCY)}
 
 /**
  * ARGV, after the six: kind, id, text or '' to remove, text that is replaced, '' for none or '*' for any,
- * '1' when it is of no interest to the audit trail, text for the trail, its SHA-256, digest of the file or ''.
+ * '1' when it is of no interest to the audit trail, text for the trail, its SHA-256, digest of the file or ''; a record on
+ * which the write depends, as in `setFlag`.
  * `shown` holds what the trail last said of each record: a token's trail never holds its hash.
  */
 const putRecord = `${common}
-local kind, id, text, base, quiet, shown, shownDigest, digest = unpack(ARGV, 7)
+local kind, id, text, base, quiet, shown, shownDigest, digest, otherKind, otherId, other, settles = unpack(ARGV, 7)
 local key = FLAGS .. ':' .. kind
+if not stillHolds(otherKind, otherId, other) then return {'stale', current()} end
 if digest ~= '' then
   if redis.call('HGET', FILE, kind .. ':' .. id) == digest then return {'unchanged', current()} end
   redis.call('HSET', FILE, kind .. ':' .. id, digest)
@@ -129,17 +139,23 @@ else
   redis.call('HDEL', SHOWN, field)
   redis.call('HDEL', DIGESTS, field)
 end
+if settles == '1' then removeRecord(otherKind, otherId) end
 publish(now, {}, false, true)
 return {'written', now}
 `;
 
-/** ARGV, after the six: epoch known to the caller, the new epoch, revision known to the caller, text for the trail. */
+/**
+ * ARGV, after the six: epoch known to the caller, the new epoch, revision known to the caller, text for the trail; then names and
+ * digests of what was applied from the file, if that is known.
+ */
 const settle = `${common}
 local former, epoch, known, summary = unpack(ARGV, 7)
 local present = redis.call('GET', EPOCH)
 if present then redis.call('SADD', FORMER, present) end
 redis.call('SADD', FORMER, former)
 redis.call('SET', EPOCH, epoch)
+if #ARGV > 10 then redis.call('DEL', FILE) end
+for i = 11, #ARGV, 2 do redis.call('HSET', FILE, ARGV[i], ARGV[i + 1]) end
 if tonumber(known) > tonumber(current()) then redis.call('SET', REVISION, known) end
 local now = nextRevision()
 audit(now, ACTOR, REASON, ACTION, '', nil, summary)

@@ -13,7 +13,7 @@ export const RECORD_KINDS = ['segments', 'tokens', 'pending', 'rollouts', 'api-k
  * shown of a record: that is how a raw HSET of another tool is noticed, and what it changed. Every script begins its ARGV
  * with actor, reason, time, action, the epoch that the caller knows, and a deadline by Redis's own clock: a store that was
  * emptied or replaced meanwhile is not written to, and what its caller was told to be refused is not carried out when a
- * Redis that hung goes on.
+ * Redis that hung goes on. One that is too late answers `late` and Redis's time: the clocks may have moved apart.
  */
 export const common = `${sha256Lua}
 local FLAGS, KILLS, EMERGENCY, REVISION, REVISIONS, TEXTS, DIGESTS, FILE, SHOWN, AUDIT, HEAD, EPOCH, FORMER, RECORD_DIGESTS, AUDIT_BASE = unpack(KEYS)
@@ -22,7 +22,7 @@ local CHANNEL = FLAGS .. ':changes'
 if ARGV[5] ~= '' and redis.call('GET', EPOCH) ~= ARGV[5] and redis.call('SISMEMBER', FORMER, ARGV[5]) == 0 then return {'lost'} end
 local clock = redis.call('TIME')
 local NOW = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
-if ARGV[6] ~= '' and NOW > tonumber(ARGV[6]) then return {'late'} end
+if ARGV[6] ~= '' and NOW > tonumber(ARGV[6]) then return {'late', string.format('%.0f', NOW)} end
 local function current() return redis.call('GET', REVISION) or '0' end
 local function touched(name)
   return {current(), redis.call('HGET', FLAGS, name), redis.call('HGET', REVISIONS, name) or '0', redis.call('HGET', KILLS, name)}
@@ -68,6 +68,14 @@ local function adopt(name, revision, digest)
     redis.call('HDEL', TEXTS, name)
     redis.call('HDEL', DIGESTS, name)
   end
+end
+-- A record that a write depends on: nothing is written unless it still holds the text that the caller read.
+local function stillHolds(kind, id, text) return kind == '' or redis.call('HGET', FLAGS .. ':' .. kind, id) == text end
+-- One that the write settles goes with it.
+local function removeRecord(kind, id)
+  local field = kind .. ':' .. id
+  redis.call('HDEL', FLAGS .. ':' .. kind, id)
+  for _, beside in ipairs({RECORD_DIGESTS, SHOWN, DIGESTS}) do redis.call('HDEL', beside, field) end
 end
 -- What another tool did to a flag since it last got a revision. The digest is that of its text now.
 local function auditExternal(revision, name, digest)

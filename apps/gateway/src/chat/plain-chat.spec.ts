@@ -31,16 +31,16 @@ describe('a plain request', () => {
     expect(plainChat(request)).toBe(request);
   });
 
-  it.each([
-    {},
-    { model: 'tiny' },
-    { messages: [{ role: 'user', content: 'Hello' }] },
-    { model: 'tiny', messages: [] },
-    { model: 'tiny', messages: [{ role: 'user', content: 'Hello', name: 'ada' }] },
-    { model: 'tiny', messages: [{ role: 'user', content: [{ type: 'text', text: 'Hello' }] }] },
-    { model: 'tiny', messages: [{ role: 'user', content: 'Hello' }], temperature: 2.1 },
-    { model: 'tiny', messages: [{ role: 'user', content: 'Hello' }], max_tokens: 1.5 },
-    { model: 'tiny', messages: [{ role: 'user', content: 'Hello' }], constructor: 1 },
+  it.each<[request: Record<string, unknown>]>([
+    [{}],
+    [{ model: 'tiny' }],
+    [{ messages: [{ role: 'user', content: 'Hello' }] }],
+    [{ model: 'tiny', messages: [] }],
+    [{ model: 'tiny', messages: [{ role: 'user', content: 'Hello', name: 'ada' }] }],
+    [{ model: 'tiny', messages: [{ role: 'user', content: [{ type: 'text', text: 'Hello' }] }] }],
+    [{ model: 'tiny', messages: [{ role: 'user', content: 'Hello' }], temperature: 2.1 }],
+    [{ model: 'tiny', messages: [{ role: 'user', content: 'Hello' }], max_tokens: 1.5 }],
+    [{ model: 'tiny', messages: [{ role: 'user', content: 'Hello' }], constructor: 1 }],
   ])('is not %j', (request) => {
     expect(plainChat(request)).toBeUndefined();
   });

@@ -4,6 +4,9 @@ import type { DecisionCounter } from '../decision/decision-counts.ts';
 import type { FlagSnapshotStore } from '../decision/flag-snapshot-store.ts';
 import type { EvaluationSample, FlagTelemetry } from '../telemetry/flag-telemetry.ts';
 import type { RequestTraces } from '../telemetry/request-traces.ts';
+import { callerHeaders, type HttpContext } from '../http/http-context.ts';
+import type { Caller } from '../tenants/caller.ts';
+import type { ReadCaller } from '../tenants/caller-service.ts';
 
 /** What answers clients that ask for flags. */
 export interface ClientAnswers {
@@ -11,6 +14,21 @@ export interface ClientAnswers {
   readonly counts: DecisionCounter;
   readonly telemetry: FlagTelemetry;
   readonly traces: RequestTraces;
+  readonly readCaller: ReadCaller;
+}
+
+/**
+ * Who asks, as the routes that generate read it: a key is needed where they need one.
+ * @throws API_KEY_MISSING or API_KEY_WRONG
+ */
+export function readAsker({ readCaller }: ClientAnswers, http: Pick<HttpContext, 'request' | 'response'>): Caller {
+  return readCaller(callerHeaders(http))(false);
+}
+
+/** What an answer hangs on: the same routing key, user and tenant as of the caller's requests for tokens. */
+export function contextOf(caller: Caller, user: string | undefined, attributes: Readonly<Record<string, unknown>> = {}): EvaluationContext {
+  const { tenant } = caller;
+  return { key: caller.routingKey(user) ?? user, attributes: { ...(tenant === undefined ? {} : { tenant }), ...(user === undefined ? {} : { user_id: user }), ...attributes } };
 }
 
 /** The request in which a client asks. */

@@ -6,7 +6,7 @@ import { ChunkedBody } from './chunked-body.ts';
 
 const parts = ['first', 'wörld 👋\r\n', 'x'.repeat(100_000)];
 let server: Server;
-afterEach(() => server.close());
+afterEach(() => void server.close());
 
 async function serve(last: string): Promise<number> {
   server = createServer((_request, response) => {

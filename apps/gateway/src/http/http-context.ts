@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { randomUUID } from 'node:crypto';
 import { errors } from '../errors.ts';
 import type { CallerHeaders } from '../tenants/caller-service.ts';
@@ -20,7 +20,6 @@ export interface HttpContext {
 }
 
 const REQUEST_ID = /^[\x21-\x7e]{1,128}$/;
-const MAX_USER_LENGTH = 512;
 
 /** Takes a request in. The client's going is followed from here on, before anything waits. */
 export function createContext(request: IncomingMessage, response: ServerResponse): HttpContext {
@@ -37,12 +36,6 @@ export function createContext(request: IncomingMessage, response: ServerResponse
 /** The caller's own request id if it is one line of visible characters, else a new one. */
 export function readRequestId(given: string | string[] | undefined): string {
   return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
-}
-
-/** The routing key that a header gives; undefined when there is none. */
-export function readUserHeader(headers: IncomingHttpHeaders): string | undefined {
-  const user = headers['x-user-id'];
-  return typeof user === 'string' && user !== '' && user.length <= MAX_USER_LENGTH ? user : undefined;
 }
 
 /** What a request says of its caller; what is left of the key's limits goes into the answer's head. */

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import { type ApiKey, type ApiKeyBalances, type ApiKeyUsage, ApiKeyUsageSchema } from '@mlx-serving/contracts';
 import { KeyBudget, type Spent } from './key-budget.ts';
@@ -30,6 +31,8 @@ export class KeyLedger {
   #unanswered: Batch | undefined;
   #batch = 0n;
   #timer: NodeJS.Timeout | undefined;
+  /** Of this life of the gateway: batches are numbered anew after a restart. */
+  readonly #epoch = randomUUID();
 
   constructor(options: KeyLedgerOptions) {
     this.#options = options;
@@ -65,7 +68,7 @@ export class KeyLedger {
     if (!this.#unanswered) return;
     const { batch, spending } = this.#unanswered;
     const entries = [...spending].map(([keyId, { requests, tokens }]) => ({ keyId, requests: BigInt(requests), tokens: BigInt(tokens) }));
-    this.#unanswered.sentAt = this.#options.send(create(ApiKeyUsageSchema, { batch, spending: entries })) ? this.#now() : 0;
+    this.#unanswered.sentAt = this.#options.send(create(ApiKeyUsageSchema, { batch, epoch: this.#epoch, spending: entries })) ? this.#now() : 0;
   }
 
   settle({ replicaId, batch, balances, gateways }: ApiKeyBalances): void {

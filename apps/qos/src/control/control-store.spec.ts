@@ -67,10 +67,10 @@ describe('on a real Redis', () => {
   });
 
   it('gives no lesser term when Redis has lost its data, so that gateways follow it', async () => {
-    const store = new RedisControlStore(redis, 'lost:');
-    await redis.set('lost:qos:term', '7');
+    const store = new RedisControlStore(redis.client, 'lost:');
+    await redis.client.set('lost:qos:term', '7');
     const before = (await store.acquire('a', 60_000, true)) ?? 0;
-    await redis.del('lost:qos:acting', 'lost:qos:term');
+    await redis.client.del('lost:qos:acting', 'lost:qos:term');
     expect(await store.acquire('b', 60_000, true)).toBeGreaterThanOrEqual(before);
   });
 

@@ -559,7 +559,7 @@ export declare const ApiKeySetSchema: GenMessage<ApiKeySet>;
  */
 export declare type ApiKeyUsage = Message<"mlx_serving.v1.ApiKeyUsage"> & {
   /**
-   * Rises by one; a batch that was not answered is sent again under its number.
+   * Rises by one; a batch that was not answered is sent again under its number, and counts once.
    *
    * @generated from field: uint64 batch = 1;
    */
@@ -569,6 +569,13 @@ export declare type ApiKeyUsage = Message<"mlx_serving.v1.ApiKeyUsage"> & {
    * @generated from field: repeated mlx_serving.v1.ApiKeySpending spending = 2;
    */
   spending: ApiKeySpending[];
+
+  /**
+   * Names the life of the gateway, whose batches begin at 1 again after a restart.
+   *
+   * @generated from field: string epoch = 3;
+   */
+  epoch: string;
 };
 
 /**
@@ -1594,6 +1601,13 @@ export declare type SetSegmentRequest = Message<"mlx_serving.v1.SetSegmentReques
    * @generated from field: string reason = 4;
    */
   reason: string;
+
+  /**
+   * When present, the write is done only if the segment is still at this revision; 0 for one that is not there.
+   *
+   * @generated from field: optional uint64 if_revision = 5;
+   */
+  ifRevision?: bigint | undefined;
 };
 
 /**
@@ -1641,6 +1655,13 @@ export declare type DeleteSegmentRequest = Message<"mlx_serving.v1.DeleteSegment
    * @generated from field: string reason = 3;
    */
   reason: string;
+
+  /**
+   * As in SetSegmentRequest.
+   *
+   * @generated from field: optional uint64 if_revision = 4;
+   */
+  ifRevision?: bigint | undefined;
 };
 
 /**
