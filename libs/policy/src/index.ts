@@ -64,7 +64,7 @@ export {
   sloPolicy,
 } from './slo/slo-policy.ts';
 export { BaselineSample, LEAST_BASELINE_VALUES } from './verdicts/baseline-sample.ts';
-export { exceedsBlastRadius, excessBadRequests } from './verdicts/blast-radius.ts';
+export { type Excess, exceedsBlastRadius, excessOf } from './verdicts/blast-radius.ts';
 export { estimatedRatio, type EventCounts, logEValue, logEValues, logMean, logNotWorse, RATIOS } from './verdicts/e-process.ts';
 export { DEFAULT_BLOCK_MS } from './verdicts/steadiness.ts';
 export { DEFAULT_FLOOR, DEFAULT_MARGIN, Evidence, type EvidenceOptions, FIRST_REQUESTS, type KeptEvidence } from './verdicts/evidence.ts';

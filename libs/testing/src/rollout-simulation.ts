@@ -49,6 +49,8 @@ export interface SimulationOptions {
   readonly looksEvery?: number;
   /** Whether the evidence is gathered in blocks of time. Default: true. */
   readonly timed?: boolean;
+  /** How long such a block is. Default: 5000. */
+  readonly blockMs?: number;
   /** Also looks at the bare ratios every 5 s. Default: false. */
   readonly watchesBareRatios?: boolean;
 }
@@ -73,7 +75,7 @@ export function simulateRollout(seed: number, traffic: SimulatedTraffic, options
   const source = new RequestSource(seed, traffic, timed);
   const baseline = new BaselineSample();
   for (let index = 0; index < WARM_UP; index++) baseline.add([source.latency(1)]);
-  const evidence = new Evidence(traffic.share, baseline);
+  const evidence = new Evidence(traffic.share, baseline, undefined, { blockMs: options.blockMs });
   const bare = watchesBareRatios ? new BareRatios(round(traffic.requestsPerSecond * LOOK_EVERY_SECONDS)) : undefined;
   let end: SimulatedEnd = 'running';
   for (let index = 0; index < traffic.requests && end === 'running'; index++) {

@@ -1,4 +1,5 @@
 import type { BaselineSample } from './baseline-sample.ts';
+import { addExcess, type Excess, excessOf, NO_EXCESS } from './blast-radius.ts';
 import { type EventCounts, logEValues, RATIOS } from './e-process.ts';
 import { type Observation, PLAIN_EVENTS, TAIL_METRICS, TAIL_QUANTILES } from './metrics-judged.ts';
 import { type KeptScales, Steadiness } from './steadiness.ts';
@@ -50,6 +51,8 @@ export interface KeptEvidence {
   readonly finished: EventCounts;
   readonly failed: EventCounts;
   readonly bad: EventCounts;
+  /** What earlier stages have used of the blast radius; absent of the first. */
+  readonly before?: { readonly failed: Excess; readonly bad: Excess } | undefined;
   /** Of the canary's first ten requests: how many came, and how many failed. */
   readonly first: { readonly count: number; readonly failed: number };
   readonly filter: string;
@@ -75,6 +78,7 @@ export class Evidence {
   /** Units with a request that failed or was slow beyond P99 by more than the floor. */
   readonly bad: EventCounts;
   readonly first: { count: number; failed: number };
+  readonly #before: KeptEvidence['before'];
   readonly #events: EventCounts[];
   readonly #steadiness: Steadiness;
   #carried: readonly (readonly number[])[];
@@ -101,6 +105,7 @@ export class Evidence {
     this.failed = { ...from.failed };
     this.bad = { ...from.bad };
     this.first = { ...from.first };
+    this.#before = from.before;
     this.#events = from.events.map(([canaryEvents, baselineEvents]) => ({ canary: canaryEvents, baseline: baselineEvents }));
     this.#steadiness = new Steadiness(STEADY_SERIES, from.share, options.blockMs, from.steadiness);
     this.#carried = from.carried;
@@ -149,6 +154,16 @@ export class Evidence {
     return logEValues(this.#events[kind] ?? none(), this.share).map((log, ratio) => log + (carried[ratio] ?? 0));
   }
 
+  /** Units of the whole rollout that had a failed request beyond what the baseline makes of them. */
+  get excessFailed(): Excess {
+    return addExcess(this.#before?.failed ?? NO_EXCESS, excessOf(this.failed, this.share));
+  }
+
+  /** The same with slow requests: see `bad`. */
+  get excessBad(): Excess {
+    return addExcess(this.#before?.bad ?? NO_EXCESS, excessOf(this.bad, this.share));
+  }
+
   /** Whether a tail of a metric is worse steadily: in the median, or beyond it. */
   isSteady(metric: number): boolean {
     return this.#steadiness.isSteady(metric * 2) || this.#steadiness.isSteady(metric * 2 + 1);
@@ -159,9 +174,15 @@ export class Evidence {
     return this.#steadiness.isSteady(SLOW);
   }
 
-  /** Starts the next stage: what was found is carried on by multiplying, counts and quantiles begin anew. */
+  /** Slow requests, as `isSteadilySlow` counts them, beyond the baseline's in the last one or two blocks of time. */
+  get recentlySlow(): number {
+    return this.#steadiness.recent(SLOW);
+  }
+
+  /** Starts the next stage: what was found is carried on by multiplying and the excess by adding, counts and quantiles begin anew. */
   next(share: number): Evidence {
-    const next = new Evidence(share, this.#baseline, undefined, { margin: this.#margin, floors: this.#floors, blockMs: this.#blockMs });
+    const empty = nothingSeen(share, { margin: this.#margin, floors: this.#floors });
+    const next = new Evidence(share, this.#baseline, { ...empty, before: { failed: this.excessFailed, bad: this.excessBad } }, { blockMs: this.#blockMs });
     next.#carried = Array.from({ length: KINDS }, (_, kind) => {
       const before = this.#carried[kind] ?? [];
       // A stage at 100 % has nothing to compare with, so it finds nothing.
@@ -187,6 +208,7 @@ export class Evidence {
       finished: { ...this.finished },
       failed: { ...this.failed },
       bad: { ...this.bad },
+      before: this.#before,
       first: { ...this.first },
       filter: this.#filterUsed ? this.#filter.toString() : '',
     };

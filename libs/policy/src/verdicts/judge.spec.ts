@@ -94,6 +94,40 @@ describe('judge', () => {
     expect(judge(evidence, settings).excessBad).toBeCloseTo(59.5, 1);
   });
 
+  it('adds up the excess of all stages: the budget is of the whole rollout', () => {
+    const failing = { canary: true, failed: true, times: 60 };
+    const [first, whole] = [evidenceOf([failing, { canary: false, times: 60 }]), evidenceOf([failing, { canary: false, times: 60 }]).next(0.6)];
+    for (let index = 0; index < 60; index++) for (const canary of [true, false]) whole.observe({ canary, failed: canary, values: canary ? [] : [10] });
+    expect(judge(first, { ...settings, blastRadius: 100 })).toMatchObject({ blastRadiusExceeded: false, excessBad: 59.5 });
+    expect(judge(whole, { ...settings, blastRadius: 100 }).blastRadiusExceeded).toBe(true);
+    expect(new Evidence(0.6, new BaselineSample(), JSON.parse(JSON.stringify(whole.keep())) as ReturnType<Evidence['keep']>).excessFailed).toEqual(whole.excessFailed);
+  });
+
+  it('takes no stage that went well for credit', () => {
+    const evidence = evidenceOf([{ canary: false, failed: true, times: 80 }, { canary: true, times: 80 }]).next(0.5);
+    for (let index = 0; index < 40; index++) evidence.observe({ canary: true, failed: true, values: [] });
+    expect(evidence.excessFailed.units).toBeCloseTo(39.5, 1);
+  });
+
+  it('is not misled by users who fail for the first time in a later stage, in which nobody is seen for the first time', () => {
+    const unit = (index: number): string => index.toString(16).padStart(8, '0').repeat(2);
+    const first = new Evidence(0.5, new BaselineSample());
+    for (let index = 0; index < 400; index++) first.observe({ canary: index % 2 === 0, failed: false, unit: unit(index), values: [] });
+    const second = first.next(0.5);
+    for (let index = 0; index < 400; index++) second.observe({ canary: index % 2 === 0, failed: true, unit: unit(index), values: [] });
+    expect(judge(second, { ...settings, blastRadius: 100 }).blastRadiusExceeded).toBe(false);
+    expect(second.excessBad.units).toBeLessThan(5);
+  });
+
+  it('bears slowness in one spell up to twice the blast radius, and no further', () => {
+    const slowInOneSpell = (count: number): Evidence => {
+      const evidence = evidenceOf([]);
+      for (let index = 0; index < 2 * count; index++) evidence.observe({ canary: index % 2 === 0, failed: false, values: [index % 2 === 0 ? 1_000 : 10], atMs: index });
+      return evidence;
+    };
+    expect([110, 190, 210].map((count) => judge(slowInOneSpell(count), { ...settings, blastRadius: 100 }).blastRadiusExceeded)).toEqual([false, false, true]);
+  });
+
   it('raises an alarm when units do not fall as the share says', () => {
     expect(judge(evidenceOf([{ canary: true, times: 500 }, { canary: false, times: 500 }]), settings).sampleRatioMismatch).toBe(false);
     expect(judge(evidenceOf([{ canary: true, times: 400 }, { canary: false, times: 600 }]), settings).sampleRatioMismatch).toBe(true);

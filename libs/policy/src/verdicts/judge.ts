@@ -1,4 +1,4 @@
-import { exceedsBlastRadius, excessBadRequests } from './blast-radius.ts';
+import { exceedsBlastRadius } from './blast-radius.ts';
 import { estimatedRatio, type EventCounts, logEValue, logMean, logNotWorse, RATIOS } from './e-process.ts';
 import { DEFAULT_MARGIN, type Evidence, FIRST_REQUESTS } from './evidence.ts';
 import { PLAIN_EVENTS, STATISTICAL_TRIGGERS, type StatisticalTrigger, TAIL_METRICS, TAIL_QUANTILES } from './metrics-judged.ts';
@@ -19,13 +19,15 @@ export interface JudgeSettings {
   readonly margin?: number;
   /** Or a share of failing requests that is surely below this. Default: 0.02. */
   readonly errorFloor?: number;
-  /** Excess bad requests at which a rollout stops. Default: 100. */
+  /** Excess bad requests, over all stages, at which a rollout stops. Default: 100. */
   readonly blastRadius?: number;
 }
 
 export const DEFAULT_ALPHA = 0.01;
 export const DEFAULT_ERROR_FLOOR = 0.02;
 export const DEFAULT_BLAST_RADIUS = 100;
+/** So many times the blast radius in the last blocks of time ends also a canary that may be slow in one spell only. */
+const SPELL_BUDGETS = 2;
 /** How sure a sample-ratio mismatch must be. */
 const MISMATCH_ALPHA = 0.001;
 /** Quantiles (their indices) of which one must reach the floor; P99 has too few events. */
@@ -71,12 +73,17 @@ export function judge(evidence: Evidence, settings: JudgeSettings): Judgement {
   return {
     findings: comparing ? settings.triggers.map((trigger) => findingOf(evidence, trigger, Math.log(total / (alpha * STATISTICAL_TRIGGERS[trigger.name].weight)), needed)) : [],
     failedAtOnce: evidence.first.count >= FIRST_REQUESTS && evidence.first.failed >= FIRST_REQUESTS,
-    blastRadiusExceeded: exceedsBlastRadius(evidence.failed, evidence.units, blastRadius) || (exceedsBlastRadius(evidence.bad, evidence.units, blastRadius) && evidence.isSteadilySlow),
-    excessBad: Math.max(0, excessBadRequests(evidence.bad, evidence.units)),
+    blastRadiusExceeded: isBeyondBlastRadius(evidence, blastRadius),
+    excessBad: evidence.excessBad.units,
     sampleRatioMismatch: comparing && logSampleRatioMismatch(evidence.units, evidence.share) >= Math.log(1 / MISMATCH_ALPHA),
     notWorse: promotion >= 1,
     promotionProgress: Math.max(0, Math.min(1, promotion)),
   };
+}
+
+/** Failures count at once. Slowness may be one spell of the machine, which may cost twice the budget and no more. */
+function isBeyondBlastRadius({ excessFailed, excessBad, isSteadilySlow, recentlySlow }: Evidence, budget: number): boolean {
+  return exceedsBlastRadius(excessFailed, budget) || (exceedsBlastRadius(excessBad, budget) && (isSteadilySlow || recentlySlow > SPELL_BUDGETS * budget));
 }
 
 function findingOf(evidence: Evidence, { name, threshold }: JudgedTrigger, worseNeeded: number, slightNeeded: number): Finding {

@@ -11,6 +11,8 @@ export interface KeptSteadiness {
   readonly sums: readonly number[];
   readonly squares: readonly number[];
   readonly present: readonly number[];
+  /** Of the block before; absent of what an older version kept. */
+  readonly last?: readonly number[];
 }
 
 export interface KeptScales {
@@ -53,6 +55,11 @@ export class Steadiness {
     return this.#short.isSteady(series) && (this.#long.count < LEAST_LONG || this.#long.isSteady(series));
   }
 
+  /** The excess of the present block and the one before. */
+  recent(series: number): number {
+    return this.#short.recent(series);
+  }
+
   keep(): KeptScales {
     return { short: this.#short.keep(), long: this.#long.keep() };
   }
@@ -66,6 +73,7 @@ class Blocks {
   readonly #sums: Float64Array;
   readonly #squares: Float64Array;
   readonly #present: Float64Array;
+  readonly #last: Float64Array;
   #blocks: number;
   #since: number | undefined;
 
@@ -76,6 +84,7 @@ class Blocks {
     this.#sums = Float64Array.from(kept?.sums ?? new Array<number>(series).fill(0));
     this.#squares = Float64Array.from(kept?.squares ?? new Array<number>(series).fill(0));
     this.#present = Float64Array.from(kept?.present ?? new Array<number>(series).fill(0));
+    this.#last = Float64Array.from(kept?.last ?? new Array<number>(series).fill(0));
   }
 
   get count(): number {
@@ -104,8 +113,12 @@ class Blocks {
     return sum > 0 && sum >= leastRatio(this.#blocks) * Math.sqrt(squares);
   }
 
+  recent(series: number): number {
+    return (this.#present[series] ?? 0) + (this.#last[series] ?? 0);
+  }
+
   keep(): KeptSteadiness {
-    return { blocks: this.#blocks, sums: [...this.#sums], squares: [...this.#squares], present: [...this.#present] };
+    return { blocks: this.#blocks, sums: [...this.#sums], squares: [...this.#squares], present: [...this.#present], last: [...this.#last] };
   }
 
   #endBlock(): void {
@@ -114,6 +127,7 @@ class Blocks {
       const present = this.#present[series] ?? 0;
       this.#sums[series] = (this.#sums[series] ?? 0) + present;
       this.#squares[series] = (this.#squares[series] ?? 0) + present * present;
+      this.#last[series] = present;
       this.#present[series] = 0;
     }
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { exceedsBlastRadius } from './blast-radius.ts';
+import { exceedsBlastRadius, excessOf } from './blast-radius.ts';
 import { memorySlope } from './memory-slope.ts';
 import { logRateAbove, logRateBelow } from './rate-test.ts';
 import { logSampleRatioMismatch } from './sample-ratio.ts';
@@ -51,7 +51,7 @@ describe('the sample ratio', () => {
 
 describe('the blast radius', () => {
   it('does not grow with traffic alone', () => {
-    expect(exceedsBlastRadius({ canary: 6_200, baseline: 54_000 }, { canary: 100_000, baseline: 900_000 }, 100)).toBe(false);
-    expect(exceedsBlastRadius({ canary: 6_500, baseline: 54_000 }, { canary: 100_000, baseline: 900_000 }, 100)).toBe(true);
+    expect(exceedsBlastRadius(excessOf({ canary: 6_200, baseline: 54_000 }, 0.1), 100)).toBe(false);
+    expect(exceedsBlastRadius(excessOf({ canary: 6_500, baseline: 54_000 }, 0.1), 100)).toBe(true);
   });
 });
