@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { BaselineSample, type CanaryFile, Evidence, judge, STATISTICAL_TRIGGERS, type StatisticalTrigger, type Variant } from '@mlx-serving/policy';
+import { hash32 } from '@mlx-serving/hashing';
+import { BaselineSample, type CanaryFile, Evidence, judge, logRateAbove, type MemorySample, memorySlope, STATISTICAL_TRIGGERS, type StatisticalTrigger, type Variant } from '@mlx-serving/policy';
 
 type Trigger = CanaryFile['rollback']['triggers'][number];
 
@@ -7,7 +8,10 @@ export interface RollbackControllerOptions {
   readonly enabled: boolean;
   readonly cooldownMs: number;
   readonly gradual: boolean;
+  /** `memory_leak` needs `observeMemory`, and `crash_rate` needs `observeExit`. */
   readonly triggers: readonly Trigger[];
+  /** Excess bad requests at which the canary is stopped before the test is sure. Default: 100. */
+  readonly blastRadius?: number;
   /** The canary's share of the units, 0 to 100; needed for verdicts from `observe`. Default: 10. */
   readonly percentage?: number;
   /** Moves the traffic, such as `(percentage) => router.setPercentage(percentage)`. */
@@ -30,6 +34,11 @@ export interface ObservedRequest {
   readonly variant: Variant;
   readonly failed: boolean;
   readonly latencyMs: number;
+  /**
+   * What was hashed to route it, such as the user, when that has many requests: it counts once for each kind of event.
+   * Counting all requests of users who keep their variant would fire falsely (SPEC 6). Default: each request is one.
+   */
+  readonly unit?: string;
   /** When it ended, in milliseconds. Given, a canary must be slow over several blocks of 5 s, and not in one spell. */
   readonly atMs?: number;
 }
@@ -46,6 +55,11 @@ export interface RollbackRecord extends RollbackReason {
 
 const STEPS = [10, 5, 0];
 const MOST_HISTORY = 100;
+/** Of the 1 % that all triggers together may be wrong, what `crash_rate` has for itself. */
+const CRASH_ALPHA = 0.001;
+/** Fewest samples of the memory from which a leak is read, and most that are kept. */
+const LEAST_SAMPLES = 30;
+const MOST_SAMPLES = 120;
 
 /**
  * Decides when to take a canary back, and does it. Feed it with `observe` and ask without rates: then the verdict is the
@@ -53,18 +67,44 @@ const MOST_HISTORY = 100;
  */
 export class RollbackController {
   readonly #options: RollbackControllerOptions;
-  readonly #evidence: Evidence;
+  readonly #baseline = new BaselineSample();
+  #percentage: number;
+  #evidence: Evidence;
+  #memory: MemorySample[] = [];
+  #exits = 0;
+  /** The canary's requests at shares before this one. */
+  #requestsBefore = 0;
   #history: RollbackRecord[] = [];
   #last: RollbackReason | undefined;
 
   constructor(options: RollbackControllerOptions) {
     this.#options = options;
-    this.#evidence = new Evidence((options.percentage ?? 10) / 100, new BaselineSample());
+    this.#percentage = options.percentage ?? 10;
+    this.#evidence = new Evidence(this.#percentage / 100, this.#baseline);
+  }
+
+  /** Says that the share was moved, such as to the next stage: what was found is carried on. After a rollback everything begins anew. */
+  setPercentage(percentage: number): void {
+    if (percentage === this.#percentage) return;
+    this.#requestsBefore += this.#evidence.requests.canary;
+    this.#percentage = percentage;
+    this.#evidence = this.#evidence.next(percentage / 100);
+  }
+
+  /** Takes in how much memory the canary's process has, some seconds apart. */
+  observeMemory(megabytes: number, atMs = this.#now()): void {
+    this.#memory = [...this.#memory, { megabytes, atMs }].slice(-MOST_SAMPLES);
+  }
+
+  /** Takes in that the canary's process has exited. */
+  observeExit(): void {
+    this.#exits++;
+    this.#memory = [];
   }
 
   /** Takes in one finished request. */
-  observe({ variant, failed, latencyMs, atMs }: ObservedRequest): void {
-    this.#evidence.observe({ canary: variant === 'canary', failed, values: failed ? [] : [latencyMs], atMs });
+  observe({ variant, failed, latencyMs, unit, atMs }: ObservedRequest): void {
+    this.#evidence.observe({ canary: variant === 'canary', failed, unit: unit === undefined ? undefined : digitsOf(unit), values: failed ? [] : [latencyMs], atMs });
   }
 
   /** @returns why it should be rolled back, or null; always null during the cooldown */
@@ -78,9 +118,10 @@ export class RollbackController {
   async executeRollback(): Promise<RollbackRecord> {
     const cause = this.#last ?? { reason: 'manual', severity: 'warning' as const };
     const gradual = this.#options.gradual && cause.severity !== 'critical';
-    const steps = gradual ? STEPS.filter((step) => step < (this.#options.percentage ?? 10)) : [0];
+    const steps = gradual ? STEPS.filter((step) => step < this.#percentage) : [0];
     const record = { ...cause, atMs: this.#now(), steps };
     this.#history = [...this.#history, record].slice(-MOST_HISTORY);
+    this.#beginAnew();
     for (const [index, step] of steps.entries()) {
       if (index > 0) await delay(this.#options.stepMs ?? 30_000);
       await this.#options.setPercentage?.(step);
@@ -98,12 +139,27 @@ export class RollbackController {
     return last !== undefined && this.#now() - last.atMs < this.#options.cooldownMs;
   }
 
+  /** What has been acted on is no evidence against the next canary. */
+  #beginAnew(): void {
+    this.#last = undefined;
+    this.#evidence = new Evidence(this.#percentage / 100, this.#baseline);
+    [this.#memory, this.#exits, this.#requestsBefore] = [[], 0, 0];
+  }
+
   #byEvidence(): RollbackReason | undefined {
     const triggers = this.#options.triggers.flatMap(({ name, threshold }) => (name in STATISTICAL_TRIGGERS ? [{ name: name as StatisticalTrigger, threshold }] : []));
-    const { findings, failedAtOnce } = judge(this.#evidence, { triggers });
+    const { blastRadius } = this.#options;
+    const { findings, failedAtOnce, blastRadiusExceeded } = judge(this.#evidence, { triggers, ...(blastRadius === undefined ? {} : { blastRadius }) });
     if (failedAtOnce) return { reason: 'failed_at_once', severity: 'critical' };
-    const fired = findings.find((finding) => finding.fired)?.name;
+    if (blastRadiusExceeded) return { reason: 'blast_radius', severity: 'critical' };
+    const fired = findings.find((finding) => finding.fired)?.name ?? this.#options.triggers.find((trigger) => this.#isWatchedAndBad(trigger))?.name;
     return this.#reason(fired);
+  }
+
+  #isWatchedAndBad({ name, threshold }: Trigger): boolean {
+    if (name === 'memory_leak') return this.#memory.length >= LEAST_SAMPLES && (memorySlope(this.#memory)?.low ?? 0) > threshold;
+    const trials = Math.max(this.#exits, this.#requestsBefore + this.#evidence.requests.canary);
+    return name === 'crash_rate' && this.#exits > 0 && threshold > 0 && logRateAbove({ events: this.#exits, trials }, threshold) >= Math.log(1 / CRASH_ALPHA);
   }
 
   #byRates({ canaryErrorRate, baselineErrorRate, canaryLatency, baselineLatency }: CanaryRates): RollbackReason | undefined {
@@ -122,4 +178,9 @@ export class RollbackController {
   #now(): number {
     return (this.#options.now ?? Date.now)();
   }
+}
+
+/** A unit as the evidence remembers it: 16 hexadecimal digits. */
+function digitsOf(unit: string): string {
+  return [unit, `${unit}:unit`].map((text) => hash32(text).toString(16).padStart(8, '0')).join('');
 }

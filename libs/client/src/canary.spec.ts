@@ -65,6 +65,52 @@ describe('RollbackController', () => {
     expect(await found.shouldRollback()).toEqual({ reason: 'high_error_rate', severity: 'critical' });
   });
 
+  it('counts a user once for each kind of event, however many requests he sends', async () => {
+    const [byUser, byRequest] = [controller(), controller()];
+    // One user of the canary has trouble of his own; forty others, of either variant, have none.
+    for (let index = 0; index < 40; index++) {
+      for (const each of [byUser, byRequest]) for (const variant of ['baseline', 'canary'] as const) each.observe({ variant, failed: false, latencyMs: 100, unit: `${variant}-${index}` });
+      byUser.observe({ variant: 'canary', failed: true, latencyMs: 1, unit: 'the-one' });
+      byRequest.observe({ variant: 'canary', failed: true, latencyMs: 1 });
+    }
+    expect(await byUser.shouldRollback()).toBeNull();
+    expect(await byRequest.shouldRollback()).toMatchObject({ reason: 'high_error_rate' });
+  });
+
+  it('needs new evidence after a rollback, and carries it on when the share is moved', async () => {
+    let time = 0;
+    const found = controller({ now: () => time });
+    const fail = (times: number): void => {
+      for (let index = 0; index < times; index++) for (const variant of ['baseline', 'canary'] as const) found.observe({ variant, failed: variant === 'canary', latencyMs: 1 });
+    };
+    fail(9);
+    found.setPercentage(60);
+    fail(9);
+    expect(await found.shouldRollback()).toMatchObject({ reason: 'high_error_rate' });
+    await found.executeRollback();
+    time += 1_000;
+    expect(await found.shouldRollback()).toBeNull();
+    fail(10);
+    expect(await found.shouldRollback()).toMatchObject({ reason: 'failed_at_once' });
+  });
+
+  it('watches memory and exits of the canary, and the blast radius', async () => {
+    const watched = [
+      { name: 'memory_leak', threshold: 50, severity: 'warning' },
+      { name: 'crash_rate', threshold: 0.001, severity: 'critical' },
+    ] as const;
+    const leaking = controller({ triggers: watched });
+    for (let minute = 0; minute < 40; minute++) leaking.observeMemory(1_000 + 2 * minute, minute * 60_000);
+    expect(await leaking.shouldRollback()).toEqual({ reason: 'memory_leak', severity: 'warning' });
+    const crashing = controller({ triggers: watched });
+    for (let exits = 0; exits < 6; exits++) crashing.observeExit();
+    for (let index = 0; index < 100; index++) crashing.observe({ variant: 'canary', failed: false, latencyMs: 1 });
+    expect(await crashing.shouldRollback()).toEqual({ reason: 'crash_rate', severity: 'critical' });
+    const failing = controller({ triggers: watched, blastRadius: 20 });
+    for (let index = 0; index < 60; index++) for (const variant of ['baseline', 'canary'] as const) failing.observe({ variant, failed: variant === 'canary' && index % 2 === 1, latencyMs: 1 });
+    expect(await failing.shouldRollback()).toEqual({ reason: 'blast_radius', severity: 'critical' });
+  });
+
   it('moves the share to 0 at once when it is critical, by steps otherwise, and rests', async () => {
     let [time, steps]: [number, number[]] = [5_000, []];
     const more = { gradual: true, stepMs: 1, now: () => time, setPercentage: (step: number) => void steps.push(step) };
