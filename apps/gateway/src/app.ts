@@ -49,7 +49,7 @@ export async function createApp(config: Omit<GatewayConfig, 'processes'>, logger
   const required = config.keys === 'required' || (config.keys === 'auto' && !isLoopback(config.host));
   const keys = new Tenants({ replicaId: state.replicaId, required, file: state.keysFile, routing: () => runtime.value.routing });
   const clients = createClients(config);
-  const links = new ControllerLinks({ ...state, control, keys, clients, metrics, logger });
+  const links = new ControllerLinks({ ...state, control, keys, clients, canaryWorkers: () => pools.canary.members.map(({ worker }) => worker.address), metrics, logger });
   const onReport = (report: StreamReport, flagKey: string): void => {
     control.onSample(report);
     links.report(report, flagKey);
@@ -58,7 +58,7 @@ export async function createApp(config: Omit<GatewayConfig, 'processes'>, logger
   const service = new GenerateService({ ...state, admission, control, pools, requestLimits: limits, failure: () => runtime.value.failure, onReport, onShadowReport: (report) => links.reportShadow(report), metrics, logger });
   const health = createHealth({ ...state, pools, stopping: () => service.stopping, links: () => links.up });
   const explain = new ExplainService({ ...state, pools, tokenFile: config.operatorTokenFile || join(config.stateDirectory, 'admin-token'), client: clients.flags });
-  const doors = { ...state, pools, joinToken: config.joinToken, service, models: new ModelService(pools), accelerator: new AcceleratorService(pools), limits, readCaller: keys.readCaller, cors: () => runtime.value.cors, explain, canaryConfigured: pools.canary.size > 0, health, metrics, logger, ...(sibling ? { onLease: sibling.tell.bind(sibling) } : {}) };
+  const doors = { ...state, pools, joinToken: config.joinToken, service, models: new ModelService(pools), accelerator: new AcceleratorService(pools), limits, readCaller: keys.readCaller, cors: () => runtime.value.cors, explain, hasCanaryWorker: () => pools.canary.size > 0, health, metrics, logger, ...(sibling ? { onLease: sibling.tell.bind(sibling) } : {}) };
   const http = createHttpServer(doors);
   const grpc = createGrpcServer(doors);
   const operations = sibling ? undefined : new OperationsServer({ host: config.host, port: config.operationsPort, registry: metrics.registry, health });

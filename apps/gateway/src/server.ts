@@ -28,7 +28,7 @@ export interface ServerOptions extends InferenceHandlerOptions, MembershipOption
   readonly counts: DecisionCounter;
   readonly telemetry: FlagTelemetry;
   readonly traces: RequestTraces;
-  readonly canaryConfigured: boolean;
+  readonly hasCanaryWorker: () => boolean;
   readonly health: Health;
   readonly cors: () => RuntimeFile['cors'];
   readonly explain: ExplainService;

@@ -51,6 +51,27 @@ describe('a worker that joins', () => {
     expect(guest.generations).toHaveLength(had);
   });
 
+  it('is told to the canary service when it joins as the canary, and again when it has left', async () => {
+    const guest = await start();
+    gateway.canary.route({ revision: 2n, enabled: true, rolloutPercentage: 100 });
+    const enabled = async () => ((await (await gateway.get('/health/canary')).json()) as { canary: { enabled: boolean } }).canary.enabled;
+    expect(await enabled()).toBe(false);
+    const { call } = join(guest.address, { variant: 'canary' });
+    const told = (addresses: string[]) =>
+      until(() => {
+        // Whatever comes down, a lease each second at least, is the occasion.
+        gateway.canary.send({ case: 'lease', value: { revision: 2n } });
+        return JSON.stringify(gateway.canary.all('canaryWorkers').at(-1)?.addresses) === JSON.stringify(addresses);
+      });
+    await told([guest.address]);
+    expect(await enabled()).toBe(true);
+    await until(async () => (await gateway.chat()).headers.get('x-mlx-serving-variant') === 'canary');
+    call.end();
+    await told([]);
+    expect(await enabled()).toBe(false);
+    expect(gateway.canary.all('canaryWorkers')).toHaveLength(2);
+  });
+
   it('ends what it has begun when its lease is gone, and counts as gone when its connection is', async () => {
     const guest = await start();
     guest.script = undefined;

@@ -93,7 +93,7 @@ export class CanarySystem {
     const client = createServiceClient(Canary, address, { options: { 'grpc.use_local_subchannel_pool': 1 } });
     const store = new RoutingStore();
     const file = new StateFile(RoutingTableSchema, join(folder, `${replicaId}.json`), silentLogger);
-    const link = new CanaryLink({ client, replicaId, store, file, onApplied: () => undefined, onDropped: () => undefined, logger: silentLogger });
+    const link = new CanaryLink({ client, replicaId, store, file, canaryWorkers: () => [], onApplied: () => undefined, onDropped: () => undefined, logger: silentLogger });
     link.start();
     this.#gateways.push({ store, link });
     this.#closing.push(async () => {

@@ -4,10 +4,10 @@ import type { RoutingStore } from '../decision/routing-store.ts';
 import type { HttpContext } from '../http/http-context.ts';
 
 /** GET /health/canary: the comparison that came down the canary link last (SPEC C4). */
-export function createCanaryHealthHandler({ routing, canaryConfigured }: { routing: RoutingStore; canaryConfigured: boolean }) {
+export function createCanaryHealthHandler({ routing, hasCanaryWorker }: { routing: RoutingStore; hasCanaryWorker: () => boolean }) {
   return ({ response }: HttpContext): void => {
     const { table, comparison, leaseEnded } = routing;
-    const enabled = table?.enabled === true && canaryConfigured;
+    const enabled = table?.enabled === true && hasCanaryWorker();
     sendJson(response, 200, {
       canary: {
         enabled,

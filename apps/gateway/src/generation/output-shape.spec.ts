@@ -39,6 +39,14 @@ describe('the shape of an output', () => {
     expect(shape.gapP95Ms).toBeLessThan(22);
   });
 
+  it('has text when one of its tokens has: the token that ends an answer has none', () => {
+    const [empty, spoken] = [new OutputShape(), new OutputShape()];
+    const end = create(TokenSchema, { id: 0 });
+    empty.add([end], 0);
+    spoken.add([...tokens(1), end], 0);
+    expect([new OutputShape().hasText, empty.hasText, spoken.hasText]).toEqual([false, false, true]);
+  });
+
   it('takes every time for a gap, also none and very long ones', () => {
     const shape = new OutputShape();
     for (const at of [0, 0, 10_000_000]) shape.add(tokens(1), at);

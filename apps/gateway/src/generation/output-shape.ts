@@ -18,6 +18,8 @@ export class OutputShape {
   #gapCount = 0;
   #lastAt = 0;
   #count = 0;
+  /** Whether there was any text: the token that ends an answer has none. */
+  hasText = false;
   /** FNV-1a over the token ids. */
   fingerprint = 0x811c9dc5;
 
@@ -25,7 +27,8 @@ export class OutputShape {
   add(tokens: readonly Token[], nowMs: number): void {
     if (this.#count > 0) this.#addGap((nowMs - this.#lastAt) / tokens.length, tokens.length);
     this.#lastAt = nowMs;
-    for (const { id } of tokens) {
+    for (const { id, text } of tokens) {
+      this.hasText ||= text !== '';
       this.#tail[this.#count++ % TAIL] = id;
       this.fingerprint = Math.imul(this.fingerprint ^ id, 0x01000193);
     }

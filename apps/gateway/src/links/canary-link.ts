@@ -19,6 +19,8 @@ export interface CanaryLinkOptions {
   readonly replicaId: string;
   readonly store: RoutingStore;
   readonly file: StateFile<typeof RoutingTableSchema>;
+  /** Addresses of the canary's workers now. */
+  readonly canaryWorkers: () => readonly string[];
   readonly onApplied: (revision: bigint) => void;
   readonly onDropped: (count: number) => void;
   readonly logger: Logger;
@@ -28,13 +30,15 @@ export interface CanaryLinkOptions {
 export class CanaryLink {
   readonly #options: CanaryLinkOptions;
   readonly #link: ReportingLink<CanaryLinkRequest, CanaryLinkResponse>;
+  /** What this connection has said of the canary's workers. */
+  #told = '';
 
   constructor(options: CanaryLinkOptions) {
     this.#options = options;
     this.#link = new ReportingLink({
       name: 'canary',
       open: () => options.client.link(),
-      hello: () => up({ case: 'hello', value: { replicaId: options.replicaId, routingRevision: options.store.table?.revision ?? 0n } }),
+      hello: () => this.#hello(),
       onMessage: (message) => this.#receive(message),
       reports: (value) => up({ case: 'reports', value }),
       onDropped: options.onDropped,
@@ -58,10 +62,24 @@ export class CanaryLink {
     this.#link.report(report);
   }
 
+  #hello(): CanaryLinkRequest {
+    const { replicaId, store } = this.#options;
+    this.#told = '';
+    return up({ case: 'hello', value: { replicaId, routingRevision: store.table?.revision ?? 0n } });
+  }
+
   #receive({ message }: CanaryLinkResponse): void {
     this.#options.store.heard();
+    this.#tellWorkers();
     if (message.case === 'comparison') this.#options.store.comparison = message.value;
     if (message.case === 'routingTable') this.#applyTable(message.value);
+  }
+
+  /** With every message that comes down, one a second at least: workers join and leave. */
+  #tellWorkers(): void {
+    const addresses = [...this.#options.canaryWorkers()];
+    const told = addresses.join(' ');
+    if (told !== this.#told && this.#link.send(up({ case: 'canaryWorkers', value: { addresses } }))) this.#told = told;
   }
 
   #applyTable(table: RoutingTable): void {

@@ -19,6 +19,8 @@ export interface ControllerLinksOptions {
   readonly flagsFile: StateFile<typeof FlagSnapshotSchema>;
   readonly routing: RoutingStore;
   readonly routingFile: StateFile<typeof RoutingTableSchema>;
+  /** Addresses of the canary's workers now. */
+  readonly canaryWorkers: () => readonly string[];
   readonly counts: DecisionCounter;
   readonly telemetry: FlagTelemetry;
   readonly keys: Tenants;

@@ -28,6 +28,7 @@ const report = fc
     finishReason: fc.constantFrom(FinishReason.UNSPECIFIED, FinishReason.LENGTH),
     tokenGapP95Ms: optional(double),
     repeatedOutput: fc.boolean(),
+    emptyOutput: fc.boolean(),
     sameOutput: optional(fc.boolean()),
     choice: uint,
     queuedMs: optional(double),

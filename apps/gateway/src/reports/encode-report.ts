@@ -40,6 +40,7 @@ export function encodeReport(report: StreamReport): EncodedReport {
   writer.uint(15, report.choice);
   if (report.queuedMs !== undefined) writer.double(16, report.queuedMs);
   writer.text(17, report.flagKeyHash);
+  writer.uint(18, report.emptyOutput ? 1 : 0);
   writer.close(start);
   return writer.finish();
 }

@@ -48,6 +48,7 @@ export function toStreamReport(record: GenerationRecord, failure: ServiceError |
     ...(record.queuedMs === undefined ? {} : { queuedMs: record.queuedMs }),
     ...(tokenGapP95Ms === undefined ? {} : { tokenGapP95Ms }),
     repeatedOutput: record.shape.repeats,
+    emptyOutput: !record.shape.hasText,
     choice: record.request.choice ?? 0,
     flagKeyHash: '',
   };

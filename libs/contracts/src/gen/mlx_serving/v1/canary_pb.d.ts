@@ -37,6 +37,12 @@ export declare type CanaryLinkRequest = Message<"mlx_serving.v1.CanaryLinkReques
      */
     value: RoutingAcknowledgement;
     case: "acknowledgement";
+  } | {
+    /**
+     * @generated from field: mlx_serving.v1.CanaryWorkers canary_workers = 4;
+     */
+    value: CanaryWorkers;
+    case: "canaryWorkers";
   } | { case: undefined; value?: undefined };
 };
 
@@ -45,6 +51,26 @@ export declare type CanaryLinkRequest = Message<"mlx_serving.v1.CanaryLinkReques
  * Use `create(CanaryLinkRequestSchema)` to create a new message.
  */
 export declare const CanaryLinkRequestSchema: GenMessage<CanaryLinkRequest>;
+
+/**
+ * The canary's workers of a gateway, configured ones and those that have joined: whenever they change.
+ *
+ * @generated from message mlx_serving.v1.CanaryWorkers
+ */
+export declare type CanaryWorkers = Message<"mlx_serving.v1.CanaryWorkers"> & {
+  /**
+   * host:port, or the URL of an OpenAI-compatible server.
+   *
+   * @generated from field: repeated string addresses = 1;
+   */
+  addresses: string[];
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryWorkers.
+ * Use `create(CanaryWorkersSchema)` to create a new message.
+ */
+export declare const CanaryWorkersSchema: GenMessage<CanaryWorkers>;
 
 /**
  * @generated from message mlx_serving.v1.CanaryHello
@@ -564,6 +590,20 @@ export declare type CanaryJudgement = Message<"mlx_serving.v1.CanaryJudgement"> 
    * @generated from field: uint64 worker_exits = 9;
    */
   workerExits: bigint;
+
+  /**
+   * All triggers that have fired, those that need no configuration included.
+   *
+   * @generated from field: repeated mlx_serving.v1.CanaryFiredTrigger fired = 10;
+   */
+  fired: CanaryFiredTrigger[];
+
+  /**
+   * Whether the evidence lets the controller leave the stage: not worse, nothing fired, requests fall as the share says, and reports come.
+   *
+   * @generated from field: bool safe = 11;
+   */
+  safe: boolean;
 };
 
 /**
@@ -571,6 +611,29 @@ export declare type CanaryJudgement = Message<"mlx_serving.v1.CanaryJudgement"> 
  * Use `create(CanaryJudgementSchema)` to create a new message.
  */
 export declare const CanaryJudgementSchema: GenMessage<CanaryJudgement>;
+
+/**
+ * @generated from message mlx_serving.v1.CanaryFiredTrigger
+ */
+export declare type CanaryFiredTrigger = Message<"mlx_serving.v1.CanaryFiredTrigger"> & {
+  /**
+   * @generated from field: string trigger = 1;
+   */
+  trigger: string;
+
+  /**
+   * "critical" or "warning".
+   *
+   * @generated from field: string severity = 2;
+   */
+  severity: string;
+};
+
+/**
+ * Describes the message mlx_serving.v1.CanaryFiredTrigger.
+ * Use `create(CanaryFiredTriggerSchema)` to create a new message.
+ */
+export declare const CanaryFiredTriggerSchema: GenMessage<CanaryFiredTrigger>;
 
 /**
  * How the memory of a worker grows, in MB an hour, with the interval that holds the true slope in 99 of 100 cases.

@@ -10,7 +10,7 @@ import { file_mlx_serving_v1_qos } from "./qos_pb.js";
  * Describes the file mlx_serving/v1/canary.proto.
  */
 export const file_mlx_serving_v1_canary = /*@__PURE__*/
-  fileDesc("ChttbHhfc2VydmluZy92MS9jYW5hcnkucHJvdG8SDm1seF9zZXJ2aW5nLnYxIsUBChFDYW5hcnlMaW5rUmVxdWVzdBIsCgVoZWxsbxgBIAEoCzIbLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUhlbGxvSAASNAoHcmVwb3J0cxgCIAEoCzIhLm1seF9zZXJ2aW5nLnYxLlN0cmVhbVJlcG9ydEJhdGNoSAASQQoPYWNrbm93bGVkZ2VtZW50GAMgASgLMiYubWx4X3NlcnZpbmcudjEuUm91dGluZ0Fja25vd2xlZGdlbWVudEgAQgkKB21lc3NhZ2UiOwoLQ2FuYXJ5SGVsbG8SEgoKcmVwbGljYV9pZBgBIAEoCRIYChByb3V0aW5nX3JldmlzaW9uGAIgASgEIioKFlJvdXRpbmdBY2tub3dsZWRnZW1lbnQSEAoIcmV2aXNpb24YASABKAQivQEKEkNhbmFyeUxpbmtSZXNwb25zZRI1Cg1yb3V0aW5nX3RhYmxlGAEgASgLMhwubWx4X3NlcnZpbmcudjEuUm91dGluZ1RhYmxlSAASNgoKY29tcGFyaXNvbhgCIAEoCzIgLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUNvbXBhcmlzb25IABItCgVsZWFzZRgDIAEoCzIcLm1seF9zZXJ2aW5nLnYxLlJvdXRpbmdMZWFzZUgAQgkKB21lc3NhZ2UiIAoMUm91dGluZ0xlYXNlEhAKCHJldmlzaW9uGAEgASgEIo8CCgxSb3V0aW5nVGFibGUSEAoIcmV2aXNpb24YASABKAQSDwoHZW5hYmxlZBgCIAEoCBIaChJyb2xsb3V0X3BlcmNlbnRhZ2UYAyABKAESEAoIc3RyYXRlZ3kYBCABKAkSEAoIaGFzaF9rZXkYBSABKAkSEQoJaGFzaF9zZWVkGAYgASgJEhQKDGNhbmFyeV9tb2RlbBgHIAEoCRISCgpjYWNoZV9zaXplGAggASgNEhkKEXNoYWRvd19wZXJjZW50YWdlGAkgASgBEhoKEnNoYWRvd19jb25jdXJyZW5jeRgKIAEoDRIQCghsZWFzZV9tcxgLIAEoDRIWCg5tb3ZlX3Vuc3RhcnRlZBgMIAEoCCKEAQoQQ2FuYXJ5Q29tcGFyaXNvbhIwCghiYXNlbGluZRgBIAEoCzIeLm1seF9zZXJ2aW5nLnYxLlZhcmlhbnRTdW1tYXJ5Ei4KBmNhbmFyeRgCIAEoCzIeLm1seF9zZXJ2aW5nLnYxLlZhcmlhbnRTdW1tYXJ5Eg4KBnN0YXR1cxgDIAEoCSJ2Cg5WYXJpYW50U3VtbWFyeRIQCghyZXF1ZXN0cxgBIAEoBBIOCgZlcnJvcnMYAiABKAQSEgoKZXJyb3JfcmF0ZRgDIAEoARIbCg5sYXRlbmN5X3A5NV9tcxgEIAEoAUgAiAEBQhEKD19sYXRlbmN5X3A5NV9tcyIXChVDYW5hcnlHZXRTdGF0ZVJlcXVlc3QivwIKFkNhbmFyeUdldFN0YXRlUmVzcG9uc2USMwoNcm91dGluZ190YWJsZRgBIAEoCzIcLm1seF9zZXJ2aW5nLnYxLlJvdXRpbmdUYWJsZRI0Cgpjb21wYXJpc29uGAIgASgLMiAubWx4X3NlcnZpbmcudjEuQ2FuYXJ5Q29tcGFyaXNvbhIXCg9saW5rZWRfZ2F0ZXdheXMYAyADKAkSFQoNcmVwb3J0c190b3RhbBgEIAEoBBIsCgZyZWNlbnQYBSADKAsyHC5tbHhfc2VydmluZy52MS5TdHJlYW1SZXBvcnQSLgoHcm9sbG91dBgGIAEoCzIdLm1seF9zZXJ2aW5nLnYxLkNhbmFyeVJvbGxvdXQSLAoGc2hhZG93GAcgASgLMhwubWx4X3NlcnZpbmcudjEuQ2FuYXJ5U2hhZG93IkMKDENhbmFyeVNoYWRvdxIQCghyZXF1ZXN0cxgBIAEoBBIOCgZmYWlsZWQYAiABKAQSEQoJZGlmZmVyZW50GAMgASgEIqUDCg1DYW5hcnlSb2xsb3V0EgoKAmlkGAEgASgJEg4KBnNvdXJjZRgCIAEoCRINCgVwaGFzZRgDIAEoCRIOCgZzdGF0dXMYBCABKAkSDgoGcmVhc29uGAUgASgJEisKBnN0YWdlcxgGIAMoCzIbLm1seF9zZXJ2aW5nLnYxLkNhbmFyeVN0YWdlEg0KBXN0YWdlGAcgASgNEhIKCnBlcmNlbnRhZ2UYCCABKAESFgoOc3RhZ2Vfc2luY2VfbXMYCSABKAMSGQoRY29vbGRvd25fdW50aWxfbXMYCiABKAMSDwoHdmVyc2lvbhgLIAEoBBIyCglqdWRnZW1lbnQYDCABKAsyHy5tbHhfc2VydmluZy52MS5DYW5hcnlKdWRnZW1lbnQSMwoHaGlzdG9yeRgNIAMoCzIiLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUhpc3RvcnlFbnRyeRIOCgZhY3RpbmcYDiABKAgSPAoOY291bnRlcmZhY3R1YWwYDyABKAsyJC5tbHhfc2VydmluZy52MS5DYW5hcnlDb3VudGVyZmFjdHVhbCJACgtDYW5hcnlTdGFnZRISCgpwZXJjZW50YWdlGAEgASgBEg8KB2hvbGRfbXMYAiABKAQSDAoEZ2F0ZRgDIAEoCCKrAgoPQ2FuYXJ5SnVkZ2VtZW50Ei8KCGZpbmRpbmdzGAEgAygLMh0ubWx4X3NlcnZpbmcudjEuQ2FuYXJ5RmluZGluZxIbChNleGNlc3NfYmFkX3JlcXVlc3RzGAIgASgBEh0KFXNhbXBsZV9yYXRpb19taXNtYXRjaBgDIAEoCBIRCglub3Rfd29yc2UYBCABKAgSGgoScHJvbW90aW9uX3Byb2dyZXNzGAUgASgBEhQKDGNhbmFyeV91bml0cxgGIAEoBBIWCg5iYXNlbGluZV91bml0cxgHIAEoBBI4Cg1tZW1vcnlfc2xvcGVzGAggAygLMiEubWx4X3NlcnZpbmcudjEuQ2FuYXJ5TWVtb3J5U2xvcGUSFAoMd29ya2VyX2V4aXRzGAkgASgEIk0KEUNhbmFyeU1lbW9yeVNsb3BlEg4KBndvcmtlchgBIAEoCRINCgVzbG9wZRgCIAEoARILCgNsb3cYAyABKAESDAoEaGlnaBgEIAEoASKBAQoNQ2FuYXJ5RmluZGluZxIPCgd0cmlnZ2VyGAEgASgJEhAKCHNldmVyaXR5GAIgASgJEg0KBWZpcmVkGAMgASgIEhAKCHByb2dyZXNzGAQgASgBEhIKBXJhdGlvGAUgASgBSACIAQESDgoGc2xpZ2h0GAYgASgIQggKBl9yYXRpbyJlChJDYW5hcnlIaXN0b3J5RW50cnkSDQoFYXRfbXMYASABKAMSDQoFZXZlbnQYAiABKAkSDgoGcmVhc29uGAMgASgJEhIKCnBlcmNlbnRhZ2UYBCABKAESDQoFYWN0b3IYBSABKAkijAEKFENhbmFyeUNvdW50ZXJmYWN0dWFsEhEKCXJvbGxiYWNrcxgBIAEoBBITCgtmaXJzdF9hdF9tcxgCIAEoAxIUCgxmaXJzdF9yZWFzb24YAyABKAkSNgoDbG9nGAQgAygLMikubWx4X3NlcnZpbmcudjEuQ2FuYXJ5Q291bnRlcmZhY3R1YWxFbnRyeSJOChlDYW5hcnlDb3VudGVyZmFjdHVhbEVudHJ5Eg0KBWF0X21zGAEgASgDEg4KBnJlYXNvbhgCIAEoCRISCgpwZXJjZW50YWdlGAMgASgBIsgDChRDYW5hcnlDb250cm9sUmVxdWVzdBIXCg9pZGVtcG90ZW5jeV9rZXkYASABKAkSDQoFYWN0b3IYAiABKAkSDgoGcmVhc29uGAMgASgJEg8KB2RyeV9ydW4YBCABKAgSDQoFZm9yY2UYBSABKAgSLgoGZGVwbG95GAYgASgLMhwubWx4X3NlcnZpbmcudjEuQ2FuYXJ5RGVwbG95SAASLAoFcGF1c2UYByABKAsyGy5tbHhfc2VydmluZy52MS5DYW5hcnlQYXVzZUgAEi4KBnJlc3VtZRgIIAEoCzIcLm1seF9zZXJ2aW5nLnYxLkNhbmFyeVJlc3VtZUgAEjAKB3Byb21vdGUYCSABKAsyHS5tbHhfc2VydmluZy52MS5DYW5hcnlQcm9tb3RlSAASLAoFYWJvcnQYCiABKAsyGy5tbHhfc2VydmluZy52MS5DYW5hcnlBYm9ydEgAEiwKBXJldHJ5GAsgASgLMhsubWx4X3NlcnZpbmcudjEuQ2FuYXJ5UmV0cnlIABIyCghyb2xsYmFjaxgMIAEoCzIeLm1seF9zZXJ2aW5nLnYxLkNhbmFyeVJvbGxiYWNrSABCCAoGYWN0aW9uIk8KDENhbmFyeURlcGxveRISCgpwZXJjZW50YWdlGAEgASgBEisKBnN0YWdlcxgCIAMoCzIbLm1seF9zZXJ2aW5nLnYxLkNhbmFyeVN0YWdlIg0KC0NhbmFyeVBhdXNlIg4KDENhbmFyeVJlc3VtZSIdCg1DYW5hcnlQcm9tb3RlEgwKBGZ1bGwYASABKAgiDQoLQ2FuYXJ5QWJvcnQiDQoLQ2FuYXJ5UmV0cnkiOQoOQ2FuYXJ5Um9sbGJhY2sSDwoHZ3JhZHVhbBgBIAEoCBIWCg5tb3ZlX3Vuc3RhcnRlZBgCIAEoCCJnChVDYW5hcnlDb250cm9sUmVzcG9uc2USLgoHcm9sbG91dBgBIAEoCzIdLm1seF9zZXJ2aW5nLnYxLkNhbmFyeVJvbGxvdXQSDwoHY2hhbmdlZBgCIAEoCBINCgVub3RlcxgDIAMoCSJUChFDYW5hcnlQbGFuUmVxdWVzdBISCgpwZXJjZW50YWdlGAEgASgBEisKBnN0YWdlcxgCIAMoCzIbLm1seF9zZXJ2aW5nLnYxLkNhbmFyeVN0YWdlInEKEkNhbmFyeVBsYW5SZXNwb25zZRIbChNyZXF1ZXN0c19wZXJfc2Vjb25kGAEgASgBEi8KBnN0YWdlcxgCIAMoCzIfLm1seF9zZXJ2aW5nLnYxLkNhbmFyeVBsYW5TdGFnZRINCgVub3RlcxgDIAMoCSLfAgoPQ2FuYXJ5UGxhblN0YWdlEhIKCnBlcmNlbnRhZ2UYASABKAESHwoXcmVxdWVzdHNfdG9fZGV0ZWN0X3Nsb3cYAiABKAQSIgoacmVxdWVzdHNfdG9fZGV0ZWN0X2ZhaWxpbmcYAyABKAQSGwoTcmVxdWVzdHNfdG9fcHJvbW90ZRgEIAEoBBIjChZzZWNvbmRzX3RvX2RldGVjdF9zbG93GAUgASgBSACIAQESJgoZc2Vjb25kc190b19kZXRlY3RfZmFpbGluZxgGIAEoAUgBiAEBEh8KEnNlY29uZHNfdG9fcHJvbW90ZRgHIAEoAUgCiAEBEhgKEHJlcXVlc3RzX2F0X3Jpc2sYCCABKARCGQoXX3NlY29uZHNfdG9fZGV0ZWN0X3Nsb3dCHAoaX3NlY29uZHNfdG9fZGV0ZWN0X2ZhaWxpbmdCFQoTX3NlY29uZHNfdG9fcHJvbW90ZTLdAgoGQ2FuYXJ5ElEKBExpbmsSIS5tbHhfc2VydmluZy52MS5DYW5hcnlMaW5rUmVxdWVzdBoiLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUxpbmtSZXNwb25zZSgBMAESWQoIR2V0U3RhdGUSJS5tbHhfc2VydmluZy52MS5DYW5hcnlHZXRTdGF0ZVJlcXVlc3QaJi5tbHhfc2VydmluZy52MS5DYW5hcnlHZXRTdGF0ZVJlc3BvbnNlElYKB0NvbnRyb2wSJC5tbHhfc2VydmluZy52MS5DYW5hcnlDb250cm9sUmVxdWVzdBolLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUNvbnRyb2xSZXNwb25zZRJNCgRQbGFuEiEubWx4X3NlcnZpbmcudjEuQ2FuYXJ5UGxhblJlcXVlc3QaIi5tbHhfc2VydmluZy52MS5DYW5hcnlQbGFuUmVzcG9uc2ViBnByb3RvMw", [file_mlx_serving_v1_decision, file_mlx_serving_v1_qos]);
+  fileDesc("ChttbHhfc2VydmluZy92MS9jYW5hcnkucHJvdG8SDm1seF9zZXJ2aW5nLnYxIv4BChFDYW5hcnlMaW5rUmVxdWVzdBIsCgVoZWxsbxgBIAEoCzIbLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUhlbGxvSAASNAoHcmVwb3J0cxgCIAEoCzIhLm1seF9zZXJ2aW5nLnYxLlN0cmVhbVJlcG9ydEJhdGNoSAASQQoPYWNrbm93bGVkZ2VtZW50GAMgASgLMiYubWx4X3NlcnZpbmcudjEuUm91dGluZ0Fja25vd2xlZGdlbWVudEgAEjcKDmNhbmFyeV93b3JrZXJzGAQgASgLMh0ubWx4X3NlcnZpbmcudjEuQ2FuYXJ5V29ya2Vyc0gAQgkKB21lc3NhZ2UiIgoNQ2FuYXJ5V29ya2VycxIRCglhZGRyZXNzZXMYASADKAkiOwoLQ2FuYXJ5SGVsbG8SEgoKcmVwbGljYV9pZBgBIAEoCRIYChByb3V0aW5nX3JldmlzaW9uGAIgASgEIioKFlJvdXRpbmdBY2tub3dsZWRnZW1lbnQSEAoIcmV2aXNpb24YASABKAQivQEKEkNhbmFyeUxpbmtSZXNwb25zZRI1Cg1yb3V0aW5nX3RhYmxlGAEgASgLMhwubWx4X3NlcnZpbmcudjEuUm91dGluZ1RhYmxlSAASNgoKY29tcGFyaXNvbhgCIAEoCzIgLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUNvbXBhcmlzb25IABItCgVsZWFzZRgDIAEoCzIcLm1seF9zZXJ2aW5nLnYxLlJvdXRpbmdMZWFzZUgAQgkKB21lc3NhZ2UiIAoMUm91dGluZ0xlYXNlEhAKCHJldmlzaW9uGAEgASgEIo8CCgxSb3V0aW5nVGFibGUSEAoIcmV2aXNpb24YASABKAQSDwoHZW5hYmxlZBgCIAEoCBIaChJyb2xsb3V0X3BlcmNlbnRhZ2UYAyABKAESEAoIc3RyYXRlZ3kYBCABKAkSEAoIaGFzaF9rZXkYBSABKAkSEQoJaGFzaF9zZWVkGAYgASgJEhQKDGNhbmFyeV9tb2RlbBgHIAEoCRISCgpjYWNoZV9zaXplGAggASgNEhkKEXNoYWRvd19wZXJjZW50YWdlGAkgASgBEhoKEnNoYWRvd19jb25jdXJyZW5jeRgKIAEoDRIQCghsZWFzZV9tcxgLIAEoDRIWCg5tb3ZlX3Vuc3RhcnRlZBgMIAEoCCKEAQoQQ2FuYXJ5Q29tcGFyaXNvbhIwCghiYXNlbGluZRgBIAEoCzIeLm1seF9zZXJ2aW5nLnYxLlZhcmlhbnRTdW1tYXJ5Ei4KBmNhbmFyeRgCIAEoCzIeLm1seF9zZXJ2aW5nLnYxLlZhcmlhbnRTdW1tYXJ5Eg4KBnN0YXR1cxgDIAEoCSJ2Cg5WYXJpYW50U3VtbWFyeRIQCghyZXF1ZXN0cxgBIAEoBBIOCgZlcnJvcnMYAiABKAQSEgoKZXJyb3JfcmF0ZRgDIAEoARIbCg5sYXRlbmN5X3A5NV9tcxgEIAEoAUgAiAEBQhEKD19sYXRlbmN5X3A5NV9tcyIXChVDYW5hcnlHZXRTdGF0ZVJlcXVlc3QivwIKFkNhbmFyeUdldFN0YXRlUmVzcG9uc2USMwoNcm91dGluZ190YWJsZRgBIAEoCzIcLm1seF9zZXJ2aW5nLnYxLlJvdXRpbmdUYWJsZRI0Cgpjb21wYXJpc29uGAIgASgLMiAubWx4X3NlcnZpbmcudjEuQ2FuYXJ5Q29tcGFyaXNvbhIXCg9saW5rZWRfZ2F0ZXdheXMYAyADKAkSFQoNcmVwb3J0c190b3RhbBgEIAEoBBIsCgZyZWNlbnQYBSADKAsyHC5tbHhfc2VydmluZy52MS5TdHJlYW1SZXBvcnQSLgoHcm9sbG91dBgGIAEoCzIdLm1seF9zZXJ2aW5nLnYxLkNhbmFyeVJvbGxvdXQSLAoGc2hhZG93GAcgASgLMhwubWx4X3NlcnZpbmcudjEuQ2FuYXJ5U2hhZG93IkMKDENhbmFyeVNoYWRvdxIQCghyZXF1ZXN0cxgBIAEoBBIOCgZmYWlsZWQYAiABKAQSEQoJZGlmZmVyZW50GAMgASgEIqUDCg1DYW5hcnlSb2xsb3V0EgoKAmlkGAEgASgJEg4KBnNvdXJjZRgCIAEoCRINCgVwaGFzZRgDIAEoCRIOCgZzdGF0dXMYBCABKAkSDgoGcmVhc29uGAUgASgJEisKBnN0YWdlcxgGIAMoCzIbLm1seF9zZXJ2aW5nLnYxLkNhbmFyeVN0YWdlEg0KBXN0YWdlGAcgASgNEhIKCnBlcmNlbnRhZ2UYCCABKAESFgoOc3RhZ2Vfc2luY2VfbXMYCSABKAMSGQoRY29vbGRvd25fdW50aWxfbXMYCiABKAMSDwoHdmVyc2lvbhgLIAEoBBIyCglqdWRnZW1lbnQYDCABKAsyHy5tbHhfc2VydmluZy52MS5DYW5hcnlKdWRnZW1lbnQSMwoHaGlzdG9yeRgNIAMoCzIiLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUhpc3RvcnlFbnRyeRIOCgZhY3RpbmcYDiABKAgSPAoOY291bnRlcmZhY3R1YWwYDyABKAsyJC5tbHhfc2VydmluZy52MS5DYW5hcnlDb3VudGVyZmFjdHVhbCJACgtDYW5hcnlTdGFnZRISCgpwZXJjZW50YWdlGAEgASgBEg8KB2hvbGRfbXMYAiABKAQSDAoEZ2F0ZRgDIAEoCCLsAgoPQ2FuYXJ5SnVkZ2VtZW50Ei8KCGZpbmRpbmdzGAEgAygLMh0ubWx4X3NlcnZpbmcudjEuQ2FuYXJ5RmluZGluZxIbChNleGNlc3NfYmFkX3JlcXVlc3RzGAIgASgBEh0KFXNhbXBsZV9yYXRpb19taXNtYXRjaBgDIAEoCBIRCglub3Rfd29yc2UYBCABKAgSGgoScHJvbW90aW9uX3Byb2dyZXNzGAUgASgBEhQKDGNhbmFyeV91bml0cxgGIAEoBBIWCg5iYXNlbGluZV91bml0cxgHIAEoBBI4Cg1tZW1vcnlfc2xvcGVzGAggAygLMiEubWx4X3NlcnZpbmcudjEuQ2FuYXJ5TWVtb3J5U2xvcGUSFAoMd29ya2VyX2V4aXRzGAkgASgEEjEKBWZpcmVkGAogAygLMiIubWx4X3NlcnZpbmcudjEuQ2FuYXJ5RmlyZWRUcmlnZ2VyEgwKBHNhZmUYCyABKAgiNwoSQ2FuYXJ5RmlyZWRUcmlnZ2VyEg8KB3RyaWdnZXIYASABKAkSEAoIc2V2ZXJpdHkYAiABKAkiTQoRQ2FuYXJ5TWVtb3J5U2xvcGUSDgoGd29ya2VyGAEgASgJEg0KBXNsb3BlGAIgASgBEgsKA2xvdxgDIAEoARIMCgRoaWdoGAQgASgBIoEBCg1DYW5hcnlGaW5kaW5nEg8KB3RyaWdnZXIYASABKAkSEAoIc2V2ZXJpdHkYAiABKAkSDQoFZmlyZWQYAyABKAgSEAoIcHJvZ3Jlc3MYBCABKAESEgoFcmF0aW8YBSABKAFIAIgBARIOCgZzbGlnaHQYBiABKAhCCAoGX3JhdGlvImUKEkNhbmFyeUhpc3RvcnlFbnRyeRINCgVhdF9tcxgBIAEoAxINCgVldmVudBgCIAEoCRIOCgZyZWFzb24YAyABKAkSEgoKcGVyY2VudGFnZRgEIAEoARINCgVhY3RvchgFIAEoCSKMAQoUQ2FuYXJ5Q291bnRlcmZhY3R1YWwSEQoJcm9sbGJhY2tzGAEgASgEEhMKC2ZpcnN0X2F0X21zGAIgASgDEhQKDGZpcnN0X3JlYXNvbhgDIAEoCRI2CgNsb2cYBCADKAsyKS5tbHhfc2VydmluZy52MS5DYW5hcnlDb3VudGVyZmFjdHVhbEVudHJ5Ik4KGUNhbmFyeUNvdW50ZXJmYWN0dWFsRW50cnkSDQoFYXRfbXMYASABKAMSDgoGcmVhc29uGAIgASgJEhIKCnBlcmNlbnRhZ2UYAyABKAEiyAMKFENhbmFyeUNvbnRyb2xSZXF1ZXN0EhcKD2lkZW1wb3RlbmN5X2tleRgBIAEoCRINCgVhY3RvchgCIAEoCRIOCgZyZWFzb24YAyABKAkSDwoHZHJ5X3J1bhgEIAEoCBINCgVmb3JjZRgFIAEoCBIuCgZkZXBsb3kYBiABKAsyHC5tbHhfc2VydmluZy52MS5DYW5hcnlEZXBsb3lIABIsCgVwYXVzZRgHIAEoCzIbLm1seF9zZXJ2aW5nLnYxLkNhbmFyeVBhdXNlSAASLgoGcmVzdW1lGAggASgLMhwubWx4X3NlcnZpbmcudjEuQ2FuYXJ5UmVzdW1lSAASMAoHcHJvbW90ZRgJIAEoCzIdLm1seF9zZXJ2aW5nLnYxLkNhbmFyeVByb21vdGVIABIsCgVhYm9ydBgKIAEoCzIbLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUFib3J0SAASLAoFcmV0cnkYCyABKAsyGy5tbHhfc2VydmluZy52MS5DYW5hcnlSZXRyeUgAEjIKCHJvbGxiYWNrGAwgASgLMh4ubWx4X3NlcnZpbmcudjEuQ2FuYXJ5Um9sbGJhY2tIAEIICgZhY3Rpb24iTwoMQ2FuYXJ5RGVwbG95EhIKCnBlcmNlbnRhZ2UYASABKAESKwoGc3RhZ2VzGAIgAygLMhsubWx4X3NlcnZpbmcudjEuQ2FuYXJ5U3RhZ2UiDQoLQ2FuYXJ5UGF1c2UiDgoMQ2FuYXJ5UmVzdW1lIh0KDUNhbmFyeVByb21vdGUSDAoEZnVsbBgBIAEoCCINCgtDYW5hcnlBYm9ydCINCgtDYW5hcnlSZXRyeSI5Cg5DYW5hcnlSb2xsYmFjaxIPCgdncmFkdWFsGAEgASgIEhYKDm1vdmVfdW5zdGFydGVkGAIgASgIImcKFUNhbmFyeUNvbnRyb2xSZXNwb25zZRIuCgdyb2xsb3V0GAEgASgLMh0ubWx4X3NlcnZpbmcudjEuQ2FuYXJ5Um9sbG91dBIPCgdjaGFuZ2VkGAIgASgIEg0KBW5vdGVzGAMgAygJIlQKEUNhbmFyeVBsYW5SZXF1ZXN0EhIKCnBlcmNlbnRhZ2UYASABKAESKwoGc3RhZ2VzGAIgAygLMhsubWx4X3NlcnZpbmcudjEuQ2FuYXJ5U3RhZ2UicQoSQ2FuYXJ5UGxhblJlc3BvbnNlEhsKE3JlcXVlc3RzX3Blcl9zZWNvbmQYASABKAESLwoGc3RhZ2VzGAIgAygLMh8ubWx4X3NlcnZpbmcudjEuQ2FuYXJ5UGxhblN0YWdlEg0KBW5vdGVzGAMgAygJIt8CCg9DYW5hcnlQbGFuU3RhZ2USEgoKcGVyY2VudGFnZRgBIAEoARIfChdyZXF1ZXN0c190b19kZXRlY3Rfc2xvdxgCIAEoBBIiChpyZXF1ZXN0c190b19kZXRlY3RfZmFpbGluZxgDIAEoBBIbChNyZXF1ZXN0c190b19wcm9tb3RlGAQgASgEEiMKFnNlY29uZHNfdG9fZGV0ZWN0X3Nsb3cYBSABKAFIAIgBARImChlzZWNvbmRzX3RvX2RldGVjdF9mYWlsaW5nGAYgASgBSAGIAQESHwoSc2Vjb25kc190b19wcm9tb3RlGAcgASgBSAKIAQESGAoQcmVxdWVzdHNfYXRfcmlzaxgIIAEoBEIZChdfc2Vjb25kc190b19kZXRlY3Rfc2xvd0IcChpfc2Vjb25kc190b19kZXRlY3RfZmFpbGluZ0IVChNfc2Vjb25kc190b19wcm9tb3RlMt0CCgZDYW5hcnkSUQoETGluaxIhLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUxpbmtSZXF1ZXN0GiIubWx4X3NlcnZpbmcudjEuQ2FuYXJ5TGlua1Jlc3BvbnNlKAEwARJZCghHZXRTdGF0ZRIlLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUdldFN0YXRlUmVxdWVzdBomLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUdldFN0YXRlUmVzcG9uc2USVgoHQ29udHJvbBIkLm1seF9zZXJ2aW5nLnYxLkNhbmFyeUNvbnRyb2xSZXF1ZXN0GiUubWx4X3NlcnZpbmcudjEuQ2FuYXJ5Q29udHJvbFJlc3BvbnNlEk0KBFBsYW4SIS5tbHhfc2VydmluZy52MS5DYW5hcnlQbGFuUmVxdWVzdBoiLm1seF9zZXJ2aW5nLnYxLkNhbmFyeVBsYW5SZXNwb25zZWIGcHJvdG8z", [file_mlx_serving_v1_decision, file_mlx_serving_v1_qos]);
 
 /**
  * Describes the message mlx_serving.v1.CanaryLinkRequest.
@@ -20,214 +20,228 @@ export const CanaryLinkRequestSchema = /*@__PURE__*/
   messageDesc(file_mlx_serving_v1_canary, 0);
 
 /**
+ * Describes the message mlx_serving.v1.CanaryWorkers.
+ * Use `create(CanaryWorkersSchema)` to create a new message.
+ */
+export const CanaryWorkersSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_canary, 1);
+
+/**
  * Describes the message mlx_serving.v1.CanaryHello.
  * Use `create(CanaryHelloSchema)` to create a new message.
  */
 export const CanaryHelloSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 1);
+  messageDesc(file_mlx_serving_v1_canary, 2);
 
 /**
  * Describes the message mlx_serving.v1.RoutingAcknowledgement.
  * Use `create(RoutingAcknowledgementSchema)` to create a new message.
  */
 export const RoutingAcknowledgementSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 2);
+  messageDesc(file_mlx_serving_v1_canary, 3);
 
 /**
  * Describes the message mlx_serving.v1.CanaryLinkResponse.
  * Use `create(CanaryLinkResponseSchema)` to create a new message.
  */
 export const CanaryLinkResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 3);
+  messageDesc(file_mlx_serving_v1_canary, 4);
 
 /**
  * Describes the message mlx_serving.v1.RoutingLease.
  * Use `create(RoutingLeaseSchema)` to create a new message.
  */
 export const RoutingLeaseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 4);
+  messageDesc(file_mlx_serving_v1_canary, 5);
 
 /**
  * Describes the message mlx_serving.v1.RoutingTable.
  * Use `create(RoutingTableSchema)` to create a new message.
  */
 export const RoutingTableSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 5);
+  messageDesc(file_mlx_serving_v1_canary, 6);
 
 /**
  * Describes the message mlx_serving.v1.CanaryComparison.
  * Use `create(CanaryComparisonSchema)` to create a new message.
  */
 export const CanaryComparisonSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 6);
+  messageDesc(file_mlx_serving_v1_canary, 7);
 
 /**
  * Describes the message mlx_serving.v1.VariantSummary.
  * Use `create(VariantSummarySchema)` to create a new message.
  */
 export const VariantSummarySchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 7);
+  messageDesc(file_mlx_serving_v1_canary, 8);
 
 /**
  * Describes the message mlx_serving.v1.CanaryGetStateRequest.
  * Use `create(CanaryGetStateRequestSchema)` to create a new message.
  */
 export const CanaryGetStateRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 8);
+  messageDesc(file_mlx_serving_v1_canary, 9);
 
 /**
  * Describes the message mlx_serving.v1.CanaryGetStateResponse.
  * Use `create(CanaryGetStateResponseSchema)` to create a new message.
  */
 export const CanaryGetStateResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 9);
+  messageDesc(file_mlx_serving_v1_canary, 10);
 
 /**
  * Describes the message mlx_serving.v1.CanaryShadow.
  * Use `create(CanaryShadowSchema)` to create a new message.
  */
 export const CanaryShadowSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 10);
+  messageDesc(file_mlx_serving_v1_canary, 11);
 
 /**
  * Describes the message mlx_serving.v1.CanaryRollout.
  * Use `create(CanaryRolloutSchema)` to create a new message.
  */
 export const CanaryRolloutSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 11);
+  messageDesc(file_mlx_serving_v1_canary, 12);
 
 /**
  * Describes the message mlx_serving.v1.CanaryStage.
  * Use `create(CanaryStageSchema)` to create a new message.
  */
 export const CanaryStageSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 12);
+  messageDesc(file_mlx_serving_v1_canary, 13);
 
 /**
  * Describes the message mlx_serving.v1.CanaryJudgement.
  * Use `create(CanaryJudgementSchema)` to create a new message.
  */
 export const CanaryJudgementSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 13);
+  messageDesc(file_mlx_serving_v1_canary, 14);
+
+/**
+ * Describes the message mlx_serving.v1.CanaryFiredTrigger.
+ * Use `create(CanaryFiredTriggerSchema)` to create a new message.
+ */
+export const CanaryFiredTriggerSchema = /*@__PURE__*/
+  messageDesc(file_mlx_serving_v1_canary, 15);
 
 /**
  * Describes the message mlx_serving.v1.CanaryMemorySlope.
  * Use `create(CanaryMemorySlopeSchema)` to create a new message.
  */
 export const CanaryMemorySlopeSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 14);
+  messageDesc(file_mlx_serving_v1_canary, 16);
 
 /**
  * Describes the message mlx_serving.v1.CanaryFinding.
  * Use `create(CanaryFindingSchema)` to create a new message.
  */
 export const CanaryFindingSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 15);
+  messageDesc(file_mlx_serving_v1_canary, 17);
 
 /**
  * Describes the message mlx_serving.v1.CanaryHistoryEntry.
  * Use `create(CanaryHistoryEntrySchema)` to create a new message.
  */
 export const CanaryHistoryEntrySchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 16);
+  messageDesc(file_mlx_serving_v1_canary, 18);
 
 /**
  * Describes the message mlx_serving.v1.CanaryCounterfactual.
  * Use `create(CanaryCounterfactualSchema)` to create a new message.
  */
 export const CanaryCounterfactualSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 17);
+  messageDesc(file_mlx_serving_v1_canary, 19);
 
 /**
  * Describes the message mlx_serving.v1.CanaryCounterfactualEntry.
  * Use `create(CanaryCounterfactualEntrySchema)` to create a new message.
  */
 export const CanaryCounterfactualEntrySchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 18);
+  messageDesc(file_mlx_serving_v1_canary, 20);
 
 /**
  * Describes the message mlx_serving.v1.CanaryControlRequest.
  * Use `create(CanaryControlRequestSchema)` to create a new message.
  */
 export const CanaryControlRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 19);
+  messageDesc(file_mlx_serving_v1_canary, 21);
 
 /**
  * Describes the message mlx_serving.v1.CanaryDeploy.
  * Use `create(CanaryDeploySchema)` to create a new message.
  */
 export const CanaryDeploySchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 20);
+  messageDesc(file_mlx_serving_v1_canary, 22);
 
 /**
  * Describes the message mlx_serving.v1.CanaryPause.
  * Use `create(CanaryPauseSchema)` to create a new message.
  */
 export const CanaryPauseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 21);
+  messageDesc(file_mlx_serving_v1_canary, 23);
 
 /**
  * Describes the message mlx_serving.v1.CanaryResume.
  * Use `create(CanaryResumeSchema)` to create a new message.
  */
 export const CanaryResumeSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 22);
+  messageDesc(file_mlx_serving_v1_canary, 24);
 
 /**
  * Describes the message mlx_serving.v1.CanaryPromote.
  * Use `create(CanaryPromoteSchema)` to create a new message.
  */
 export const CanaryPromoteSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 23);
+  messageDesc(file_mlx_serving_v1_canary, 25);
 
 /**
  * Describes the message mlx_serving.v1.CanaryAbort.
  * Use `create(CanaryAbortSchema)` to create a new message.
  */
 export const CanaryAbortSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 24);
+  messageDesc(file_mlx_serving_v1_canary, 26);
 
 /**
  * Describes the message mlx_serving.v1.CanaryRetry.
  * Use `create(CanaryRetrySchema)` to create a new message.
  */
 export const CanaryRetrySchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 25);
+  messageDesc(file_mlx_serving_v1_canary, 27);
 
 /**
  * Describes the message mlx_serving.v1.CanaryRollback.
  * Use `create(CanaryRollbackSchema)` to create a new message.
  */
 export const CanaryRollbackSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 26);
+  messageDesc(file_mlx_serving_v1_canary, 28);
 
 /**
  * Describes the message mlx_serving.v1.CanaryControlResponse.
  * Use `create(CanaryControlResponseSchema)` to create a new message.
  */
 export const CanaryControlResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 27);
+  messageDesc(file_mlx_serving_v1_canary, 29);
 
 /**
  * Describes the message mlx_serving.v1.CanaryPlanRequest.
  * Use `create(CanaryPlanRequestSchema)` to create a new message.
  */
 export const CanaryPlanRequestSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 28);
+  messageDesc(file_mlx_serving_v1_canary, 30);
 
 /**
  * Describes the message mlx_serving.v1.CanaryPlanResponse.
  * Use `create(CanaryPlanResponseSchema)` to create a new message.
  */
 export const CanaryPlanResponseSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 29);
+  messageDesc(file_mlx_serving_v1_canary, 31);
 
 /**
  * Describes the message mlx_serving.v1.CanaryPlanStage.
  * Use `create(CanaryPlanStageSchema)` to create a new message.
  */
 export const CanaryPlanStageSchema = /*@__PURE__*/
-  messageDesc(file_mlx_serving_v1_canary, 30);
+  messageDesc(file_mlx_serving_v1_canary, 32);
 
 /**
  * Compares two variants and tells the gateways how to split the traffic.

@@ -182,6 +182,13 @@ export declare type StreamReport = Message<"mlx_serving.v1.StreamReport"> & {
    * @generated from field: string flag_key_hash = 17;
    */
   flagKeyHash: string;
+
+  /**
+   * No text came, though tokens may have: one that ends an answer has none.
+   *
+   * @generated from field: bool empty_output = 18;
+   */
+  emptyOutput: boolean;
 };
 
 /**
