@@ -6,6 +6,7 @@ export const errors = defineErrors({
   HELLO_REPEATED: { code: 'FAILED_PRECONDITION', message: 'A link has one hello.' },
   REPLICA_ID_INVALID: { code: 'INVALID_ARGUMENT', message: 'A replica id has 1 to 128 characters.' },
   NOT_ACTING: { code: 'UNAVAILABLE', message: 'Another replica of this service acts; ask that one.' },
+  ROLLOUT_UNKNOWN: { code: 'UNAVAILABLE', message: 'The kept rollout could not be read yet, so the canary gets nothing; it can only be rolled back or aborted. Ask again when Redis answers.' },
   ACTION_MISSING: { code: 'INVALID_ARGUMENT', message: 'The request names no action.' },
   WRONG_PHASE: { code: 'FAILED_PRECONDITION', message: 'A rollout that is {phase} cannot {action}.' },
   STAGES_INVALID: { code: 'INVALID_ARGUMENT', message: 'Stages are at most 20 shares of 0 to 100 in steps of 0.001, each greater than the one before.' },

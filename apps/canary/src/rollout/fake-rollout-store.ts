@@ -15,8 +15,13 @@ export class FakeRolloutStore implements RolloutStore {
 
   async commit(holder: string, state: RolloutState, follows: number): Promise<boolean> {
     this.#reach();
+    return this.holder === holder && this.lower(state, follows);
+  }
+
+  async lower(state: RolloutState, follows: number): Promise<boolean> {
+    this.#reach();
     const known = this.#text === undefined ? 0 : (JSON.parse(this.#text) as RolloutState).version;
-    if (this.holder !== holder || known !== follows) return false;
+    if (known !== follows) return false;
     this.#text = JSON.stringify(state);
     this.commits++;
     return true;

@@ -2,9 +2,9 @@ import type { Redis } from '../routing/redis-routing-store.ts';
 import type { RolloutState } from './rollout-state.ts';
 import type { RolloutStore } from './rollout-store.ts';
 
-/** One step: the lease, the version and the state are looked at and changed together. An entry that cannot be read counts as none. */
+/** One step: the lease (unless it is not asked for), the version and the state are looked at and changed together. An entry that cannot be read counts as none. */
 const COMMIT = `
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+if ARGV[1] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 local stored, version = redis.call('GET', KEYS[1]), 0
 if stored then
   local found = string.match(stored, '^{"version":(%d+)')
@@ -39,6 +39,10 @@ export class RedisRolloutStore implements RolloutStore {
   async load(): Promise<RolloutState | undefined> {
     const text = await this.#redis.get(this.#state);
     return text?.startsWith('{"version":') ? (JSON.parse(text) as RolloutState) : undefined;
+  }
+
+  async lower(state: RolloutState, follows: number): Promise<boolean> {
+    return this.commit('', state, follows);
   }
 
   async commit(holder: string, { version, ...rest }: RolloutState, follows: number): Promise<boolean> {

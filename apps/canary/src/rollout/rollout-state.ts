@@ -33,6 +33,8 @@ export interface Counterfactual {
 export interface RolloutState {
   /** Raised by every change, so that two replicas never change one state. */
   readonly version: number;
+  /** The process that changed it last. */
+  readonly writer: string;
   readonly id: string;
   readonly source: 'file' | 'deploy';
   /** What the file said when the rollout began: another file ends the rollout. */
@@ -68,6 +70,7 @@ const GRADUAL_STEPS: readonly number[] = [10, 5, 0];
 
 export const emptyState: RolloutState = {
   version: 0,
+  writer: '',
   id: '',
   source: 'file',
   file: '',
@@ -97,7 +100,7 @@ export interface Cause {
 }
 
 export function started(state: RolloutState, plan: Pick<RolloutState, 'id' | 'source' | 'file' | 'stages'>, cause: Cause): RolloutState {
-  const begun: RolloutState = { ...emptyState, ...plan, version: state.version, cooldownUntilMs: state.cooldownUntilMs, history: state.history, keys: state.keys };
+  const begun: RolloutState = { ...emptyState, ...plan, version: state.version, writer: state.writer, cooldownUntilMs: state.cooldownUntilMs, history: state.history, keys: state.keys };
   const first = recorded(atStage(begun, 0, cause), 'started', cause);
   return first.percentage >= 100 ? promoted(first, cause) : first;
 }
@@ -131,7 +134,8 @@ export function aborted(state: RolloutState, cause: Cause): RolloutState {
 export function rolledBack(state: RolloutState, { gradual, cooldownMs }: { gradual: boolean; cooldownMs: number }, cause: Cause): RolloutState {
   const percentage = gradual ? (GRADUAL_STEPS.find((step) => step < state.percentage) ?? 0) : 0;
   const phase = percentage > 0 ? 'rolling_back' : 'rolled_back';
-  return recorded({ ...state, phase, reason: cause.reason, percentage, stageSinceMs: cause.nowMs, cooldownUntilMs: cause.nowMs + cooldownMs }, phase, cause);
+  const stageRevision = percentage > 0 ? '' : state.stageRevision;
+  return recorded({ ...state, phase, reason: cause.reason, percentage, stageSinceMs: cause.nowMs, stageRevision, cooldownUntilMs: cause.nowMs + cooldownMs }, phase, cause);
 }
 
 export function warned(state: RolloutState, trigger: string, cause: Cause): RolloutState {
@@ -144,6 +148,36 @@ export function withKey(state: RolloutState, key: string): RolloutState {
 
 export function isOver({ phase }: RolloutState): boolean {
   return phase === 'rolled_back' || phase === 'aborted' || phase === 'promoted';
+}
+
+/** Whether it was ended before its last stage, at once or by steps. */
+export function hasEnded({ phase }: RolloutState): boolean {
+  return phase === 'rolling_back' || phase === 'rolled_back' || phase === 'aborted';
+}
+
+/**
+ * A state that another process kept, ended as ours was: a rollback that the store has not heard of is not lost with the
+ * rest. One of another rollout says nothing about this one; one that was ended before anything was known counts for any.
+ * @returns the very state when ours does not end it
+ */
+export function withEndOf(found: RolloutState, ours: RolloutState): RolloutState {
+  const { id, file, phase, reason, percentage, stageSinceMs, moveUnstarted, evidence } = ours;
+  const concerns = hasEnded(ours) && (id === '' || id === found.id);
+  if (!concerns || (hasEnded(found) && found.percentage <= percentage) || found.percentage < percentage) return found;
+  const news = ours.history.filter((entry) => !found.history.some(({ atMs, event }) => atMs === entry.atMs && event === entry.event));
+  return {
+    ...found,
+    file: file || found.file,
+    phase,
+    reason,
+    percentage,
+    stageSinceMs,
+    moveUnstarted,
+    evidence: id === found.id ? evidence : found.evidence,
+    cooldownUntilMs: Math.max(found.cooldownUntilMs, ours.cooldownUntilMs),
+    history: [...found.history, ...news].slice(-MOST_HISTORY),
+    keys: [...new Set([...found.keys, ...ours.keys])].slice(-MOST_KEYS),
+  };
 }
 
 function atStage(state: RolloutState, stage: number, { nowMs }: Cause): RolloutState {

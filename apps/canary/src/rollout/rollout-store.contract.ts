@@ -35,6 +35,16 @@ export function rolloutStoreContract(name: string, create: () => RolloutStore): 
       expect(await store.commit('a', { ...emptyState, version: 1 }, 0)).toBe(false);
     });
 
+    it('keeps an end of the kept state whoever acts, when it follows it', async () => {
+      const store = create();
+      await store.acquire('a', 60_000);
+      await store.commit('a', { ...emptyState, version: 1, percentage: 10 }, 0);
+      expect(await store.lower({ ...emptyState, version: 1, id: 'late' }, 0)).toBe(false);
+      expect(await store.lower({ ...emptyState, version: 2, phase: 'rolled_back' }, 1)).toBe(true);
+      expect(await store.load()).toMatchObject({ version: 2, phase: 'rolled_back' });
+      expect(await store.commit('a', { ...emptyState, version: 2 }, 1)).toBe(false);
+    });
+
     it('takes one of several that commit at once', async () => {
       const store = create();
       await store.acquire('a', 60_000);

@@ -10,6 +10,12 @@ export interface RolloutStore {
    * @throws when the store is not reachable
    */
   commit(holder: string, state: RolloutState, follows: number): Promise<boolean>;
+  /**
+   * Keeps a state that only ends the kept one, whoever acts: the one that does finds another version than its own.
+   * @returns false when the kept version is another one
+   * @throws when the store is not reachable
+   */
+  lower(state: RolloutState, follows: number): Promise<boolean>;
   /** Takes the lease, or keeps it for longer. @returns whether this replica acts now @throws when the store is not reachable */
   acquire(holder: string, ttlMs: number): Promise<boolean>;
   /** Gives the lease back, so that another replica need not wait. */
