@@ -28,7 +28,7 @@ export async function createApp(config: CanaryConfig, logger: Logger, now: () =>
   const initial = await file.load();
   const redis = createRedis(config.redisUrl, logger, 'canary');
   const gateways: Gateways = new ReplicaRegistry();
-  const routing = createRouting(new RedisRoutingStore(redis, config.redisPrefix), config, gateways, metrics, logger);
+  const routing: RoutingService = createRouting(new RedisRoutingStore(redis, config.redisPrefix), { hasCanaryWorker: () => feature.hasCanaryWorker(), gateways, metrics, logger });
   const comparison: ComparisonService = new ComparisonService({
     status: (summaries) => feature.status(summaries),
     onReport: (report) => feature.service.ingest(report),
@@ -73,10 +73,17 @@ export async function createApp(config: CanaryConfig, logger: Logger, now: () =>
   };
 }
 
-function createRouting(store: RedisRoutingStore, config: CanaryConfig, gateways: Gateways, metrics: CanaryMetrics, logger: Logger): RoutingService {
+interface RoutingParts {
+  readonly hasCanaryWorker: () => boolean;
+  readonly gateways: Gateways;
+  readonly metrics: CanaryMetrics;
+  readonly logger: Logger;
+}
+
+function createRouting(store: RedisRoutingStore, { hasCanaryWorker, gateways, metrics, logger }: RoutingParts): RoutingService {
   return new RoutingService({
     store,
-    hasCanaryWorker: config.canaryWorkers.length > 0,
+    hasCanaryWorker,
     logger,
     onTable: (table) => {
       metrics.routingRevision.set(Number(table.revision));

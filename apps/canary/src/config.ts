@@ -8,7 +8,7 @@ export const environment = {
   canaryWorkers: {
     name: 'MLX_SERVING_CANARY_WORKERS',
     schema: watchedWorkers,
-    help: 'Workers of the canary, host:port, comma-separated. Without one the canary gets no traffic.',
+    help: 'Workers of the canary, host:port, comma-separated. Those that join a gateway are known as well; without any the canary gets no traffic.',
   },
   replicaId: {
     name: 'MLX_SERVING_REPLICA_ID',

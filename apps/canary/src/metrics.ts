@@ -37,6 +37,11 @@ export const metricsTable = {
     name: 'mlx_serving_canary_counterfactual_rollbacks_total',
     help: 'Looks at which thresholds on bare ratios would have rolled back. Nothing acts on it.',
   },
+  sampleRatioMismatch: {
+    type: 'gauge',
+    name: 'mlx_serving_canary_sample_ratio_mismatch',
+    help: 'Whether requests fall to the variants otherwise than the share says, so that no comparison can be trusted: 1 or 0.',
+  },
   acting: { type: 'gauge', name: 'mlx_serving_canary_acting', help: 'Whether this replica judges: 1 or 0.' },
   linkedGateways: { type: 'gauge', name: 'mlx_serving_canary_linked_gateways', help: 'Gateways that are linked now.' },
   routingRevision: { type: 'gauge', name: 'mlx_serving_canary_routing_revision', help: 'Revision of the routing table in force.' },

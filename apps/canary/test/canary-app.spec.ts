@@ -103,18 +103,27 @@ describe('the canary service', () => {
     expect(await operations(app, '/metrics')).toContain('mlx_serving_canary_routing_revision 3');
   });
 
-  it('is disabled without a canary worker and says why', async () => {
+  it('is disabled without a canary worker and says why, until one joins a gateway', async () => {
     const app = await start({ MLX_SERVING_CANARY_WORKERS: '' });
-    expect(JSON.parse(await operations(app, '/health/ready'))).toMatchObject({ status: 'ready', routing: { enabled: false, disabledReason: 'NO_CANARY_WORKER' } });
+    expect(JSON.parse(await operations(app, '/health/ready'))).toMatchObject({ status: 'ready', routing: { enabled: true, disabledReason: 'NO_CANARY_WORKER' } });
     const gateway = link(app, 'gateway-1');
-    expect((await until('the table', () => gateway.tables[0])).enabled).toBe(false);
     expect((await until('the comparison', () => gateway.comparisons[0])).status).toBe('disabled');
+    const deploy = () => gateway.client.control({ action: { case: 'deploy', value: { percentage: 20 } } });
+    await expect(deploy()).rejects.toThrow(/can get no traffic: NO_CANARY_WORKER/);
+    gateway.send({ case: 'canaryWorkers', value: { addresses: ['127.0.0.1:9'] } });
+    await until('another status', () => gateway.comparisons.at(-1)?.status === 'insufficient_data');
+    expect(await deploy()).toMatchObject({ changed: true, rollout: { percentage: 20 } });
+    gateway.close();
+    await until('no worker', async () => (await operations(app, '/health/ready')).includes('NO_CANARY_WORKER'));
   });
 
-  it('works without Redis, says so, and goes above the revision of its gateways', async () => {
+  it('works without Redis at 0 %, says so, goes above the revision of its gateways, and lets nobody begin what it cannot know', async () => {
     const app = await start({ REDIS_URL: 'redis://127.0.0.1:9' });
     const gateway = link(app, 'gateway-1', 41n);
-    expect(await until('the table above', () => gateway.tables.find((table) => table.revision === 42n))).toMatchObject({ enabled: true });
+    expect(await until('the table above', () => gateway.tables.find((table) => table.revision === 42n))).toMatchObject({ enabled: true, rolloutPercentage: 0 });
+    expect(await gateway.client.getState({})).toMatchObject({ rollout: { status: 'frozen', reason: 'the kept rollout could not be read yet', percentage: 0 } });
+    await expect(gateway.client.control({ action: { case: 'deploy', value: { percentage: 10 } }, force: true })).rejects.toThrow(/could not be read yet/);
+    expect(await gateway.client.control({ action: { case: 'rollback', value: {} } })).toMatchObject({ changed: true, rollout: { phase: 'rolled_back' } });
     expect(JSON.parse(await operations(app, '/health/ready'))).toMatchObject({ status: 'ready', store: expect.stringContaining('not reachable') });
   });
 

@@ -135,6 +135,32 @@ describe('a rollout', () => {
     expect(after.judgement?.canaryUnits).toBeGreaterThan(before.judgement?.canaryUnits ?? 0n);
   });
 
+  it('stays rolled back when its service starts while Redis does not answer, and is found again when Redis does', async () => {
+    await gateway.client.control({ action: { case: 'rollback', value: {} }, actor: 'someone' });
+    const before = await rollout();
+    await app.stop();
+    await harness.redis.stop();
+    app = await harness.start();
+    gateway = harness.link(app, 'gateway-2');
+    expect(await until('the table', () => gateway.tables[0])).toMatchObject({ rolloutPercentage: 0 });
+    expect(await rollout()).toMatchObject({ id: '', status: 'frozen', percentage: 0 });
+    await harness.redis.restart();
+    const after = await until('the kept rollout', async () => (await rollout()).id !== '' && rollout(), 15_000);
+    expect(after).toMatchObject({ id: before.id, phase: 'rolled_back', percentage: 0, history: before.history, cooldownUntilMs: before.cooldownUntilMs });
+    expect(gateway.tables.every(({ rolloutPercentage }) => rolloutPercentage === 0)).toBe(true);
+  });
+
+  it('is taken up at its share when Redis answers late', async () => {
+    await app.stop();
+    await harness.redis.stop();
+    app = await harness.start();
+    gateway = harness.link(app, 'gateway-2');
+    expect(await until('the table', () => gateway.tables[0])).toMatchObject({ rolloutPercentage: 0 });
+    await harness.redis.restart();
+    await until('10 %', () => gateway.tables.at(-1)?.rolloutPercentage === 10, 15_000);
+    expect((await rollout()).history).toHaveLength(1);
+  });
+
   async function kept(): Promise<{ evidence: { units: { canary: number } } | null }> {
     const { createRedis, silentLogger } = await import('@mlx-serving/service-kit');
     const redis = createRedis(harness.redis.url, silentLogger, 'test');

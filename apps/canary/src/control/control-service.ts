@@ -21,6 +21,8 @@ export interface ControlServiceOptions {
 const MOST_STAGES = 20;
 
 type Action = NonNullable<CanaryControlRequest['action']['case']>;
+/** What can be done before the kept rollout is known. */
+const ENDING: ReadonlySet<Action> = new Set(['rollback', 'abort']);
 type Change = (state: RolloutState, cause: Cause, request: CanaryControlRequest) => RolloutState;
 
 /** What people do with a rollout. Asking twice for the same changes nothing the second time. */
@@ -46,6 +48,7 @@ export class ControlService {
     const { case: action } = request.action;
     if (!action) throw errors.ACTION_MISSING();
     if (!keeper.acting) throw errors.NOT_ACTING();
+    if (!keeper.known && !ENDING.has(action)) throw errors.ROLLOUT_UNKNOWN();
     const cause: Cause = { nowMs: wallClock(), actor: request.actor || 'admin', reason: request.reason || action };
     const next = (state: RolloutState): RolloutState => {
       if (request.idempotencyKey !== '' && state.keys.includes(request.idempotencyKey)) return state;
@@ -55,6 +58,7 @@ export class ControlService {
     if (request.dryRun) return this.#describe(next(keeper.state));
     if (!request.force) await this.#askBefore(next(keeper.state));
     const changed = await rollout.change(next);
+    if (!keeper.acting) throw errors.NOT_ACTING();
     if (!changed) return { changed, notes: ['it was so already'] };
     if (action === 'rollback' || action === 'abort') metrics.rollbacks.inc({ reason: action === 'abort' ? 'aborted' : 'manual' });
     gate.tell(action, keeper.state);

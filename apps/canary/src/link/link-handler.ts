@@ -16,6 +16,8 @@ export interface LinkHandlerOptions {
   readonly isActing: () => boolean;
   /** Called after each batch of reports. */
   readonly onBatch: () => void;
+  /** Called with the canary's workers of a gateway; with none when its link has ended. */
+  readonly onCanaryWorkers: (replicaId: string, addresses: readonly string[]) => void;
   readonly metrics: CanaryMetrics;
 }
 
@@ -38,7 +40,8 @@ export function createLinkHandler(options: LinkHandlerOptions): LinkHandler {
         else if (message.case === 'reports') {
           options.comparison.ingest(message.value);
           options.onBatch();
-        } else if (message.case === 'acknowledgement') options.gateways.acknowledge(replicaId, message.value.revision);
+        } else if (message.case === 'canaryWorkers') options.onCanaryWorkers(replicaId, message.value.addresses);
+        else if (message.case === 'acknowledgement') options.gateways.acknowledge(replicaId, message.value.revision);
       } catch (error) {
         call.emit('error', toGrpcError(ServiceError.from(error)));
       }
@@ -55,7 +58,11 @@ function welcome(call: LinkCall, hello: CanaryHello, former: string | undefined,
   if (replicaId.length < 1 || replicaId.length > 128) throw errors.REPLICA_ID_INVALID();
   gateways.add(replicaId, call);
   const count = (): void => metrics.linkedGateways.set(gateways.ids.length);
-  for (const event of ['cancelled', 'end', 'error']) call.once(event, count);
+  const ended = (): void => {
+    count();
+    if (!gateways.ids.includes(replicaId)) options.onCanaryWorkers(replicaId, []);
+  };
+  for (const event of ['cancelled', 'end', 'error']) call.once(event, ended);
   count();
   call.write(directive({ case: 'routingTable', value: routing.table }));
   call.write(directive({ case: 'comparison', value: comparison.compare() }));

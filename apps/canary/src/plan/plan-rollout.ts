@@ -11,12 +11,16 @@ export interface PlanSource {
   /** Of the logarithm of the baseline's latency; undefined while it is not known. */
   readonly latencySigma: () => number | undefined;
   readonly countsUsers: () => boolean;
+  /** How long a block of time is: a latency trigger needs more than two, however many requests come. */
+  readonly blockMs: () => number;
 }
 
 /** The least rate of errors that is taken for a baseline that had none. */
 const LEAST_ERROR_RATE = 0.002;
 const MORE_ERRORS = 0.02;
 const SLOWDOWN = 1.5;
+/** Whole blocks of time before a canary can be found slow. */
+const LEAST_BLOCKS = 2;
 
 /** Says before the start how long detection and promotion will take with this traffic (SPEC C7). */
 export function planRollout(request: CanaryPlanRequest, source: PlanSource): CanaryPlanResponse {
@@ -27,7 +31,7 @@ export function planRollout(request: CanaryPlanRequest, source: PlanSource): Can
   const sigma = source.latencySigma();
   return create(CanaryPlanResponseSchema, {
     requestsPerSecond,
-    stages: stages.map((percentage) => planStage(percentage, { requestsPerSecond, errorRate, sigma })),
+    stages: stages.map((percentage) => planStage(percentage, { requestsPerSecond, errorRate, sigma, blockSeconds: source.blockMs() / 1_000 })),
     notes: [
       ...(requestsPerSecond === 0 ? ['no traffic was seen in the last minute, so no time can be told'] : []),
       ...(sigma === undefined ? ['too few requests were seen to know how far latencies spread, so a usual spread is taken'] : []),
@@ -41,12 +45,14 @@ interface Traffic {
   readonly requestsPerSecond: number;
   readonly errorRate: number;
   readonly sigma: number | undefined;
+  readonly blockSeconds: number;
 }
 
-function planStage(percentage: number, { requestsPerSecond, errorRate, sigma }: Traffic) {
+function planStage(percentage: number, { requestsPerSecond, errorRate, sigma, blockSeconds }: Traffic) {
   const share = percentage / 100;
   if (share <= 0 || share >= 1) return { percentage };
-  const { slow, failing, promotion } = expectRequests({ share, errorRate, canaryErrorRate: errorRate + MORE_ERRORS, slowdown: SLOWDOWN, ...(sigma === undefined ? {} : { sigma }) });
+  const { slow: evidence, failing, promotion } = expectRequests({ share, errorRate, canaryErrorRate: errorRate + MORE_ERRORS, slowdown: SLOWDOWN, ...(sigma === undefined ? {} : { sigma }) });
+  const slow = Math.max(evidence, Math.ceil(LEAST_BLOCKS * blockSeconds * requestsPerSecond * share));
   const seconds = (requests: number): number => requests / (requestsPerSecond * share);
   return {
     percentage,

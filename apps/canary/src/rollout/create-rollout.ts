@@ -8,16 +8,17 @@ import type { CanaryMetrics } from '../metrics.ts';
 import type { RoutingService } from '../routing/routing-service.ts';
 import { StageGate } from '../webhooks/stage-gate.ts';
 import { CanaryWorkers } from '../workers/canary-workers.ts';
+import { countsUsers } from './evidence-options.ts';
 import { SoonVerdict } from './soon-verdict.ts';
 import { rolloutMessage, statusOf } from './rollout-message.ts';
-import { countsUsers, RolloutService } from './rollout-service.ts';
+import { RolloutService } from './rollout-service.ts';
 import type { RolloutStore } from './rollout-store.ts';
 import { StateKeeper } from './state-keeper.ts';
 
 export interface RolloutFeatureOptions {
   readonly store: RolloutStore;
   readonly holder: string;
-  /** The canary's workers, `host:port`. */
+  /** The canary's workers that are configured, `host:port`. */
   readonly addresses: readonly string[];
   readonly routing: RoutingService;
   readonly comparison: ComparisonService;
@@ -31,7 +32,8 @@ export interface RolloutFeatureOptions {
 export interface RolloutFeature {
   readonly keeper: StateKeeper;
   readonly service: RolloutService;
-  readonly doors: ControlHandlerOptions & { readonly isActing: () => boolean; readonly onBatch: () => void };
+  readonly hasCanaryWorker: () => boolean;
+  readonly doors: ControlHandlerOptions & { readonly isActing: () => boolean; readonly onBatch: () => void; readonly onCanaryWorkers: CanaryWorkers['heard'] };
   readonly status: (comparison: Pick<CanaryComparison, 'baseline' | 'canary'>) => string;
   start(): Promise<void>;
   stop(): Promise<void>;
@@ -47,7 +49,7 @@ export function createRolloutFeature({ store, holder, addresses, routing, compar
     logger,
     onActing: (acting) => {
       metrics.acting.set(acting ? 1 : 0);
-      if (acting) void service.configure(service.file).catch((error: unknown) => logger.error({ err: error }, 'the rollout could not be taken up'));
+      if (acting) void service.takeOver().catch((error: unknown) => logger.error({ err: error }, 'the rollout could not be taken up'));
       else gateways.close();
     },
   });
@@ -57,15 +59,16 @@ export function createRolloutFeature({ store, holder, addresses, routing, compar
   const judge = (): void => void service.judge().catch((error: unknown) => logger.error({ err: error }, 'a verdict failed'));
   const soon = new SoonVerdict(judge, now);
   const status = (summaries: Pick<CanaryComparison, 'baseline' | 'canary'>) =>
-    statusOf({ enabled: routing.table.enabled, state: keeper.state, verdict: service.verdict, blind: service.blind, comparison: summaries });
+    statusOf({ enabled: routing.disabledReason === undefined, known: keeper.known, state: keeper.state, verdict: service.verdict, blind: service.blind, comparison: summaries });
   const rollout = (): CanaryRollout => rolloutMessage(keeper.state, service, status(comparison.compare()), keeper.acting);
   const control = new ControlService({ keeper, rollout: service, gate, disabledReason: () => routing.disabledReason, metrics, wallClock });
-  const plan = { compare, requestsPerSecond: () => comparison.requestsPerSecond, latencySigma: () => comparison.latencySigma, countsUsers: () => countsUsers(service.file) };
+  const plan = { compare, requestsPerSecond: () => comparison.requestsPerSecond, latencySigma: () => comparison.latencySigma, countsUsers: () => countsUsers(service.settings), blockMs: () => service.file.monitoring.intervalMs };
   return {
     keeper,
     service,
+    hasCanaryWorker: () => workers.any,
     status,
-    doors: { control, plan, rollout, isActing: () => keeper.acting, onBatch: () => soon.ask() },
+    doors: { control, plan, rollout, isActing: () => keeper.acting, onBatch: () => soon.ask(), onCanaryWorkers: (gateway, addresses) => workers.heard(gateway, addresses) },
     start: async () => {
       await keeper.start();
       await service.configure(service.file);

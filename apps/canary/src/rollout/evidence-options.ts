@@ -13,3 +13,8 @@ export function evidenceOptions({ rollback: { triggers }, monitoring: { interval
   );
   return { floors: TAIL_METRICS.map((metric) => Math.sqrt(Math.max(1, thresholds.get(metric) ?? DEFAULT_FLOOR ** 2))), blockMs: intervalMs };
 }
+
+/** Whether what is routed has many requests: then each unit counts once for each kind of event. */
+export function countsUsers({ strategy, hashKey }: CanaryFile['canary']): boolean {
+  return strategy === 'hash' && hashKey !== 'request_id';
+}

@@ -26,6 +26,7 @@ describe('Observer', () => {
     expect(observe({ finishReason: FinishReason.TOOL_CALLS })).toMatchObject({ cut: false, otherFinish: true });
     expect(observe({ repeatedOutput: true })).toMatchObject({ repeated: true });
     expect(observe({ usage: { completionTokens: 0 } })).toMatchObject({ empty: true });
+    expect(observe({ usage: { completionTokens: 1 }, emptyOutput: true })).toMatchObject({ empty: true });
   });
 
   it('leaves out the latencies of the first five requests of a worker, and of the next five after it has started anew', () => {

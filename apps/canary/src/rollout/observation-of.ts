@@ -46,7 +46,7 @@ function answerOf(report: StreamReport): Pick<Observation, 'values' | 'empty' | 
   const tokens = report.usage?.completionTokens ?? 0;
   const { finishReason, repeatedOutput: repeated } = report;
   const otherFinish = finishReason !== FinishReason.STOP && finishReason !== FinishReason.LENGTH;
-  return { values: valuesOf(report, tokens), empty: tokens === 0, cut: finishReason === FinishReason.LENGTH, repeated, otherFinish };
+  return { values: valuesOf(report, tokens), empty: report.emptyOutput || tokens === 0, cut: finishReason === FinishReason.LENGTH, repeated, otherFinish };
 }
 
 /**

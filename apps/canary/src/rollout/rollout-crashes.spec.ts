@@ -1,9 +1,10 @@
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { CanaryComparisonSchema, StreamOutcome, type StreamReport, StreamReportSchema } from '@mlx-serving/contracts';
+import { CanaryComparisonSchema, CanaryControlRequestSchema, StreamOutcome, type StreamReport, StreamReportSchema } from '@mlx-serving/contracts';
 import { canaryFile } from '@mlx-serving/policy';
 import { silentLogger } from '@mlx-serving/service-kit';
 import { SuiteRedis } from '@mlx-serving/testing';
+import { ControlService } from '../control/control-service.ts';
 import { createCanaryMetrics } from '../metrics.ts';
 import { type Redis, RedisRoutingStore } from '../routing/redis-routing-store.ts';
 import { RoutingService } from '../routing/routing-service.ts';
@@ -46,36 +47,68 @@ function startService(redis: Redis, prefix: string, fuse: Fuse) {
   const store: RolloutStore = {
     load: () => fuse.ask(() => rollouts.load()),
     commit: (holder, state, follows) => fuse.ask(() => rollouts.commit(holder, state, follows)),
+    lower: (state, follows) => fuse.ask(() => rollouts.lower(state, follows)),
     acquire: (holder, ttlMs) => fuse.ask(() => rollouts.acquire(holder, ttlMs)),
     release: (holder) => rollouts.release(holder),
   };
   const metrics = createCanaryMetrics();
-  const routing = new RoutingService({ store: { settle: (fingerprint, atLeast) => fuse.ask(() => revisions.settle(fingerprint, atLeast)) }, hasCanaryWorker: true, onTable: () => undefined, logger: silentLogger });
+  const wallClock = (): number => nowMs;
+  const routing = new RoutingService({ store: { settle: (fingerprint, atLeast) => fuse.ask(() => revisions.settle(fingerprint, atLeast)) }, hasCanaryWorker: () => true, onTable: () => undefined, logger: silentLogger });
   const keeper = new StateKeeper({ store, holder: 'canary-1', onActing: () => undefined, logger: silentLogger, leaseMs: 60_000 });
   const gate = new StageGate({ webhooks: () => [], now: Date.now, logger: silentLogger });
   const workers = () => ({ gone: false, slopes: [] });
-  const service = new RolloutService({ keeper, routing, gate, linkedGateways: () => 1, workers, compare: () => create(CanaryComparisonSchema), metrics, wallClock: Date.now, logger: silentLogger });
-  return { keeper, routing, service };
+  const service = new RolloutService({ keeper, routing, gate, linkedGateways: () => 1, workers, compare: () => create(CanaryComparisonSchema), metrics, wallClock, logger: silentLogger });
+  const control = new ControlService({ keeper, rollout: service, gate, disabledReason: () => undefined, metrics, wallClock });
+  return { keeper, routing, service, control };
 }
 
 let count = 0;
+let nowMs = 1_000_000;
 
-function report(routingRevision: bigint, fails: boolean): StreamReport {
-  const canary = ++count % 2 === 0;
+function report(routingRevision: bigint, share: number): StreamReport {
+  const canary = ++count % 10 < share / 10;
   const decision = { requestId: `r${count}`, variant: canary ? 'canary' : 'baseline', variantReason: canary ? 'IN_CANARY_SHARE' : 'OUTSIDE_CANARY_SHARE', routingRevision };
-  return create(StreamReportSchema, { decision, workerId: 'w', outcome: canary && fails ? StreamOutcome.FAILED : StreamOutcome.OK, durationMs: 100 });
+  return create(StreamReportSchema, { decision, workerId: 'w', outcome: StreamOutcome.OK, durationMs: 100 + ((count * 7_919) % 401) });
 }
 
-/** Four batches are as good as the baseline's, then the canary fails. */
-async function run({ keeper, routing, service }: ReturnType<typeof startService>): Promise<void> {
+type Service = ReturnType<typeof startService>;
+type Action = NonNullable<MessageInitShape<typeof CanaryControlRequestSchema>['action']>;
+
+/** What a person asks for, each by its key, so that it may be asked for again. */
+async function ask({ control }: Service, idempotencyKey: string, action: Action): Promise<void> {
+  await control.control(create(CanaryControlRequestSchema, { idempotencyKey, action }));
+}
+
+function send({ service, routing }: Service, share: number): void {
+  for (let each = 0; each < 600; each++) service.ingest(report(routing.table.revision, share));
+}
+
+/** A rollout by stages that is paused, resumed, left on evidence, promoted by hand and goes back by steps. Doing it again goes on where it was. */
+async function run(killed: Service): Promise<void> {
+  const { keeper, service } = killed;
   await keeper.start();
   await service.configure(file);
-  for (let batch = 0; batch < 8; batch++) {
-    for (let each = 0; each < 10; each++) service.ingest(report(routing.table.revision, batch >= 4));
+  await ask(killed, 'deploy', { case: 'deploy', value: { stages: [20, 40, 60, 80].map((percentage) => ({ percentage, gate: percentage > 20 })) } });
+  await ask(killed, 'pause', { case: 'pause', value: {} });
+  send(killed, 20);
+  await service.keep();
+  await ask(killed, 'resume', { case: 'resume', value: {} });
+  while (keeper.state.phase === 'running' && keeper.state.stage === 0) {
+    send(killed, 20);
     await service.keep();
     await service.judge();
   }
+  await ask(killed, 'promote', { case: 'promote', value: {} });
+  if (keeper.state.phase === 'running') send(killed, 60);
+  await service.keep();
+  await ask(killed, 'back', { case: 'rollback', value: { gradual: true } });
+  while (keeper.state.phase === 'rolling_back') {
+    nowMs += 30_000;
+    await service.judge();
+  }
 }
+
+const WHOLE = ['started', 'started', 'paused', 'resumed', 'stage', 'stage', 'rolling_back', 'rolling_back', 'rolled_back'];
 
 /** Points at random, the same in each run. */
 function pointsOf(count: number): { at: number; takesEffect: boolean }[] {
@@ -84,7 +117,7 @@ function pointsOf(count: number): { at: number; takesEffect: boolean }[] {
   return Array.from({ length: count }, () => ({ at: 1 + Math.floor(next() * OPERATIONS), takesEffect: next() < 0.5 }));
 }
 /** Of an undisturbed run, as the first test says; a slow one keeps its evidence more often. */
-const OPERATIONS = 14;
+const OPERATIONS = 30;
 
 describe('a service that is killed at any point, on a real Redis', () => {
   const redis = new SuiteRedis({ beforeAll, afterAll });
@@ -96,9 +129,10 @@ describe('a service that is killed at any point, on a real Redis', () => {
     whole.service.stop();
     await whole.keeper.stop();
     expect(fuse.asked).toBeGreaterThanOrEqual(OPERATIONS);
+    expect(whole.keeper.state.history.map(({ event }) => event)).toEqual(WHOLE);
   });
 
-  it.each(pointsOf(100))('goes on where it was, and rolls back once (at operation $at, which takes effect: $takesEffect)', async ({ at, takesEffect }) => {
+  it.each(pointsOf(100))('goes on where it was, and does every step once (at operation $at, which takes effect: $takesEffect)', async ({ at, takesEffect }) => {
     const prefix = `killed-${++count}:`;
     const fuse = new Fuse(at, takesEffect);
     const first = startService(redis.client, prefix, fuse);
@@ -116,8 +150,8 @@ describe('a service that is killed at any point, on a real Redis', () => {
       expect(second.keeper.state).toMatchObject({ id, history, phase, stage, percentage, cooldownUntilMs });
       if (kept.evidence) expect(second.service.evidence?.keep()).toEqual(kept.evidence);
     }
-    if (second.keeper.state.phase === 'running') await run(second);
-    expect(second.keeper.state.history.map(({ event }) => event)).toEqual(['started', 'rolled_back']);
+    await run(second);
+    expect(second.keeper.state.history.map(({ event }) => event)).toEqual(WHOLE);
     expect(second.routing.table.rolloutPercentage).toBe(0);
     expect(Number(second.routing.table.revision)).toBeGreaterThanOrEqual(revision.revision);
     second.service.stop();

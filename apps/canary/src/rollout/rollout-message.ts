@@ -20,6 +20,8 @@ export type RolloutStatus =
 
 export interface StatusFacts {
   readonly enabled: boolean;
+  /** Whether the kept rollout was read. */
+  readonly known: boolean;
   readonly state: RolloutState;
   readonly verdict: Verdict | undefined;
   readonly blind: string | undefined;
@@ -32,7 +34,8 @@ export function statusOf(facts: StatusFacts): RolloutStatus {
   return facts.enabled ? runningStatus(facts) : 'disabled';
 }
 
-function runningStatus({ state, verdict, blind, comparison }: StatusFacts): RolloutStatus {
+function runningStatus({ known, state, verdict, blind, comparison }: StatusFacts): RolloutStatus {
+  if (!known) return 'frozen';
   const few = [comparison.baseline, comparison.canary].some((summary) => (summary?.requests ?? 0n) < LEAST_REQUESTS);
   if (state.warnings.length > 0) return 'warning';
   if (verdict?.judgement.sampleRatioMismatch) return 'sample_ratio_mismatch';
@@ -51,7 +54,7 @@ export function rolloutMessage(state: RolloutState, service: RolloutService, sta
     source,
     phase,
     status,
-    reason: state.reason || (status === 'frozen' ? (service.blind ?? '') : state.warnings.join(', ')),
+    reason: state.reason || (status === 'frozen' ? (service.blind ?? '') : state.warnings.join(', ') || (service.waiting ?? '')),
     stages: stages.map(({ percentage: share, holdMs, gate }) => ({ percentage: share, holdMs: BigInt(holdMs), gate })),
     stage,
     percentage,
@@ -69,16 +72,18 @@ function counterfactualMessage({ rollbacks, firstAtMs, firstReason, log }: Rollo
   return { rollbacks: BigInt(rollbacks), firstAtMs: BigInt(firstAtMs), firstReason, log: log.map((entry) => ({ ...entry, atMs: BigInt(entry.atMs) })) };
 }
 
-function judgementMessage({ judgement, findings, workers }: Verdict, { exits }: RolloutState, { evidence }: RolloutService): NonNullable<MessageInitShape<typeof CanaryRolloutSchema>['judgement']> {
+function judgementMessage(verdict: Verdict, { exits }: RolloutState, service: RolloutService): NonNullable<MessageInitShape<typeof CanaryRolloutSchema>['judgement']> {
   return {
-    findings: findings.map(({ name, severity, fired, slight, progress, ratio }) => ({ trigger: name, severity, fired, slight, progress, ...(ratio === undefined ? {} : { ratio }) })),
-    excessBadRequests: judgement.excessBad,
-    sampleRatioMismatch: judgement.sampleRatioMismatch,
-    notWorse: judgement.notWorse,
-    promotionProgress: judgement.promotionProgress,
-    canaryUnits: BigInt(evidence?.units.canary ?? 0),
-    baselineUnits: BigInt(evidence?.units.baseline ?? 0),
-    memorySlopes: [...workers.slopes],
+    findings: verdict.findings.map(({ name, severity, fired, slight, progress, ratio }) => ({ trigger: name, severity, fired, slight, progress, ...(ratio === undefined ? {} : { ratio }) })),
+    excessBadRequests: verdict.judgement.excessBad,
+    sampleRatioMismatch: verdict.judgement.sampleRatioMismatch,
+    notWorse: verdict.judgement.notWorse,
+    promotionProgress: verdict.judgement.promotionProgress,
+    canaryUnits: BigInt(service.evidence?.units.canary ?? 0),
+    baselineUnits: BigInt(service.evidence?.units.baseline ?? 0),
+    memorySlopes: [...verdict.workers.slopes],
     workerExits: BigInt(exits.count),
+    fired: verdict.fired.map(({ name, severity }) => ({ trigger: name, severity })),
+    safe: service.isSafe,
   };
 }

@@ -5,10 +5,12 @@ import type { CanaryMetrics } from '../metrics.ts';
 import type { RoutingService } from '../routing/routing-service.ts';
 import type { StageGate } from '../webhooks/stage-gate.ts';
 import { bareRatioProblem, withCounterfactual } from './bare-ratios.ts';
-import { evidenceOptions } from './evidence-options.ts';
-import { followFile } from './follow-file.ts';
+import { countsUsers, evidenceOptions } from './evidence-options.ts';
+import { FileFollower } from './file-follower.ts';
+import { inForce } from './follow-file.ts';
 import { Observer } from './observation-of.ts';
 import { advanced, type Cause, isOver, rolledBack, type RolloutState, warned } from './rollout-state.ts';
+import { SampleRatioAlarm } from './sample-ratio-alarm.ts';
 import type { StateKeeper } from './state-keeper.ts';
 import { type Verdict, verdictOf, type WorkerFacts } from './verdict.ts';
 
@@ -40,14 +42,20 @@ export class RolloutService {
   readonly #baseline = new BaselineSample();
   #file: CanaryFile | undefined;
   #evidence: Evidence | undefined;
+  /** Of the present step of a gradual rollback, whose evidence stays as it was, so that one sees why. */
+  #stepEvidence: Evidence | undefined;
   #evidenceOf = '';
   #lastReportMs: number | undefined;
   #keeping: NodeJS.Timeout | undefined;
   #judged: Verdict | undefined;
   #stopped = false;
+  readonly #follower: FileFollower;
+  readonly #alarm: SampleRatioAlarm;
 
   constructor(options: RolloutServiceOptions) {
     this.#options = options;
+    this.#follower = new FileFollower(options);
+    this.#alarm = new SampleRatioAlarm(options);
   }
 
   get file(): CanaryFile {
@@ -66,20 +74,43 @@ export class RolloutService {
 
   /** Why nothing moves though the rollout runs; undefined while the controller sees. */
   get blind(): string | undefined {
+    if (!this.#options.keeper.known) return 'the kept rollout could not be read yet';
     if (this.#options.linkedGateways() === 0) return 'no gateway is linked';
     if (this.#lastReportMs === undefined) return 'no report has come yet';
     const silence = this.#options.wallClock() - this.#lastReportMs;
     return silence > Math.max(15_000, BLIND_LOOKS * this.file.monitoring.intervalMs) ? `no report for ${Math.round(silence / 1_000)} s` : undefined;
   }
 
+  /** Whether the evidence lets the stage be left: surely not worse, and nothing says otherwise. */
+  get isSafe(): boolean {
+    const { state } = this.#options.keeper;
+    if (!this.#judged || state.phase !== 'running') return false;
+    const { judgement, fired } = this.#judged;
+    return judgement.notWorse && !judgement.sampleRatioMismatch && fired.length === 0 && state.warnings.length === 0 && this.blind === undefined;
+  }
+
   /** Takes other settings, or takes up a kept rollout. A file that routes differently begins a rollout of its own. */
   async configure(file: CanaryFile): Promise<void> {
     this.#file = file;
-    this.#observer.countsUsers = countsUsers(file);
     if (!this.#options.keeper.acting) return;
-    const begun = await this.#options.keeper.change((state) => followFile(state, file.canary, this.#cause('file', 'config/canary.yaml')));
+    await this.#follower.follow(file.canary);
     await this.settle();
-    if (begun && this.#options.keeper.state.source === 'file') this.#options.gate.tell('started', this.#options.keeper.state);
+  }
+
+  /** The state is another process's now, or the first that was read: so is its evidence. */
+  takeOver(): Promise<void> {
+    this.#evidenceOf = '';
+    return this.configure(this.file);
+  }
+
+  /** What routes now. */
+  get settings(): CanaryFile['canary'] {
+    return inForce(this.file.canary, this.#options.keeper.state);
+  }
+
+  /** What `config/canary.yaml` waits for before its share is taken; undefined while it is followed. */
+  get waiting(): string | undefined {
+    return this.#follower.waiting;
   }
 
   /** Changes the rollout by hand. @returns whether it changed */
@@ -94,15 +125,15 @@ export class RolloutService {
   /** Takes the share down before anything is kept. What comes of the change settles it. */
   #lower({ percentage: present }: RolloutState, { percentage, moveUnstarted }: RolloutState): boolean {
     if (percentage >= present) return false;
-    this.#options.routing.lower({ ...this.file.canary, rolloutPercentage: percentage }, moveUnstarted || this.file.rollback.moveUnstarted);
+    this.#options.routing.lower({ ...this.settings, rolloutPercentage: percentage }, moveUnstarted || this.file.rollback.moveUnstarted);
     return true;
   }
 
   /** Brings routing and evidence to where the state is. Safe to repeat: this is also what a restart does. */
   async settle(): Promise<void> {
     const { keeper, routing } = this.#options;
-    const { percentage } = keeper.state;
-    await routing.apply({ ...this.file.canary, rolloutPercentage: percentage }, keeper.state.moveUnstarted || this.file.rollback.moveUnstarted);
+    this.#observer.countsUsers = countsUsers(this.settings);
+    await routing.apply(this.settings, keeper.state.moveUnstarted || this.file.rollback.moveUnstarted);
     this.#takeUpEvidence();
     if (keeper.state.stageRevision !== '') return;
     const stageRevision = routing.table.revision.toString();
@@ -113,9 +144,10 @@ export class RolloutService {
     this.#lastReportMs = this.#options.wallClock();
     const observation = this.#observer.observationOf(report, this.#lastReportMs);
     if (!observation) return;
-    const { phase, stageRevision, percentage } = this.#options.keeper.state;
-    const counts = (phase === 'running' || phase === 'paused') && percentage > 0 && stageRevision !== '' && (report.decision?.routingRevision ?? 0n) >= BigInt(stageRevision);
-    if (counts && this.#evidence) {
+    const { state } = this.#options.keeper;
+    const counts = !isOver(state) && state.percentage > 0 && state.stageRevision !== '' && (report.decision?.routingRevision ?? 0n) >= BigInt(state.stageRevision);
+    if (counts && state.phase === 'rolling_back') this.#stepEvidence?.observe(observation);
+    else if (counts && this.#evidence) {
       this.#evidence.observe(observation);
       this.#keepSoon();
     } else if (!observation.canary && !observation.failed) this.#baseline.add(observation.values);
@@ -132,18 +164,26 @@ export class RolloutService {
     const { keeper, routing } = this.#options;
     if (this.#stopped || !this.#file || !keeper.acting) return;
     const { state } = keeper;
-    if (state.phase === 'rolling_back') return this.#stepBack();
+    if (state.phase === 'rolling_back') return (await this.#endAtOnce(state)) ? undefined : this.#stepBack();
     // While a stage is being left its evidence must not move the next one.
     if (isOver(state) || !this.#evidence || this.#evidenceOf !== stageOf(state)) return;
     if (!routing.table.enabled || state.percentage === 0) return;
     this.#judged = this.#verdictOf(this.#evidence);
-    const critical = this.#judged.fired.find(({ severity }) => severity === 'critical');
-    if (this.file.rollback.enabled && critical) {
-      await this.rollBack(critical.name, { gradual: false, actor: 'controller' });
-      return;
-    }
+    this.#alarm.set(this.#judged.judgement.sampleRatioMismatch, state);
+    if (await this.#rollBackFor(this.#judged)) return;
     await this.#warn();
     await this.#advance();
+  }
+
+  /** Takes the canary back at once when a critical trigger has fired. */
+  async #rollBackFor({ fired }: Verdict): Promise<boolean> {
+    const critical = fired.find(({ severity }) => severity === 'critical');
+    return this.file.rollback.enabled && critical !== undefined && this.rollBack(critical.name, { gradual: false, actor: 'controller' });
+  }
+
+  /** A canary that goes back by steps may become worse meanwhile. */
+  async #endAtOnce(state: RolloutState): Promise<boolean> {
+    return this.#stepEvidence !== undefined && this.#evidenceOf === stageOf(state) && this.#rollBackFor(this.#verdictOf(this.#stepEvidence));
   }
 
   /** Looks at what thresholds without a test would do. Called every `monitoring.intervalMs`. */
@@ -155,6 +195,7 @@ export class RolloutService {
       metrics.counterfactualRollbacks.inc();
       await keeper.change((state) => withCounterfactual(state, problem, wallClock(), this.file.monitoring.intervalMs));
     }
+    if (this.waiting !== undefined && (await this.#follower.follow(this.file.canary))) await this.settle();
     await this.judge();
   }
 
@@ -179,8 +220,7 @@ export class RolloutService {
   async keep(): Promise<void> {
     clearTimeout(this.#keeping);
     this.#keeping = undefined;
-    const id = this.#evidenceOf;
-    await this.#options.keeper.change((state) => (this.#evidence && id === stageOf(state) && !isOver(state) ? { ...state, evidence: this.#evidence.keep() } : state));
+    await this.#options.keeper.change((state) => (this.#evidence && this.#evidenceOf === stageOf(state) && !isOver(state) && state.phase !== 'rolling_back' ? { ...state, evidence: this.#evidence.keep() } : state));
   }
 
   async #warn(): Promise<void> {
@@ -198,7 +238,7 @@ export class RolloutService {
   async #advance(): Promise<void> {
     const { keeper, gate } = this.#options;
     const { state } = keeper;
-    if (!this.#hasStayed(state) || !this.#isSafe(state) || !(await gate.allows(state, advanced(state, this.#cause('controller', 'not worse'))))) return;
+    if (!this.#hasStayed(state) || !this.isSafe || !(await gate.allows(state, advanced(state, this.#cause('controller', 'not worse'))))) return;
     const moved = await this.change((now) => (stageOf(now) === stageOf(state) && now.phase === 'running' ? advanced(now, this.#cause('controller', 'not worse')) : now));
     if (moved) gate.tell(keeper.state.phase === 'promoted' ? 'promoted' : 'stage', keeper.state);
   }
@@ -207,11 +247,6 @@ export class RolloutService {
     const present = stages[stage];
     if (phase !== 'running' || !present || present.gate || stage + 1 >= stages.length) return false;
     return this.#options.wallClock() - stageSinceMs >= present.holdMs;
-  }
-
-  #isSafe({ warnings }: RolloutState): boolean {
-    const judgement = this.#judged?.judgement;
-    return judgement !== undefined && judgement.notWorse && !judgement.sampleRatioMismatch && warnings.length === 0 && this.blind === undefined;
   }
 
   async #stepBack(): Promise<void> {
@@ -224,7 +259,7 @@ export class RolloutService {
 
   /** Carries the evidence into the next stage of the same rollout. */
   #withEvidence(next: RolloutState, before: RolloutState): RolloutState {
-    if (next === before || !this.#evidence) return next;
+    if (next === before || !this.#evidence || this.#evidenceOf !== stageOf(before)) return next;
     if (next.evidence === null && next.id === before.id && next.stage !== before.stage) {
       return { ...next, requestsBefore: before.requestsBefore + this.#evidence.requests.canary, evidence: this.#evidence.next(next.percentage / 100).keep() };
     }
@@ -240,9 +275,11 @@ export class RolloutService {
     const { state } = this.#options.keeper;
     if (this.#evidenceOf === stageOf(state)) return;
     this.#evidenceOf = stageOf(state);
+    this.#alarm.set(false, state);
     this.#evidence = new Evidence(state.percentage / 100, this.#baseline, state.evidence ?? undefined, evidenceOptions(this.file));
     // Of a rollout that is over one sees why.
-    this.#judged = isOver(state) && state.evidence ? this.#verdictOf(this.#evidence) : undefined;
+    this.#judged = (isOver(state) || state.phase === 'rolling_back') && state.evidence ? this.#verdictOf(this.#evidence) : undefined;
+    this.#stepEvidence = state.phase === 'rolling_back' ? this.#evidence.next(state.percentage / 100) : undefined;
   }
 
   #keepSoon(): void {
@@ -255,12 +292,7 @@ export class RolloutService {
   }
 }
 
-/** Whether what is routed has many requests: then each unit counts once for each kind of event. */
-export function countsUsers({ canary: { strategy, hashKey } }: CanaryFile): boolean {
-  return strategy === 'hash' && hashKey !== 'request_id';
+function stageOf(state: RolloutState): string {
+  const step = state.phase === 'rolling_back' ? `back at ${state.percentage}` : state.stageSinceMs;
+  return `${state.id} ${state.stage} ${isOver(state) ? 'over' : step}`;
 }
-
-function stageOf({ id, stage, stageSinceMs, phase }: RolloutState): string {
-  return `${id} ${stage} ${phase === 'running' || phase === 'paused' ? stageSinceMs : 'over'}`;
-}
-

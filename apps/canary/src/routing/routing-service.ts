@@ -7,7 +7,8 @@ import type { RoutingStore } from './routing-store.ts';
 
 export interface RoutingServiceOptions {
   readonly store: RoutingStore;
-  readonly hasCanaryWorker: boolean;
+  /** Whether a worker of the canary is known: configured here, or at a gateway. */
+  readonly hasCanaryWorker: () => boolean;
   /** Called with each table that differs from the one before, its revision included. */
   readonly onTable: (table: RoutingTable) => void;
   readonly logger: Logger;
@@ -64,7 +65,7 @@ export class RoutingService {
   /** Why the canary gets no traffic; undefined while it is enabled. */
   get disabledReason(): VariantReason | undefined {
     if (!this.#settings?.enabled) return 'CANARY_DISABLED';
-    return this.#options.hasCanaryWorker ? undefined : 'NO_CANARY_WORKER';
+    return this.#options.hasCanaryWorker() ? undefined : 'NO_CANARY_WORKER';
   }
 
   /** Why the revision is not stored; undefined while it is. */
@@ -155,11 +156,11 @@ export class RoutingService {
   }
 
   #content(): TableContent {
-    return contentOf(this.#settings ?? NO_SETTINGS, this.disabledReason === undefined, this.#moveUnstarted);
+    return contentOf(this.#settings ?? NO_SETTINGS, this.#moveUnstarted);
   }
 }
 
-function contentOf({ rolloutPercentage, strategy, hashKey, hashSeed, model, enableCache, cacheSize, shadow }: CanaryFile['canary'], enabled: boolean, moveUnstarted: boolean) {
+function contentOf({ enabled, rolloutPercentage, strategy, hashKey, hashSeed, model, enableCache, cacheSize, shadow }: CanaryFile['canary'], moveUnstarted: boolean) {
   return {
     enabled,
     rolloutPercentage,

@@ -32,6 +32,24 @@ describe('CanaryWorkers', () => {
     for (const end = time + seconds * SECOND; time < end; time += SECOND) workers.see(ADDRESS, stats(1, megabytes(time / SECOND), cached(time / SECOND)));
   }
 
+  it('watches a worker that a gateway names, until it is gone for long while another one is there', () => {
+    expect(workers.any).toBe(false);
+    workers.heard('gateway-1', [ADDRESS, 'http://127.0.0.1:8080/v1']);
+    workers.heard('gateway-2', ['http://127.0.0.1:8080/v1']);
+    expect([workers.any, workers.watched]).toEqual([true, [ADDRESS]]);
+    workers.see(ADDRESS, stats(1));
+    workers.heard('gateway-1', ['127.0.0.1:10']);
+    workers.see(ADDRESS, undefined);
+    time = 300 * SECOND;
+    workers.see(ADDRESS, undefined);
+    expect([workers.watched, workers.facts.gone]).toEqual([[ADDRESS, '127.0.0.1:10'], true]);
+    workers.see('127.0.0.1:10', stats(2));
+    workers.see(ADDRESS, undefined);
+    expect([workers.watched, workers.facts.gone]).toEqual([['127.0.0.1:10'], false]);
+    for (const gateway of ['gateway-1', 'gateway-2']) workers.heard(gateway, []);
+    expect(workers.any).toBe(false);
+  });
+
   it('counts another process as an exit, and a broken connection as none', () => {
     for (const pid of [1, 1, 2, 2, 3]) workers.see(ADDRESS, stats(pid));
     workers.see(ADDRESS, undefined);
