@@ -77,7 +77,7 @@ describe('the canary at the operators\' door', () => {
 
   it('is a web metric for Argo Rollouts: ok, failed or inconclusive', async () => {
     expect((await call('GET', 'argo')).body).toEqual({ data: { ok: false, failed: false, inconclusive: true, status: 'inconclusive', progress: 0 } });
-    rollout = { phase: 'running', status: 'healthy', judgement: { notWorse: true, promotionProgress: 1 } };
+    rollout = { phase: 'running', status: 'healthy', judgement: { notWorse: true, safe: true, promotionProgress: 1 } };
     expect((await call('GET', 'argo')).body).toMatchObject({ data: { ok: true, failed: false, inconclusive: false, progress: 1 } });
     rollout = { phase: 'rolled_back', status: 'rolled_back' };
     expect((await call('GET', 'argo')).body).toMatchObject({ data: { ok: false, failed: true, inconclusive: false } });
@@ -86,15 +86,29 @@ describe('the canary at the operators\' door', () => {
   it('is a webhook for Flagger: 2xx is yes', async () => {
     const answers = async () => Promise.all(['rollout', 'confirm-promotion', 'rollback'].map(async (kind) => (await call('POST', `flagger/${kind}`, flaggerBody)).status));
     expect(await answers()).toEqual([200, 409, 409]);
-    rollout = { phase: 'running', status: 'healthy', judgement: { notWorse: true } };
+    rollout = { phase: 'running', status: 'healthy', judgement: { notWorse: true, safe: true } };
     expect(await answers()).toEqual([200, 200, 409]);
     rollout = { phase: 'rolled_back', status: 'rolled_back' };
     expect(await answers()).toEqual([409, 409, 200]);
   });
 
+  it('tells other engines yes only when the controller itself would move on, and no for every trigger, also when it may not act', async () => {
+    const answers = async () => {
+      const { ok, failed } = (await call('GET', 'argo')).body['data'] as { ok: boolean; failed: boolean };
+      return [ok, failed, ...(await Promise.all(['rollout', 'confirm-promotion', 'rollback'].map(async (kind) => (await call('POST', `flagger/${kind}`, flaggerBody)).status)))];
+    };
+    // A warning, a sample-ratio mismatch, a pause, or a controller that hears nothing.
+    rollout = { phase: 'running', status: 'warning', judgement: { notWorse: true, safe: false, fired: [{ trigger: 'memory_leak', severity: 'warning' }] } };
+    expect(await answers()).toEqual([false, false, 200, 409, 409]);
+    for (const trigger of ['worker_gone', 'failed_at_once', 'worker_exits', 'blast_radius', 'crash_rate']) {
+      rollout = { phase: 'running', status: 'inconclusive', judgement: { notWorse: true, safe: false, fired: [{ trigger, severity: 'critical' }] } };
+      expect([trigger, ...(await answers())]).toEqual([trigger, false, true, 409, 409, 200]);
+    }
+  });
+
   it("takes the bodies that Flagger's and Argo Rollouts' own pages show", async () => {
     const { flagger, argo } = JSON.parse(readFileSync(new URL('./recorded/engines.json', import.meta.url), 'utf8')) as { flagger: Record<'webhook' | 'event', object>; argo: { jsonPath: string } };
-    rollout = { phase: 'running', status: 'healthy', judgement: { notWorse: true } };
+    rollout = { phase: 'running', status: 'healthy', judgement: { notWorse: true, safe: true } };
     const yes = ['confirm-rollout', 'pre-rollout', 'rollout', 'confirm-traffic-increase', 'confirm-promotion', 'post-rollout'];
     for (const kind of yes) expect([kind, (await call('POST', `flagger/${kind}`, flagger.webhook)).status]).toEqual([kind, 200]);
     expect((await call('POST', 'flagger/event', flagger.event)).status).toBe(200);

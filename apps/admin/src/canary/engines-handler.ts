@@ -44,10 +44,12 @@ export function addEngineRoutes(server: FastifyInstance, canary: ServiceClient<t
   }
 }
 
+/** What the controller itself would take back, whether it may act or not. */
 function isBad(rollout: CanaryRollout | undefined): boolean {
-  return rollout !== undefined && (BAD_PHASES.has(rollout.phase) || rollout.judgement?.findings.some(({ fired }) => fired) === true);
+  return rollout !== undefined && (BAD_PHASES.has(rollout.phase) || rollout.judgement?.fired.some(({ severity }) => severity === 'critical') === true);
 }
 
+/** What the controller itself would move on. */
 function isProven(rollout: CanaryRollout | undefined): boolean {
-  return rollout?.phase === 'promoted' || (rollout?.judgement?.notWorse === true && !isBad(rollout));
+  return rollout?.phase === 'promoted' || (rollout?.judgement?.safe === true && !isBad(rollout));
 }
