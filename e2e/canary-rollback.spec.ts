@@ -10,7 +10,8 @@ interface Rollout {
   readonly id: string;
   readonly phase: string;
   readonly status: string;
-  readonly judgement?: { readonly memorySlopes: readonly { readonly low: number }[] };
+  readonly judgement?: { readonly memorySlopes: readonly { readonly low: number }[]; readonly excessBadRequests: number };
+  readonly stages: readonly { readonly percentage: number; readonly holdMs: number; readonly gate: boolean }[];
   readonly percentage: number;
   readonly reason: string;
   readonly history: readonly { readonly event: string; readonly actor: string; readonly reason: string }[];
@@ -30,7 +31,7 @@ beforeAll(async () => {
     // A busy machine may make one of two workers twice as slow for a while, which is a difference; the slow canary here is more than ten times as slow.
     .replace('threshold: 1.5 ', 'threshold: 5 ');
   if (!text.includes('threshold: 5 ')) throw new Error('config/canary.yaml has no longer a latency threshold of 1.5.');
-  writeFileSync(file, text.replace('  triggers:\n', '  triggers:\n    - { name: repeated_output, threshold: 2, severity: critical }\n'));
+  writeFileSync(file, text.replace('  triggers:\n', '  triggers:\n    - { name: repeated_output, threshold: 2, severity: critical }\n    - { name: empty_output, threshold: 2, severity: critical }\n'));
   faultFile = join(temporaryFolder(), 'faults.json');
   fault({});
   stack = await Stack.start({ canary: true, config, env: { MLX_WORKER_FAULT: faultFile } });
@@ -49,6 +50,22 @@ const retry = async (): Promise<void> => {
   await admin(stack, 'POST', '/admin/canary/retry', { force: true });
   await eventually(async () => (await share()) === 50);
 };
+
+/** Changes the file, and waits until the canary service has read it. */
+async function edit(from: RegExp, to: string): Promise<void> {
+  const file = join(stack.config, 'canary.yaml');
+  const [before, reloads] = [readFileSync(file, 'utf8'), stack.reloadsOf('canary')];
+  expect(before).toMatch(from);
+  writeFileSync(file, before.replace(from, to));
+  await eventually(() => stack.reloadsOf('canary') > reloads);
+}
+
+/** What another engine asks, with the token as a password. */
+async function engine(method: string, path: string, body?: object): Promise<{ status: number; body: unknown }> {
+  const headers = { authorization: `Basic ${Buffer.from(`engine:${stack.token}`).toString('base64')}`, 'content-type': 'application/json' };
+  const response = await fetch(`${stack.urls.admin}/admin/canary/${path}`, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+  return { status: response.status, body: await response.json() };
+}
 
 /** Asks until the gateway sends nobody to the canary any more. */
 async function askUntilRolledBack(maxTokens = 2): Promise<Rollout> {
@@ -112,6 +129,47 @@ describe('a canary on a second worker', () => {
     expect(await share()).toBe(0);
   });
 
+  it('C3: stays rolled back when the canary service is killed while Redis does not answer, and is known again when it does', async () => {
+    const before = await rollout();
+    const redis = stack.child('redis').pid;
+    process.kill(redis, 'SIGSTOP');
+    try {
+      await killService();
+      const unknown = await eventually(rollout, 30_000);
+      expect(unknown).toMatchObject({ status: 'frozen', percentage: 0, reason: 'the kept rollout could not be read yet' });
+      expect([await share(), (await ask()).variant]).toEqual([0, 'baseline']);
+    } finally {
+      process.kill(redis, 'SIGCONT');
+    }
+    const after = await eventually(async () => (await rollout()).id === before.id && rollout());
+    expect(after).toMatchObject({ phase: 'rolled_back', percentage: 0, history: before.history });
+    expect(await share()).toBe(0);
+  });
+
+  it('tells other engines that it is bad', async () => {
+    const { status, body } = await engine('GET', 'argo');
+    expect([status, body]).toEqual([200, { data: expect.objectContaining({ ok: false, failed: true, inconclusive: false, status: 'rolled_back' }) }]);
+    const hook = { name: 'tiny', namespace: 'test', phase: 'Progressing' };
+    const answers = await Promise.all(['rollout', 'confirm-promotion', 'rollback', 'event'].map(async (kind) => (await engine('POST', `flagger/${kind}`, hook)).status));
+    expect(answers).toEqual([409, 409, 200, 200]);
+  });
+
+  it('C2: is stopped when more requests went wrong than it may cost, before the test is sure', async () => {
+    await retry();
+    await edit(/( +)gradual: false\n/, '$1gradual: false\n$1blastRadius: 5\n');
+    fault({ fail: 0.6 });
+    const { reason, judgement } = await askUntilRolledBack();
+    expect(reason).toBe('blast_radius');
+    expect(judgement?.excessBadRequests).toBeGreaterThan(5);
+    await edit(/ +blastRadius: 5\n/, '');
+  });
+
+  it('C2: is rolled back when its answers are empty', async () => {
+    await retry();
+    fault({ empty: true });
+    expect((await askUntilRolledBack()).reason).toBe('empty_output');
+  });
+
   it('C2: is rolled back when it fails', async () => {
     await retry();
     fault({ fail: 1 });
@@ -161,6 +219,19 @@ describe('a canary on a second worker', () => {
     expect(await share()).toBe(0);
     expect(readFileSync(join(stack.config, 'canary.yaml'), 'utf8')).toContain('rolloutPercentage: 0');
     expect(await command('rollback')).toBe('unchanged: rolled_back, canary at 0 %\n');
+  });
+
+  it('C5: is deployed for hours at each of the guide\'s shares, by stages of one\'s own, and taken back without a look', async () => {
+    await command('deploy', '--percentage', '5', '--duration', '2', '--force');
+    const hours = (percentage: number) => ({ percentage, holdMs: 7_200_000, gate: false });
+    expect(await rollout()).toMatchObject({ percentage: 5, stages: [5, 10, 50, 100].map(hours) });
+    await command('deploy', '--stages', '20,30:gate,60', '--duration', '0.5', '--force');
+    expect(await rollout()).toMatchObject({ percentage: 20, stages: [{ percentage: 20, holdMs: 1_800_000, gate: false }, { percentage: 30, gate: true }, { percentage: 60 }] });
+    const said = await command('rollback', '--force', '--reason', 'a test');
+    expect(said).toContain('done: rolled_back, canary at 0 %');
+    expect(said).not.toContain('verified');
+    expect(await rollout()).toMatchObject({ phase: 'rolled_back', percentage: 0, reason: 'a test' });
+    expect(readFileSync(join(stack.config, 'canary.yaml'), 'utf8')).toContain('rolloutPercentage: 0');
   });
 
   it('C3: is taken back by steps when a person asks for it, and at once when asked again', async () => {

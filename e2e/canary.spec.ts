@@ -1,6 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { CanaryRouter } from '@mlx-serving/client';
 import { admin, chat, toolOf } from './clients.ts';
 import { eventually } from './eventually.ts';
 import { copyOfConfig, Stack, stopAll } from './stack.ts';
@@ -36,6 +39,19 @@ const health = async (): Promise<CanaryHealth['canary']> => ((await (await fetch
 async function readiness(): Promise<{ workers: { canary: { serving: number } } }> {
   const response = await fetch(`${stack.urls.operations['gateway']}/health/ready`);
   return (await response.json()) as { workers: { canary: { serving: number } } };
+}
+
+/** Changes the file, and waits until the gateway follows it. */
+async function edit(from: string | RegExp, to: string, percentage: number): Promise<void> {
+  const file = join(stack.config, 'canary.yaml');
+  const before = readFileSync(file, 'utf8');
+  const revision = Number((await chat(stack, { user: 'revision', maxTokens: 1 })).revision.split('routing=')[1]);
+  expect(before.replace(from, to)).not.toBe(before);
+  writeFileSync(file, before.replace(from, to));
+  await eventually(async () => {
+    const now = Number((await chat(stack, { user: 'revision', maxTokens: 1 })).revision.split('routing=')[1]);
+    return now > revision && (await health()).percentage === percentage;
+  });
 }
 
 async function variants(): Promise<Record<string, string>> {
@@ -83,13 +99,56 @@ describe('a canary at 50 %', () => {
     expect(new Set(Object.values(await variants())).size).toBe(2);
   });
 
-  it('follows the file: at 0 % nobody is on the canary', async () => {
-    const file = join(stack.config, 'canary.yaml');
-    const before = readFileSync(file, 'utf8');
-    writeFileSync(file, before.replace('rolloutPercentage: 50', 'rolloutPercentage: 0'));
-    await eventually(async () => (await health()).percentage === 0);
+  it('C1: keeps everybody whom it has when its share grows', async () => {
+    const before = await variants();
+    await edit('rolloutPercentage: 50', 'rolloutPercentage: 80', 80);
+    const after = await variants();
+    const had = users.filter((user) => before[user] === 'canary');
+    expect(had.length).toBeGreaterThan(0);
+    expect(had.filter((user) => after[user] !== 'canary')).toEqual([]);
+    expect(users.filter((user) => after[user] === 'canary').length).toBeGreaterThan(had.length);
+    await edit('rolloutPercentage: 80', 'rolloutPercentage: 50', 50);
+  });
+
+  it('C1: is given to whole teams when a header is the key, whoever asks, as the library would', async () => {
+    await edit('hashKey: user_id', 'hashKey: header:x-team', 50);
+    // The file may be followed by the service a moment before the gateway has the table.
+    const router = new CanaryRouter({ enabled: true, rolloutPercentage: 50, strategy: 'hash', hashKey: 'header:x-team', enableCache: false, cacheSize: 1 });
+    const teams = ['red', 'blue', 'green', 'white', 'black', 'grey'];
+    const asked = () => Promise.all(teams.flatMap((team) => ['ann', 'bob'].map(async (user) => [team, (await chat(stack, { user, maxTokens: 2, headers: { 'x-team': team } })).variant])));
+    const expected = teams.flatMap((team) => [team, team].map((same) => [same, router.route(same).variant]));
+    expect(new Set(expected.map(([, variant]) => variant)).size).toBe(2);
+    await eventually(async () => expect(await asked()).toEqual(expected));
+    await edit('hashKey: header:x-team', 'hashKey: user_id', 50);
+  });
+
+  it('C1: answers a share of the requests once more in the shadow, while it has none of them, and its answers are compared', async () => {
+    const shadow = async () => (await admin<{ shadow: { requests: number; failed: number; different: number } }>(stack, 'GET', '/admin/canary')).shadow;
+    expect(await shadow()).toMatchObject({ requests: 0 });
+    await edit(/rolloutPercentage: 50\n/, 'rolloutPercentage: 0\n  shadow: { percentage: 100 }\n', 0);
     expect(new Set(Object.values(await variants()))).toEqual(new Set(['baseline']));
+    // At most two at one time: the others are left out.
+    expect(await eventually(async () => (await shadow()).requests > 0 && shadow())).toMatchObject({ failed: 0, different: 0 });
+    await edit('rolloutPercentage: 0\n  shadow: { percentage: 100 }\n', 'rolloutPercentage: 50\n', 50);
+  });
+
+  it('C2: is judged by nothing while requests do not fall as its share says', async () => {
+    // Of all users only those come whose place is the canary's: as if a broken client had the others elsewhere.
+    const router = new CanaryRouter({ enabled: true, rolloutPercentage: 50, strategy: 'hash', hashKey: 'user_id', enableCache: false, cacheSize: 1 });
+    const chosen = Array.from({ length: 400 }, (_, index) => `one-sided-${index}`).filter((user) => router.route(user).variant === 'canary');
+    // Slow requests are only the canary's now, too, which is no finding.
+    const file = join(stack.config, 'canary.yaml');
+    const [before, reloads] = [readFileSync(file, 'utf8'), stack.reloadsOf('canary')];
+    writeFileSync(file, before.replace(/ +- name: high_latency\n.*\n.*\n/, ''));
+    await eventually(() => stack.reloadsOf('canary') > reloads);
+    await toolOf(stack, 'mlx-serving.sh', 'canary', 'deploy', '--stages', '50,100', '--force');
+    expect(new Set(await Promise.all(chosen.slice(0, 80).map(variantOf)))).toEqual(new Set(['canary']));
+    await eventually(async () => (await health()).status === 'sample_ratio_mismatch');
+    expect(await (await fetch(`${stack.urls.operations['canary']}/metrics`)).text()).toContain('mlx_serving_canary_sample_ratio_mismatch 1\n');
+    expect(await admin(stack, 'GET', '/admin/canary/argo')).toMatchObject({ data: { ok: false, failed: false, inconclusive: true, status: 'sample_ratio_mismatch' } });
     writeFileSync(file, before);
+    await eventually(() => stack.reloadsOf('canary') > reloads + 1);
+    await toolOf(stack, 'mlx-serving.sh', 'canary', 'deploy', '--percentage', '50', '--force');
   });
 });
 
@@ -100,27 +159,41 @@ describe('two workers that are alike', () => {
   });
 });
 
+describe('a webhook that is asked before a stage', () => {
+  it('C7: keeps the share of a person and of the file while it refuses, and the file is followed when it agrees', async () => {
+    let answer = 409;
+    const asked: { event: string; next?: { percentage: number } }[] = [];
+    const server = createServer((request, response) => {
+      request.on('data', (body: Buffer) => asked.push(JSON.parse(body.toString()) as (typeof asked)[number]));
+      request.on('end', () => response.writeHead(answer).end());
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const [file, secret] = [join(stack.config, 'canary.yaml'), join(stack.config, 'webhook-secret')];
+    const before = readFileSync(file, 'utf8');
+    writeFileSync(secret, 'secret');
+    const reloads = stack.reloadsOf('canary');
+    const hooked = `${before}\nwebhooks:\n  - { when: before, url: "http://127.0.0.1:${port}/", secretFile: "${secret}" }\n`;
+    writeFileSync(file, hooked);
+    await eventually(() => stack.reloadsOf('canary') > reloads);
+    try {
+      await expect(toolOf(stack, 'mlx-serving.sh', 'canary', 'deploy', '--percentage', '70')).rejects.toThrow(/A webhook refuses the step/);
+      writeFileSync(file, hooked.replace('rolloutPercentage: 50', 'rolloutPercentage: 60'));
+      const reason = async () => (await admin<{ reason: string }>(stack, 'GET', '/admin/canary/rollout')).reason;
+      await eventually(async () => (await reason()) === 'a webhook refuses the share in config/canary.yaml');
+      expect([(await health()).percentage, asked.map(({ next }) => next?.percentage)]).toEqual([50, expect.arrayContaining([70, 60])]);
+      answer = 204;
+      await eventually(async () => (await health()).percentage === 60);
+    } finally {
+      writeFileSync(file, before);
+      server.close();
+    }
+    await eventually(async () => (await health()).percentage === 50);
+  }, 60_000);
+});
+
 describe('a rollout in stages', () => {
   const canary = (...args: string[]): Promise<string> => toolOf(stack, 'mlx-serving.sh', 'canary', ...args);
-  const rollout = () => admin<{ phase: string; percentage: number; history: { event: string; actor: string }[] }>(stack, 'GET', '/admin/canary/rollout');
-
-  it('C7: is left on evidence, until the canary has everything', async () => {
-    // This is about good evidence: of two processes on a busy machine one may well be slower.
-    const file = join(stack.config, 'canary.yaml');
-    writeFileSync(file, readFileSync(file, 'utf8').replace(/ +- name: high_latency\n.*\n.*\n/, ''));
-    await eventually(() => stack.reloadsOf('canary') > 0);
-    expect(await canary('deploy', '--stages', '50,100', '--force')).toContain('running, canary at 50 %');
-    let [asked, promoted] = [0, false];
-    const askOn = async (): Promise<void> => {
-      for (; asked < 6_000 && !promoted; asked++) await chat(stack, { user: `staged-${asked}`, maxTokens: 2 });
-    };
-    const watch = eventually(async () => (await rollout()).phase === 'promoted', 240_000).finally(() => (promoted = true));
-    await Promise.all([watch, askOn(), askOn(), askOn()]);
-    const { percentage, history } = await rollout();
-    expect(percentage).toBe(100);
-    expect(history.slice(-2).map(({ event, actor }) => [event, actor])).toEqual([['started', 'cli (root)'], ['promoted', 'controller']]);
-    expect(await variantOf('anybody')).toBe('canary');
-  }, 300_000);
 
   it('C7: is paused, resumed, promoted, aborted and retried, and asking twice changes nothing', async () => {
     await canary('deploy', '--stages', '20,40', '--force');
@@ -138,6 +211,22 @@ describe('a rollout in stages', () => {
       if (name !== 'promote') expect(await admin(stack, 'POST', `/admin/canary/${name}`, {})).toMatchObject({ success: true, changed: false });
     }
   }, 180_000);
+});
+
+describe('a canary service that hears nothing', () => {
+  it('C7: is frozen, and says so', async () => {
+    await toolOf(stack, 'mlx-serving.sh', 'canary', 'deploy', '--percentage', '50', '--force');
+    for (const user of ['somebody', 'another']) await chat(stack, { user, maxTokens: 2 });
+    // The commands above have asked for nothing to be generated, and neither does anything here.
+    const found = await eventually(async () => {
+      const now = await admin<{ status: string; reason: string; judgement: { safe: boolean }; percentage: number }>(stack, 'GET', '/admin/canary/rollout');
+      return now.status === 'frozen' && now;
+    }, 60_000);
+    expect(found).toMatchObject({ reason: expect.stringMatching(/^no report for \d+ s$/), judgement: { safe: false }, percentage: 50 });
+    await eventually(async () => (await health()).status === 'frozen');
+    await chat(stack, { user: 'somebody', maxTokens: 2 });
+    await eventually(async () => (await health()).status !== 'frozen');
+  }, 90_000);
 });
 
 describe('the states that controllers show', () => {

@@ -26,13 +26,14 @@ export interface ChatOptions {
   readonly user?: string;
   readonly messages?: readonly Message[];
   readonly maxTokens?: number;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** Streams one chat completion by plain HTTP. */
-export async function chat(stack: Stack, { user, messages = question, maxTokens = MAX_TOKENS }: ChatOptions = {}): Promise<Answer> {
+export async function chat(stack: Stack, { user, messages = question, maxTokens = MAX_TOKENS, headers = {} }: ChatOptions = {}): Promise<Answer> {
   const response = await fetch(`${stack.urls.gateway}/v1/chat/completions`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json' },
+    headers: { 'content-type': 'application/json', ...headers },
     body: JSON.stringify({ model: 'tiny', stream: true, temperature: 0, max_tokens: maxTokens, messages, ...(user === undefined ? {} : { user }) }),
   });
   const body = await response.text();
@@ -73,10 +74,14 @@ export async function output(command: readonly string[], input = '', env: NodeJS
   return stdout;
 }
 
+/** What the commands need to know of a system. */
+export function commandEnvironment({ urls, config }: Stack): NodeJS.ProcessEnv {
+  return { MLX_SERVING_ADMIN_URL: urls.admin, MLX_SERVING_GATEWAY_URL: urls.gateway, MLX_SERVING_ADMIN_TOKEN_FILE: urls.adminTokenFile, MLX_SERVING_CONFIG_DIR: config };
+}
+
 /** Runs a script of tools/ against a system, as its operator would. @throws Error when it fails */
-export function toolOf({ urls, config }: Stack, script: string, ...args: string[]): Promise<string> {
-  const env = { MLX_SERVING_ADMIN_URL: urls.admin, MLX_SERVING_GATEWAY_URL: urls.gateway, MLX_SERVING_ADMIN_TOKEN_FILE: urls.adminTokenFile, MLX_SERVING_CONFIG_DIR: config };
-  return output([join(root, 'tools', script), ...args], '', env);
+export function toolOf(stack: Stack, script: string, ...args: string[]): Promise<string> {
+  return output([join(root, 'tools', script), ...args], '', commandEnvironment(stack));
 }
 
 /** The Python that has the worker and the clients. */

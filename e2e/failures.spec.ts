@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { contentOf } from '../tools/start/first-answer.ts';
 import { portsFor } from '../tools/start/ports.ts';
+import { admin } from './clients.ts';
 import { eventually } from './eventually.ts';
 import { freeOffset, Stack, stopAll, temporaryFolder } from './stack.ts';
 import { WorkerProcess } from './worker-process.ts';
@@ -140,6 +141,26 @@ describe('a client that goes away', () => {
       await idle();
       await eventually(async () => (await cancelled()) > before);
     }
+  });
+});
+
+describe('a worker that joins as the canary', () => {
+  it('gets the share of the canary, and is watched: the rollout is taken back when it is gone', async () => {
+    const ports = portsFor(await freeOffset());
+    const joined = new WorkerProcess(ports.worker, ports.workerOperations, stack.urls.gatewayGrpc, 'canary');
+    const rollout = () => admin<{ phase: string; reason: string; judgement?: { canaryUnits: number } }>(stack, 'GET', '/admin/canary/rollout');
+    await expect(admin(stack, 'POST', '/admin/canary/deploy', { percentage: 99.999 })).rejects.toThrow(/NO_CANARY_WORKER/);
+    try {
+      await joined.start();
+      await eventually(async () => (await metric('serving_workers{variant="canary"}')) === 1);
+      await eventually(async () => admin(stack, 'POST', '/admin/canary/deploy', { percentage: 99.999 }));
+      await eventually(async () => (await post(requestsOf('Joined', 4)[0])).headers.get('x-mlx-serving-variant') === 'canary');
+      await eventually(async () => Number((await rollout()).judgement?.canaryUnits ?? 0) > 0);
+    } finally {
+      await joined.kill();
+    }
+    expect(await eventually(async () => (await rollout()).phase === 'rolled_back' && rollout())).toMatchObject({ reason: 'worker_gone' });
+    expect(await textOf(post(requestsOf('After', 4)[0]))).not.toBe('');
   });
 });
 

@@ -15,8 +15,11 @@ export class WorkerProcess {
   readonly #gateway: string;
   #process: ChildProcess | undefined;
 
+  readonly #variant: 'baseline' | 'canary';
+
   /** @param gateway the gRPC door of the gateway that it joins */
-  constructor(port: number, operationsPort: number, gateway: string) {
+  constructor(port: number, operationsPort: number, gateway: string, variant: 'baseline' | 'canary' = 'baseline') {
+    this.#variant = variant;
     this.port = port;
     this.operationsPort = operationsPort;
     this.#gateway = gateway;
@@ -25,7 +28,7 @@ export class WorkerProcess {
   /** Resolves when it serves. */
   async start(): Promise<void> {
     const python = process.env['MLX_SERVING_PYTHON'] ?? join(root, 'python-worker', '.venv', 'bin', 'python');
-    const settings = ['--port', String(this.port), '--metrics-port', String(this.operationsPort), '--worker-id', 'second', '--model', 'tiny', '--join', this.#gateway];
+    const settings = ['--port', String(this.port), '--metrics-port', String(this.operationsPort), '--worker-id', this.#variant === 'canary' ? 'joined-canary' : 'second', '--model', 'tiny', '--join', this.#gateway, '--join-variant', this.#variant];
     this.#process = spawn(python, ['-m', 'mlx_worker', ...settings], { stdio: 'ignore', env: { ...process.env, MLX_SERVING_CONFIG_DIR: join(root, 'config') } });
     await eventually(() => isReady({ kind: 'http', port: this.operationsPort }), READY_LIMIT_MS);
   }

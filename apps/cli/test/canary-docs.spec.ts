@@ -32,7 +32,7 @@ describe('docs/canary.md', () => {
   it('names metrics, routes and hard stops that there are', () => {
     const sources = ['apps/canary/src/metrics.ts', 'apps/canary/src/rollout/verdict.ts', 'apps/admin/src/canary/engines-handler.ts'].map(read).join('\n');
     const names = [...page.matchAll(/`(mlx_serving_canary_\w+|worker_gone|failed_at_once|worker_exits|blast_radius)`/g)].map(([, name = '']) => name);
-    expect(names.length).toBe(11);
+    expect(names.length).toBe(12);
     for (const name of names) expect(sources).toContain(name);
     expect(page).toContain('`POST /admin/canary/flagger/`');
     for (const kind of ['rollout', 'confirm-promotion', 'rollback']) expect([page, sources]).toEqual([expect.stringContaining(`\`${kind}\``), expect.stringContaining(kind)]);
