@@ -68,7 +68,13 @@ async def test_short_rows_beside_a_long_one_are_counted_as_long_as_they_are_held
 
         work.send = send
         prompts = [long, *(f"{number} A flag" for number in range(9))]
-        answers = await asyncio.gather(*(worker.generate(prompt, max_tokens=12) for prompt in prompts))
+        all_wait = threading.Event()
+        standing = asyncio.ensure_future(worker.app.engine.call(lambda: all_wait.wait(GATE_TIMEOUT_SECONDS)))
+        asked = [asyncio.ensure_future(worker.generate(prompt, max_tokens=12)) for prompt in prompts]
+        await worker.until(lambda stats: stats.queued_requests == len(prompts))
+        all_wait.set()
+        assert await standing
+        answers = await asyncio.gather(*asked)
         for prompt, answer in zip(prompts, answers, strict=True):
             assert answer.ids == reference.generate(prompt, 12)[0]
         assert max(held) <= limit

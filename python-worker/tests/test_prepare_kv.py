@@ -11,6 +11,7 @@ from conftest import GATE_TIMEOUT_SECONDS, GATED, StepGate, running_worker
 from test_stages import KV, SPECULATE, SYSTEM, cached, flags
 
 from mlx_worker.engine.prefix_tree import PrefixTree
+from mlx_worker.errors import ServiceError
 from mlx_worker.gen.mlx_serving.v1 import worker_pb2 as wpb
 
 
@@ -108,24 +109,28 @@ async def test_pins_that_wait_are_counted_so_that_together_they_fit(reference):
     gate = StepGate()
     async with running_worker(gate.make_sampler) as worker:
         (served,) = worker.app.engine.work.models
-        tokens = len(reference.tokenizer.encode(SYSTEM))
-        budget = served.bytes_per_token * (tokens * 3 // 2)
+        prompt = reference.tokenizer.encode(SYSTEM)
+        budget = served.bytes_per_token * (len(prompt) * 3 // 2)
         await worker.stub.SetLimits(wpb.SetLimitsRequest(prefix_cache_bytes=budget))
         running = worker.call("A flag", **GATED)
         assert (await running.read()).WhichOneof("event") == "accepted"
+        engine = worker.app.engine
         asked = [
             asyncio.ensure_future(
-                worker.stub.PrepareKv(wpb.PrepareKvRequest(prompt=start + SYSTEM, pin=True))
+                engine.prepare("tiny", "", [first, *prompt], pin=True, allow_speculation=False)
             )
-            for start in ("x ", "y ")
+            for first in (5, 6)
         ]
-        gate.open()
+        await asyncio.sleep(0)
+        gate.permit(3)
         # The second is refused while the first one waits for idle time.
         done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
         (refused,) = done
-        assert isinstance(refused.exception(), grpc.aio.AioRpcError)
-        assert dict(refused.exception().trailing_metadata())["reason"] == "PINS_FULL"
+        assert refused is asked[1]
+        assert isinstance(refused.exception(), ServiceError)
+        assert refused.exception().reason == "PINS_FULL"
         running.cancel()
+        gate.open()
         (kept,) = set(asked) - done
         assert (await kept).prepared
         stats = await worker.until(lambda stats: stats.prefix_cache.pinned == 1)
