@@ -124,7 +124,7 @@ async def test_pins_that_wait_are_counted_so_that_together_they_fit(reference):
         await asyncio.sleep(0)
         gate.permit(3)
         # The second is refused while the first one waits for idle time.
-        done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(asked, timeout=GATE_TIMEOUT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         (refused,) = done
         assert refused is asked[1]
         assert isinstance(refused.exception(), ServiceError)
