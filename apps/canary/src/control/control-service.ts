@@ -50,11 +50,7 @@ export class ControlService {
     if (!keeper.acting) throw errors.NOT_ACTING();
     if (!keeper.known && !ENDING.has(action)) throw errors.ROLLOUT_UNKNOWN();
     const cause: Cause = { nowMs: wallClock(), actor: request.actor || 'admin', reason: request.reason || action };
-    const next = (state: RolloutState): RolloutState => {
-      if (request.idempotencyKey !== '' && state.keys.includes(request.idempotencyKey)) return state;
-      const changed = this.#changes[action](state, cause, request);
-      return changed === state ? state : withKey(changed, request.idempotencyKey);
-    };
+    const next = (state: RolloutState): RolloutState => once(state, request.idempotencyKey, () => this.#changes[action](state, cause, request));
     if (request.dryRun) return this.#describe(next(keeper.state));
     if (!request.force) await this.#askBefore(next(keeper.state));
     const changed = await rollout.change(next);
@@ -129,4 +125,11 @@ export function checkStages(stages: readonly Stage[]): void {
   const grows = stages.every(({ percentage }, index) => percentage > (stages[index - 1]?.percentage ?? -1));
   const valid = stages.every(({ percentage }) => percentageSchema.safeParse(percentage).success);
   if (!grows || !valid || stages.length > MOST_STAGES) throw errors.STAGES_INVALID();
+}
+
+/** Changes the state unless a request with the same key did before. */
+function once(state: RolloutState, key: string, change: () => RolloutState): RolloutState {
+  if (key !== '' && state.keys.includes(key)) return state;
+  const changed = change();
+  return changed === state ? state : withKey(changed, key);
 }

@@ -145,7 +145,7 @@ export class RolloutService {
     const observation = this.#observer.observationOf(report, this.#lastReportMs);
     if (!observation) return;
     const { state } = this.#options.keeper;
-    const counts = !isOver(state) && state.percentage > 0 && state.stageRevision !== '' && (report.decision?.routingRevision ?? 0n) >= BigInt(state.stageRevision);
+    const counts = isOfStage(state, report);
     if (counts && state.phase === 'rolling_back') this.#stepEvidence?.observe(observation);
     else if (counts && this.#evidence) {
       this.#evidence.observe(observation);
@@ -295,4 +295,9 @@ export class RolloutService {
 function stageOf(state: RolloutState): string {
   const step = state.phase === 'rolling_back' ? `back at ${state.percentage}` : state.stageSinceMs;
   return `${state.id} ${state.stage} ${isOver(state) ? 'over' : step}`;
+}
+
+/** Whether a request was split by the stage that runs now. */
+function isOfStage(state: RolloutState, { decision }: StreamReport): boolean {
+  return !isOver(state) && state.percentage > 0 && state.stageRevision !== '' && (decision?.routingRevision ?? 0n) >= BigInt(state.stageRevision);
 }

@@ -1,16 +1,15 @@
 import type { BaselineSample } from './baseline-sample.ts';
 import { addExcess, type Excess, excessOf, NO_EXCESS } from './blast-radius.ts';
-import { type EventCounts, logEValues, RATIOS } from './e-process.ts';
+import { type EventCounts, logEValues } from './e-process.ts';
+import { type EvidenceOptions, isPresent, type KeptEvidence, KINDS, none, nothingSeen } from './kept-evidence.ts';
 import { type Observation, PLAIN_EVENTS, TAIL_METRICS, TAIL_QUANTILES } from './metrics-judged.ts';
-import { type KeptScales, Steadiness } from './steadiness.ts';
+import { Steadiness } from './steadiness.ts';
 import { UnitFilter } from './unit-filter.ts';
 
 /** The latency once more, the canary's divided by the margin: what promotion looks at. */
 const AT_MARGIN = TAIL_METRICS.length;
 /** Every tail once more, the canary's divided by its floor: whether the effect is large enough to act on. */
 const AT_FLOOR = AT_MARGIN + 1;
-/** Kinds of events: first PLAIN_EVENTS, then each quantile of each of TAIL_METRICS, of the latency at the margin, and of the tails at their floors. */
-const KINDS = PLAIN_EVENTS.length + (TAIL_METRICS.length + 1 + TAIL_METRICS.length) * TAIL_QUANTILES.length;
 /** For units that were seen at all: the sample ratio. */
 const SEEN = KINDS;
 /** For units that had a bad request: the blast radius. */
@@ -18,8 +17,6 @@ const BAD = KINDS + 1;
 const FAILED = KINDS + 2;
 /** For units of which one request at least came to an end. */
 const FINISHED = KINDS + 3;
-/** "Not worse" means: less than so many times slower, and fewer than so many times the baseline's errors. */
-export const DEFAULT_MARGIN = 1.5;
 /** A tail that is worse by less than this is no reason to roll back. P's threshold of 1.5 is beyond it as 1 is below, by their ratios. */
 export const DEFAULT_FLOOR = Math.sqrt(1.5);
 /** A canary's first requests that decide by themselves when all of them failed (SPEC C2). */
@@ -27,38 +24,6 @@ export const FIRST_REQUESTS = 10;
 /** What is asked for its steadiness: of each tail the median and what is beyond it, and slow requests for the blast radius. */
 const STEADY_SERIES = TAIL_METRICS.length * 2 + 1;
 const SLOW = STEADY_SERIES - 1;
-
-export interface EvidenceOptions {
-  /** How many times slower a canary must not be to be promoted. Default: 1.5. */
-  readonly margin?: number;
-  /** For each of TAIL_METRICS, in their order: see DEFAULT_FLOOR. */
-  readonly floors?: readonly number[];
-  /** How long a block of time is: see `Steadiness`. */
-  readonly blockMs?: number | undefined;
-}
-
-/** Evidence as it is kept: counts of the present stage, and the logarithms that earlier stages left. */
-export interface KeptEvidence {
-  readonly share: number;
-  readonly margin: number;
-  readonly events: readonly (readonly [canary: number, baseline: number])[];
-  readonly carried: readonly (readonly number[])[];
-  readonly steadiness: KeptScales | undefined;
-  readonly floors: readonly number[];
-  readonly thresholds: readonly (readonly number[] | null)[];
-  readonly requests: EventCounts;
-  readonly units: EventCounts;
-  readonly finished: EventCounts;
-  readonly failed: EventCounts;
-  readonly bad: EventCounts;
-  /** What earlier stages have used of the blast radius; absent of the first. */
-  readonly before?: { readonly failed: Excess; readonly bad: Excess } | undefined;
-  /** Of the canary's first ten requests: how many came, and how many failed. */
-  readonly first: { readonly count: number; readonly failed: number };
-  readonly filter: string;
-}
-
-const none = (): EventCounts => ({ canary: 0, baseline: 0 });
 
 /**
  * What a stage has seen: for each kind of event how many fell to each variant. Observing costs constant time and memory;
@@ -282,29 +247,6 @@ export class Evidence {
 
 function kindOf(index: number, quantile: number | undefined): number {
   return quantile === undefined ? index : PLAIN_EVENTS.length + index * TAIL_QUANTILES.length + quantile;
-}
-
-function isPresent(kept: KeptEvidence | undefined): kept is KeptEvidence {
-  return kept?.events.length === KINDS && 'finished' in kept;
-}
-
-function nothingSeen(share: number, { margin = DEFAULT_MARGIN, floors = [] }: EvidenceOptions): KeptEvidence {
-  return {
-    share,
-    margin,
-    floors,
-    events: Array.from({ length: KINDS }, () => [0, 0] as const),
-    carried: Array.from({ length: KINDS }, () => RATIOS.map(() => 0)),
-    steadiness: undefined,
-    thresholds: [],
-    requests: none(),
-    units: none(),
-    finished: none(),
-    failed: none(),
-    bad: none(),
-    first: { count: 0, failed: 0 },
-    filter: '',
-  };
 }
 
 function pairOf({ canary, baseline }: EventCounts): readonly [canary: number, baseline: number] {
