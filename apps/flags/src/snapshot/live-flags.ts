@@ -1,5 +1,5 @@
 import type { FlagConfig } from '@mlx-serving/policy';
-import { type AuditHead, type EmergencyRecord, type KillRecord, NO_AUDIT, NO_EMERGENCY, type PartialState, type Records, type StoredFlag, type StoredState } from '../store/flag-store.ts';
+import { type AuditMark, type EmergencyRecord, type KillRecord, type KnownStore, NO_AUDIT, NO_EMERGENCY, type PartialState, type Records, type StoredFlag, type StoredState } from '../store/flag-store.ts';
 import { decodeStoredFlag, MAX_DEFINITION_BYTES, MAX_FLAGS } from './decode-definition.ts';
 import { type LiveSegment, LiveSegments } from './live-segments.ts';
 import { RevisionLog } from './revision-log.ts';
@@ -80,8 +80,13 @@ export class LiveFlags {
     return this.#epoch;
   }
 
-  get auditHead(): AuditHead {
+  get auditHead(): AuditMark {
     return this.#auditHead;
+  }
+
+  /** What the store must still be at, or beyond. */
+  get known(): KnownStore {
+    return { revision: this.#storeRevision, epoch: this.#epoch, auditHead: this.#auditHead };
   }
 
   get records(): Records {
