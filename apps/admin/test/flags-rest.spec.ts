@@ -222,6 +222,25 @@ describe('F23: flags in production over REST', () => {
     expect((await door.call('PATCH', '/admin/flags/beta', { rolloutPercentage: 11 })).body.error.reason).toBe('REASON_MISSING');
     expect((await door.call('PATCH', '/admin/flags/beta?reason=a+step', { rolloutPercentage: 11 })).status).toBe(200);
     expect((await door.call('POST', '/admin/flags/beta/kill')).status).toBe(200);
+    expect((await door.call('POST', '/admin/emergency', { kill_switch: true, rollback_to_baseline: false })).status).toBe(200);
+    const refused = [
+      await door.call('POST', '/admin/flags/beta/revive'),
+      await door.call('POST', '/admin/emergency', { kill_switch: false }),
+      await door.call('POST', '/admin/store/accept'),
+    ];
+    expect(refused.map(({ body }) => body.error.reason)).toEqual(Array(3).fill('REASON_MISSING'));
+    expect((await door.call('GET', '/admin/flags/beta')).body.killed).toBe(true);
+    expect((await door.call('POST', '/admin/flags/beta/revive', { reason: 'mended' })).status).toBe(200);
+    expect((await door.call('POST', '/admin/emergency', { kill_switch: false, reason: 'mended' })).body.emergency.kill_switch).toBe(false);
+  });
+
+  it('ask for a reason to go on with a rollout, not to pause or abort it', async () => {
+    await door.call('POST', '/admin/flags/beta/rollout?reason=steps', { stages: [{ percentage: 20, wait_ms: 3_600_000 }, { percentage: 30, wait_ms: 0 }] });
+    while ((await door.call('GET', '/admin/flags/beta')).body.rolloutPercentage !== 20);
+    const control = (what: string) => door.call('POST', `/admin/flags/beta/rollout/${what}`);
+    expect([(await control('pause')).status, (await control('resume')).body.error.reason, (await control('resume?reason=fine')).status]).toEqual([200, 'REASON_MISSING', 200]);
+    expect((await control('abort')).body.rollout.state).toBe('aborted');
+    expect((await door.call('GET', '/admin/flags/beta')).body.rolloutPercentage).toBe(10);
   });
 
   it('let a large raise and a deletion wait for a second person', async () => {

@@ -65,6 +65,13 @@ describe('F14: the flag service without Redis', () => {
     expect(await flags.client.setEmergency({ killSwitch: false, ...who })).toMatchObject({ emergency: { killSwitch: false }, propagation: { durable: true } });
   });
 
+  it('turns one switch of the emergency on though the other is said to be off, as it is', async () => {
+    await flags.link('gateway-1');
+    await own.stop();
+    expect(await flags.client.setEmergency({ killSwitch: true, rollbackToBaseline: false, ...who })).toMatchObject({ emergency: { killSwitch: true }, propagation: { durable: false } });
+    await expect(flags.client.setEmergency({ killSwitch: false, rollbackToBaseline: true, ...who })).rejects.toMatchObject({ code: 14 });
+  });
+
   it('starts from the disk while Redis is away, ready and degraded, with the kill that it had journalled', async () => {
     await flags.link('gateway-1');
     await flags.client.killFlag({ name: 'beta', ...who });

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { Qos, StreamOutcome } from '@mlx-serving/contracts';
+import { Qos, RolloutAction, StreamOutcome } from '@mlx-serving/contracts';
 import { GrpcServer, silentLogger } from '@mlx-serving/service-kit';
 import { type RedisProcess, startRedis } from '@mlx-serving/testing';
 import type { FakeGateway } from './fake-gateway.ts';
@@ -89,6 +89,16 @@ describe('F24: a rollout in stages', () => {
     await flags.client.patchFlag({ name: 'beta', patchJson: '{"rolloutPercentage":33}', ...who });
     while ((await rollout())?.state !== 'stopped');
     expect(await percentage()).toBe(33);
+  });
+
+  it('raises nothing when it is aborted after somebody has lowered the percentage below where it began', async () => {
+    await flags.client.patchFlag({ name: 'beta', patchJson: '{"rolloutPercentage":5}', ...who });
+    await start([10, HOUR_MS], [20, 0n]);
+    while ((await percentage()) !== 10);
+    await flags.client.patchFlag({ name: 'beta', patchJson: '{"rolloutPercentage":1}', ...who });
+    while ((await rollout())?.state !== 'stopped');
+    await flags.client.controlRollout({ flag: 'beta', action: RolloutAction.ABORT, ...who });
+    expect([(await rollout())?.state, await percentage()]).toEqual(['aborted', 1]);
   });
 
   it('refuses a flag that is killed or not enabled, and stages that do not rise', async () => {

@@ -1,4 +1,5 @@
 import { type Logger, ServiceError } from '@mlx-serving/service-kit';
+import type { ProductionRules } from '../approval/production-rules.ts';
 import { errors } from '../errors.ts';
 import type { Change, Proof } from '../flags/flag-change.ts';
 import { assertWritten, type FlagWriter } from '../flags/flag-writer.ts';
@@ -13,6 +14,7 @@ export interface KillServiceOptions {
   readonly refresher: SnapshotRefresher;
   readonly writer: FlagWriter;
   readonly journal: KillJournal;
+  readonly rules: Pick<ProductionRules, 'assertReason'>;
   readonly logger: Logger;
 }
 
@@ -57,8 +59,9 @@ export class KillService {
   }
 
   async revive(name: string, change: Change): Promise<Proof> {
-    const { store, writer } = this.#options;
+    const { store, writer, rules } = this.#options;
     writer.assertWritable();
+    rules.assertReason(change);
     await this.flush();
     const startedAt = performance.now();
     const written = assertWritten(name, await store.reviveFlag(name, { ...change, atMs: Date.now() }));
@@ -66,14 +69,16 @@ export class KillService {
     return writer.prove('revive', written.state.revision, startedAt, { name, ...change });
   }
 
-  async setEmergency(switches: Switches, change: Change): Promise<{ emergency: EmergencyRecord; proof: Proof }> {
-    const { killSwitch, rollbackToBaseline } = switches;
-    const { store, writer, live } = this.#options;
-    if (killSwitch === undefined && rollbackToBaseline === undefined) throw errors.EMERGENCY_EMPTY();
+  async setEmergency(asked: Switches, change: Change): Promise<{ emergency: EmergencyRecord; proof: Proof }> {
+    const { store, writer, live, rules } = this.#options;
+    if (asked.killSwitch === undefined && asked.rollbackToBaseline === undefined) throw errors.EMERGENCY_EMPTY();
     const startedAt = performance.now();
+    const switches = withoutIdleOffs(asked, live.emergency);
+    const { killSwitch, rollbackToBaseline } = switches;
     const onlyOn = killSwitch !== false && rollbackToBaseline !== false;
     if (!onlyOn) {
       writer.assertWritable();
+      rules.assertReason(change);
       await this.flush();
     }
     const entry: JournalEntry = { flag: '', killSwitch, rollbackToBaseline, ...change, atMs: Date.now() };
@@ -148,4 +153,11 @@ export class KillService {
     await this.#options.refresher.reload().catch(() => undefined);
     return this.#options.refresher.lost !== undefined;
   }
+}
+
+/** One switch is turned on, and the other is said to be off, as it is: that is a kill, and is not held up by what turning off needs. */
+function withoutIdleOffs({ killSwitch, rollbackToBaseline }: Switches, now: EmergencyRecord): Switches {
+  if (killSwitch && rollbackToBaseline === false && !now.rollbackToBaseline) return { killSwitch };
+  if (rollbackToBaseline && killSwitch === false && !now.killSwitch) return { rollbackToBaseline };
+  return { killSwitch, rollbackToBaseline };
 }

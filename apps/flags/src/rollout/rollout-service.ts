@@ -56,16 +56,25 @@ export class RolloutService {
     return { rollout };
   }
 
+  /** Going on needs a reason in production; what makes it safer does not. */
   async control(flag: string, control: RolloutControl, change: Change): Promise<Rollout> {
     const rollout = this.get(flag);
+    if (control === 'resume') this.#options.rules.assertReason(change);
     const { state } = rollout;
     const allowed = { pause: state === 'running', resume: state === 'paused' || state === 'stopped', abort: state === 'running' || state === 'paused' || state === 'stopped' }[control];
     if (!allowed) throw errors.ROLLOUT_STATE({ name: flag, state });
     const next = { pause: 'paused', resume: 'running', abort: 'aborted' } as const;
     const changed: Rollout = { ...rollout, state: next[control], note: `${control} by ${change.actor}`, ...(control === 'resume' ? { nextAtMs: Math.max(rollout.nextAtMs, Date.now()) } : {}) };
     await this.#put(flag, changed, change, `rollouts.${control}`);
-    if (control === 'abort') await this.#options.flags.patch(flag, JSON.stringify({ rolloutPercentage: rollout.from }), { ...change, action: 'rollout', approved: true });
+    if (control === 'abort') await this.#putBack(flag, rollout.from, change);
     return changed;
+  }
+
+  /** To where the rollout began, unless somebody has lowered it further: an abort raises nothing. */
+  async #putBack(flag: string, from: number, change: Change): Promise<void> {
+    const { flags } = this.#options;
+    if (flags.get(flag).config.rolloutPercentage <= from) return;
+    await flags.patch(flag, JSON.stringify({ rolloutPercentage: from }), { ...change, reason: change.reason || 'The rollout was aborted.', action: 'rollout', approved: true });
   }
 
   /** @throws WRITE_CONTENDED when somebody else has changed the rollout meanwhile */
