@@ -101,6 +101,21 @@ describe('F24: a rollout in stages', () => {
     expect([(await rollout())?.state, await percentage()]).toEqual(['aborted', 1]);
   });
 
+  it('holds up no other rollout when some cannot go on', async () => {
+    // Redis keeps no order among them, so that one alone might come last.
+    const broken = ['one', 'two', 'three', 'four', 'five'];
+    for (const name of broken) {
+      await flags.client.setFlag({ name, definitionJson: '{"enabled":true,"rolloutPercentage":0}', ...who });
+      await flags.redis.hset('feature_flags', name, '{"enabled":true,"rolloutPercentage":0,"requires":["nobody"]}');
+      while (!(await flags.client.getFlag({ name })).flag!.definitionJson.includes('nobody'));
+      await flags.client.startRollout({ flag: name, stages: [{ percentage: 1, waitMs: HOUR_MS }], ...who });
+    }
+    await start([1, HOUR_MS]);
+    while ((await percentage()) !== 1);
+    const states = (await flags.client.listRollouts({})).rollouts.filter(({ flag }) => broken.includes(flag)).map(({ state }) => state);
+    expect(states).toEqual(broken.map(() => 'running'));
+  });
+
   it('refuses a flag that is killed or not enabled, and stages that do not rise', async () => {
     await expect(start([10, 0n], [5, 0n])).rejects.toMatchObject({ code: 3 });
     await flags.client.killFlag({ name: 'beta', ...who });

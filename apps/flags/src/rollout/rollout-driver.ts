@@ -45,27 +45,34 @@ export class RolloutDriver {
   }
 
   async tick(): Promise<void> {
-    const { store, id, rollouts, judge, logger } = this.#options;
+    const { store, id, rollouts, judge } = this.#options;
     const running = rollouts.list().filter(([, { state }]) => state === 'running');
     judge.follow(running);
     if (running.length === 0) return;
+    // Whoever sees the harm stops it; only going on is for the one with the lease.
+    if (await this.#stopHarmful(running)) return;
+    let acts = false;
+    await this.#attempt('', async () => void (acts = await store.takeLease(id, LEASE_MS)));
+    if (acts) for (const [flag, rollout] of running) await this.#attempt(flag, () => this.#advance(flag, rollout));
+  }
+
+  /** A rollout that cannot go on is tried again with the next tick, and holds up no other. */
+  async #attempt(flag: string, work: () => Promise<void>): Promise<void> {
     try {
-      // Whoever sees the harm stops it; only going on is for the one with the lease.
-      if (await this.#stopHarmful(running)) return;
-      if (!(await store.takeLease(id, LEASE_MS))) return;
-      for (const [flag, rollout] of running) await this.#advance(flag, rollout);
+      await work();
     } catch (error) {
-      logger.warn({ problem: error instanceof Error ? error.message : String(error) }, 'a rollout waits');
+      this.#options.logger.warn({ flag, problem: error instanceof Error ? error.message : String(error) }, 'a rollout waits');
     }
   }
 
-  /** @returns whether any rollout was stopped */
+  /** @returns whether any rollout was to be stopped */
   async #stopHarmful(running: readonly [string, Rollout][]): Promise<boolean> {
+    const { judge, live } = this.#options;
     let stopped = false;
     for (const [flag, rollout] of running) {
-      const problem = this.#options.judge.problemOf(flag);
-      if (problem === undefined || this.#options.live.get(flag)?.kill) continue;
-      await this.#rollBack(flag, rollout, problem);
+      const problem = judge.problemOf(flag);
+      if (problem === undefined || live.get(flag)?.kill) continue;
+      await this.#attempt(flag, () => this.#rollBack(flag, rollout, problem));
       stopped = true;
     }
     return stopped;
@@ -95,11 +102,12 @@ export class RolloutDriver {
     logger.info({ flag, stage: next, percentage: stage.percentage }, 'a rollout has reached a stage');
   }
 
-  /** To where it began, and no further without an operator. */
+  /** To where it began, unless somebody has lowered it further, and no further without an operator. */
   async #rollBack(flag: string, rollout: Rollout, note: string): Promise<void> {
-    const { rollouts, logger } = this.#options;
+    const { live, rollouts, logger } = this.#options;
     logger.error({ flag, note }, 'a rollout is rolled back');
-    await this.#setPercentage(flag, rollout.from, rollout);
+    const present = live.get(flag)?.config.rolloutPercentage ?? 0;
+    if (present > rollout.from) await this.#setPercentage(flag, rollout.from, rollout);
     await rollouts.record(flag, { ...rollout, stage: -1, state: 'stopped', note }, 'rollouts.rollback');
   }
 
