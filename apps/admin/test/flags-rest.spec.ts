@@ -150,6 +150,23 @@ describe('flags over REST', () => {
     expect(bad.body).toMatchObject({ success: false, results: [{ name: 'delta', outcome: 'failed' }] });
   });
 
+  it('F23: takes every token and shows every pending change though another tool has written some that cannot be read', async () => {
+    const operator = await door.as('olga', 'operator');
+    const redis = createRedis(door.redis.url, silentLogger, 'other-tool');
+    await redis.connect();
+    await door.call('POST', '/admin/segments/staff', { includedKeys: ['ada'] });
+    await redis.hset('feature_flags:segments', 'staff', '{"includedKeys":7}');
+    for (const kind of ['tokens', 'pending', 'rollouts', 'api-keys', 'segments']) await redis.hset(`feature_flags:${kind}`, 'broken', '{"name":');
+    redis.disconnect();
+    for (const kind of ['tokens', 'pending', 'rollouts', 'api-keys', 'segments']) while ((await door.call('GET', `/admin/audit?action=${kind}.external`)).body.entries.length === 0);
+    expect((await door.call('POST', '/admin/flags/alpha/kill', undefined, operator)).status).toBe(200);
+    const lists = await Promise.all(['tokens', 'pending', 'rollouts', 'keys', 'segments'].map((path) => door.call('GET', `/admin/${path}`)));
+    expect(lists.map(({ status, text }) => [status, text.includes('broken')])).toEqual(lists.map(() => [200, false]));
+    expect((await door.call('GET', '/admin/segments')).body).toMatchObject([{ name: 'staff', includedKeys: ['ada'] }]);
+    const health = await fetch(`http://127.0.0.1:${door.flags.ports.operations}/health/ready`);
+    expect(Object.keys(((await health.json()) as { undecodable: object }).undecodable).sort()).toEqual(['segment:broken', 'segment:staff']);
+  });
+
   it('F23: gives roles to tokens, keeps only their hashes, and takes a revoked one no more', async () => {
     const [viewer, operator, admin] = [await door.as('vera', 'viewer'), await door.as('olga', 'operator'), await door.as('anna', 'admin')];
     expect((await door.call('GET', '/admin/flags', undefined, viewer)).status).toBe(200);

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { errors } from '../errors.ts';
 import type { FlagWriter } from '../flags/flag-writer.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
+import { readText } from '../store/read-text.ts';
 
 const MAX_TOKENS = 500;
 /** Who acts with the root token; no other token has this name. */
@@ -66,8 +67,8 @@ export class TokenService {
 
   #all(): (AccessToken & { hash: string })[] {
     return [...this.#live.records.tokens].flatMap(([id, text]) => {
-      const parsed = record.safeParse(JSON.parse(text));
-      return parsed.success ? [{ id, ...parsed.data }] : [];
+      const token = readText(record, text);
+      return token ? [{ id, ...token }] : [];
     });
   }
 }

@@ -5,6 +5,7 @@ import type { Change, PendingChange } from '../flags/flag-change.ts';
 import { ROOT_ACTOR } from '../access/token-service.ts';
 import type { FlagWriter } from '../flags/flag-writer.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
+import { readText } from '../store/read-text.ts';
 
 const MAX_PENDING = 200;
 
@@ -43,10 +44,7 @@ export class ApprovalService {
   /** The oldest first. */
   list(): PendingChange[] {
     return [...this.#live.records.pending.values()]
-      .flatMap((text) => {
-        const parsed = record.safeParse(JSON.parse(text));
-        return parsed.success ? [parsed.data] : [];
-      })
+      .flatMap((text) => readText(record, text) ?? [])
       .sort((a, b) => a.atMs - b.atMs);
   }
 
@@ -78,8 +76,8 @@ export class ApprovalService {
   /** When the token of this name was made, Unix time in milliseconds; 0 when there is none. */
   #tokenAgeOf(name: string): number {
     for (const text of this.#live.records.tokens.values()) {
-      const token = tokenAge.safeParse(JSON.parse(text));
-      if (token.success && token.data.name === name) return token.data.createdAtMs;
+      const token = readText(tokenAge, text);
+      if (token?.name === name) return token.createdAtMs;
     }
     return 0;
   }

@@ -6,6 +6,7 @@ import { errors } from '../errors.ts';
 import type { FlagWriter } from '../flags/flag-writer.ts';
 import type { FlagReplicas } from '../link/link-handler.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
+import { readText } from '../store/read-text.ts';
 
 const MAX_KEYS = 10_000;
 
@@ -48,7 +49,7 @@ export class KeyService {
   }
 
   get(id: string): ApiKey | undefined {
-    const found = this.#read(id, this.#options.live.records['api-keys'].get(id));
+    const found = readText(record, this.#options.live.records['api-keys'].get(id));
     return found && toMessage(id, found);
   }
 
@@ -87,20 +88,11 @@ export class KeyService {
     this.#options.replicas.broadcast(this.directive());
   }
 
+  /** A record that cannot be read is no key. */
   *#records(): Generator<[string, KeyRecord]> {
     for (const [id, text] of this.#options.live.records['api-keys']) {
-      const found = this.#read(id, text);
+      const found = readText(record, text);
       if (found) yield [id, found];
-    }
-  }
-
-  /** A record that cannot be read is no key. */
-  #read(_id: string, text: string | undefined): KeyRecord | undefined {
-    if (text === undefined) return undefined;
-    try {
-      return record.parse(JSON.parse(text));
-    } catch {
-      return undefined;
     }
   }
 }

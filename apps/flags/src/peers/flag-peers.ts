@@ -3,6 +3,7 @@ import { AcknowledgementWait, type PropagationProof } from '@mlx-serving/service
 import type { FlagReplicas } from '../link/link-handler.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
 import type { FlagStore } from '../store/flag-store.ts';
+import { readText } from '../store/read-text.ts';
 
 const PRESENCE_MS = 1_000;
 /** A flag service that was not heard of for so long is gone, in milliseconds. */
@@ -81,9 +82,9 @@ export class FlagPeers {
   }
 
   receive(text: string): void {
-    const parsed = message.safeParse(parseJson(text));
-    if (!parsed.success) return;
-    const { from, gateways, acknowledged, stops } = parsed.data;
+    const said = readText(message, text);
+    if (!said) return;
+    const { from, gateways, acknowledged, stops } = said;
     const now = this.#now();
     if (from === this.#options.id) this.#heardSelfAtMs = now;
     else if (stops) this.#lose(from);
@@ -132,13 +133,5 @@ export class FlagPeers {
 
   #tell(what: Omit<z.input<typeof message>, 'from'>): void {
     this.#options.store.tellPeers(JSON.stringify({ from: this.#options.id, ...what }));
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { percentage } from '@mlx-serving/policy';
 import { errors } from '../errors.ts';
+import { readText } from '../store/read-text.ts';
 
 const HOUR_MS = 3_600_000;
 const MAX_STAGES = 50;
@@ -51,10 +52,5 @@ export function readStages(preset: string, given: readonly RolloutStage[]): Roll
 
 /** @returns undefined for a record that cannot be read */
 export function readRollout(text: string | undefined): Rollout | undefined {
-  if (text === undefined) return undefined;
-  try {
-    return rolloutRecord.parse(JSON.parse(text));
-  } catch {
-    return undefined;
-  }
+  return readText(rolloutRecord, text);
 }

@@ -31,6 +31,7 @@ export interface LiveFlagsOptions {
   readonly now?: () => number;
 }
 
+const UNREADABLE_SEGMENT = 'It is no definition of a segment.';
 const NO_RECORDS: Records = { segments: new Map(), tokens: new Map(), pending: new Map(), rollouts: new Map(), 'api-keys': new Map() };
 
 /**
@@ -42,7 +43,7 @@ export class LiveFlags {
   readonly #options: LiveFlagsOptions;
   readonly #now: () => number;
   readonly #flags = new Map<string, LiveFlag>();
-  readonly #segments = new LiveSegments();
+  readonly #segments: LiveSegments;
   /** The text of each flag in the store, also of one that cannot be read. */
   readonly #storedTexts = new Map<string, string>();
   readonly #undecodable = new Map<string, string>();
@@ -63,6 +64,7 @@ export class LiveFlags {
   constructor(options: LiveFlagsOptions) {
     this.#options = options;
     this.#now = options.now ?? Date.now;
+    this.#segments = new LiveSegments((name) => options.onUndecodable(`segment:${name}`, UNREADABLE_SEGMENT));
   }
 
   /** The revision that is sent to gateways. */
@@ -118,9 +120,9 @@ export class LiveFlags {
     return new Map([...this.#kills, ...this.#latched]);
   }
 
-  /** Problems of entries that cannot be read, by name. */
+  /** Problems of entries that cannot be read, by name, that of a segment behind `segment:`. */
   get undecodable(): ReadonlyMap<string, string> {
-    return this.#undecodable;
+    return new Map([...this.#undecodable, ...this.#segments.unreadable.map((name): [string, string] => [`segment:${name}`, UNREADABLE_SEGMENT])]);
   }
 
   get(name: string): LiveFlag | undefined {
