@@ -4,11 +4,14 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { FeatureFlagLoader } from '@mlx-serving/client';
 import { expressFlags, fastifyFlags } from '@mlx-serving/middleware';
+import { useFeatureFlag } from '@mlx-serving/react';
 import express from 'express';
 import { fastify } from 'fastify';
+import { createElement } from 'react';
+import { act, create as render, type ReactTestRenderer } from 'react-test-renderer';
 import { chat } from './clients.ts';
 import { eventually } from './eventually.ts';
 import { FlagsStack, seedsRule, users } from './flags-stack.ts';
@@ -112,9 +115,16 @@ describe('F5 the rules', () => {
     ['endsWith', '@x.org', 'a@x.org', '@x.org.evil'],
     ['matches', '^(a|b)+$', 'abba', 'abc'],
     ['greaterThan', 18, 19, '19'],
+    ['greaterThanOrEqual', 18, 18, 17],
+    ['lessThan', 18, 17, 18],
     ['lessThanOrEqual', 18, 18, 19],
     ['before', '2026-01-31', '2026-01-30', '2026-02-01'],
+    ['after', '2026-01-31T12:00:00Z', '2026-01-31T12:00:01Z', '2026-01-31'],
+    ['semverEqual', '1.9.0', '1.9.0', '1.9.0-rc.1'],
     ['semverGreaterThan', '1.9.0', '1.10.0', '1.9.0'],
+    ['semverGreaterThanOrEqual', '1.9.0', '1.9.0', '1.9.0-rc.1'],
+    ['semverLessThan', '1.10.0', '1.9.0', '1.10.0'],
+    ['semverLessThanOrEqual', '1.10.0', '1.10.0', '1.11.0'],
   ])('%s: matches what it should, and never what is missing', async (operator, value, matching, other) => {
     await system.set('ruled', { rules: [{ attribute: 'x', operator, value }] });
     const answers = await Promise.all([{ x: matching }, { x: other }, {}].map(async (attributes) => (await system.evaluate('ruled', 'u', attributes)).value));
@@ -250,6 +260,36 @@ describe('F20 the endpoints for clients', () => {
     expect((await bulk({ 'if-none-match': etag })).status).toBe(304);
     await system.set('news', {});
     expect((await bulk({ 'if-none-match': etag })).status).toBe(200);
+  });
+});
+
+describe('F20 the React hook', () => {
+  Object.assign(globalThis, { IS_REACT_ACT_ENVIRONMENT: true });
+  const Page = ({ user }: { user: string }): string => (useFeatureFlag('redesign', { baseUrl: system.stack.urls.gateway, user }) ? 'new' : 'old');
+
+  it('shows each user what the running gateway answers, and the old page once the flag is killed', async () => {
+    await system.set('redesign', { rolloutPercentage: 0, whitelist: ['ada'] });
+    /** What a page shows once the gateway has answered it. */
+    const shown = async (user: string): Promise<unknown> => {
+      const [ask, answers] = [globalThis.fetch, [] as unknown[]];
+      const spy = jest.spyOn(globalThis, 'fetch').mockImplementation(async (...request) => {
+        const response = await ask(...request);
+        answers.push(await response.clone().json());
+        return response;
+      });
+      let page: ReactTestRenderer | undefined;
+      await act(async () => void (page = render(createElement(Page, { user }))));
+      for (const { value } of spy.mock.results) await act(async () => void (await value));
+      spy.mockRestore();
+      await act(() => new Promise((resolve) => setImmediate(resolve)));
+      const text = page?.toJSON();
+      await act(async () => page?.unmount());
+      return [text, ...answers];
+    };
+    expect(await shown('ada')).toEqual(['new', { enabled: true }]);
+    expect(await shown('bob')).toEqual(['old', { enabled: false }]);
+    await system.admin('POST', '/admin/flags/redesign/kill');
+    expect(await shown('ada')).toEqual(['old', { enabled: false }]);
   });
 });
 

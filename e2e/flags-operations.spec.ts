@@ -195,6 +195,10 @@ describe('F24 a rollout in stages', () => {
     await kill('ramp');
     await eventually(async () => (await rollout()).state === 'stopped');
     expect([(await rollout()).note, (await flag()).killed]).toEqual(['The flag was killed.', true]);
+    await revive('ramp');
+    expect((await system.admin('POST', '/admin/flags/ramp/rollout/resume')).body.rollout).toMatchObject({ state: 'running', stage: 1 });
+    await kill('ramp');
+    await eventually(async () => (await rollout()).state === 'stopped');
     expect((await system.admin('POST', '/admin/flags/ramp/rollout/abort')).body.rollout.state).toBe('aborted');
     expect(await flag()).toMatchObject({ rolloutPercentage: 0, killed: true });
   });

@@ -33,6 +33,7 @@ class KillSystem {
   #redis: RedisProcess | undefined;
   #flagsAddress = '';
   #admin = '';
+  #authorization = '';
   readonly #agent = new Agent({ keepAlive: true });
 
   async start(): Promise<this> {
@@ -47,6 +48,7 @@ class KillSystem {
     const common = { MLX_SERVING_STATE_DIR: this.#folder, REDIS_URL: this.#redis.url, MLX_SERVING_FLAGS_ADDRESS: this.#flagsAddress };
     await this.#run('flags', flagsOperations, { ...common, MLX_SERVING_FLAGS_GRPC_PORT: String(flags), MLX_SERVING_FLAGS_OPERATIONS_PORT: String(flagsOperations) });
     await this.#run('admin', adminOperations, { ...common, MLX_SERVING_ADMIN_HTTP_PORT: String(admin), MLX_SERVING_ADMIN_OPERATIONS_PORT: String(adminOperations) });
+    this.#authorization = `Bearer ${readFileSync(join(this.#folder, 'admin-token'), 'utf8').trim()}`;
     return this;
   }
 
@@ -144,8 +146,7 @@ class KillSystem {
   }
 
   async #call(what: 'kill' | 'revive'): Promise<KillAnswer> {
-    const authorization = `Bearer ${readFileSync(join(this.#folder, 'admin-token'), 'utf8').trim()}`;
-    const { status, text } = await post(`${this.#admin}/admin/flags/${FLAG}/${what}`, authorization, this.#agent);
+    const { status, text } = await post(`${this.#admin}/admin/flags/${FLAG}/${what}`, this.#authorization, this.#agent);
     return status === 200 ? (JSON.parse(text) as KillAnswer) : { acknowledged: [], missing: [] };
   }
 }

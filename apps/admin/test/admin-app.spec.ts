@@ -143,8 +143,10 @@ describe('the admin service', () => {
     ['has a reason that is too long', JSON.stringify({ reason: 'r'.repeat(2_000) }), 'r'.repeat(500)],
     ['has a reason that is no text', '{"reason":7}', ''],
     ['is null', 'null', ''],
-  ])('kills also when the body %s, and for whatever revision', async (_, body, reason) => {
-    const killed = await call('POST', '/admin/flags/alpha/kill', { body, headers: { 'if-match': '"1"', 'content-type': 'application/x-www-form-urlencoded' } });
+    ['is longer than any that is read', JSON.stringify({ reason: 'r'.repeat(300_000) }), ''],
+    ['is of a type that is none', '{"reason":"it burns"}', 'it burns', 'json'],
+  ])('kills also when the body %s, and for whatever revision', async (_, body, reason, type = 'application/x-www-form-urlencoded') => {
+    const killed = await call('POST', '/admin/flags/alpha/kill', { body, headers: { 'if-match': '"1"', 'content-type': type } });
     expect(killed).toMatchObject({ status: 200, body: { success: true } });
     expect((await call('GET', '/admin/flags/alpha')).body.kill.reason).toBe(reason);
   });
@@ -175,6 +177,9 @@ describe('the admin service', () => {
     await call('POST', '/admin/emergency', { body: { rollback_to_baseline: true } });
     expect((await call('GET', '/admin/emergency')).body).toMatchObject({ kill_switch: true, rollback_to_baseline: true, actor: 'admin' });
     await call('POST', '/admin/emergency', { body: { kill_switch: false, rollback_to_baseline: false } });
+    const long = await call('POST', '/admin/emergency', { body: { kill_switch: true, reason: 'r'.repeat(2_000) }, headers: { 'content-type': 'json' } });
+    expect(long).toMatchObject({ status: 200, body: { emergency: { kill_switch: true, reason: 'r'.repeat(500) } } });
+    await call('POST', '/admin/emergency', { body: { kill_switch: false } });
     expect((await call('POST', '/admin/emergency', { body: {} })).status).toBe(400);
   });
 

@@ -150,6 +150,23 @@ describe('flags over REST', () => {
     expect(bad.body).toMatchObject({ success: false, results: [{ name: 'delta', outcome: 'failed' }] });
   });
 
+  it('F23: takes every token and shows every pending change though another tool has written some that cannot be read', async () => {
+    const operator = await door.as('olga', 'operator');
+    const redis = createRedis(door.redis.url, silentLogger, 'other-tool');
+    await redis.connect();
+    await door.call('POST', '/admin/segments/staff', { includedKeys: ['ada'] });
+    await redis.hset('feature_flags:segments', 'staff', '{"includedKeys":7}');
+    for (const kind of ['tokens', 'pending', 'rollouts', 'api-keys', 'segments']) await redis.hset(`feature_flags:${kind}`, 'broken', '{"name":');
+    redis.disconnect();
+    for (const kind of ['tokens', 'pending', 'rollouts', 'api-keys', 'segments']) while ((await door.call('GET', `/admin/audit?action=${kind}.external`)).body.entries.length === 0);
+    expect((await door.call('POST', '/admin/flags/alpha/kill', undefined, operator)).status).toBe(200);
+    const lists = await Promise.all(['tokens', 'pending', 'rollouts', 'keys', 'segments'].map((path) => door.call('GET', `/admin/${path}`)));
+    expect(lists.map(({ status, text }) => [status, text.includes('broken')])).toEqual(lists.map(() => [200, false]));
+    expect((await door.call('GET', '/admin/segments')).body).toMatchObject([{ name: 'staff', includedKeys: ['ada'] }]);
+    const health = await fetch(`http://127.0.0.1:${door.flags.ports.operations}/health/ready`);
+    expect(Object.keys(((await health.json()) as { undecodable: object }).undecodable).sort()).toEqual(['segment:broken', 'segment:staff']);
+  });
+
   it('F23: gives roles to tokens, keeps only their hashes, and takes a revoked one no more', async () => {
     const [viewer, operator, admin] = [await door.as('vera', 'viewer'), await door.as('olga', 'operator'), await door.as('anna', 'admin')];
     expect((await door.call('GET', '/admin/flags', undefined, viewer)).status).toBe(200);
@@ -222,6 +239,25 @@ describe('F23: flags in production over REST', () => {
     expect((await door.call('PATCH', '/admin/flags/beta', { rolloutPercentage: 11 })).body.error.reason).toBe('REASON_MISSING');
     expect((await door.call('PATCH', '/admin/flags/beta?reason=a+step', { rolloutPercentage: 11 })).status).toBe(200);
     expect((await door.call('POST', '/admin/flags/beta/kill')).status).toBe(200);
+    expect((await door.call('POST', '/admin/emergency', { kill_switch: true, rollback_to_baseline: false })).status).toBe(200);
+    const refused = [
+      await door.call('POST', '/admin/flags/beta/revive'),
+      await door.call('POST', '/admin/emergency', { kill_switch: false }),
+      await door.call('POST', '/admin/store/accept'),
+    ];
+    expect(refused.map(({ body }) => body.error.reason)).toEqual(Array(3).fill('REASON_MISSING'));
+    expect((await door.call('GET', '/admin/flags/beta')).body.killed).toBe(true);
+    expect((await door.call('POST', '/admin/flags/beta/revive', { reason: 'mended' })).status).toBe(200);
+    expect((await door.call('POST', '/admin/emergency', { kill_switch: false, reason: 'mended' })).body.emergency.kill_switch).toBe(false);
+  });
+
+  it('ask for a reason to go on with a rollout, not to pause or abort it', async () => {
+    await door.call('POST', '/admin/flags/beta/rollout?reason=steps', { stages: [{ percentage: 20, wait_ms: 3_600_000 }, { percentage: 30, wait_ms: 0 }] });
+    while ((await door.call('GET', '/admin/flags/beta')).body.rolloutPercentage !== 20);
+    const control = (what: string) => door.call('POST', `/admin/flags/beta/rollout/${what}`);
+    expect([(await control('pause')).status, (await control('resume')).body.error.reason, (await control('resume?reason=fine')).status]).toEqual([200, 'REASON_MISSING', 200]);
+    expect((await control('abort')).body.rollout.state).toBe('aborted');
+    expect((await door.call('GET', '/admin/flags/beta')).body.rolloutPercentage).toBe(10);
   });
 
   it('are revived, and the emergency is turned off, with a reason; it is turned on without one', async () => {

@@ -55,7 +55,7 @@ export function createApp(config: FlagsConfig, logger: Logger): FlagsApp {
   const core = createCore(config, metrics, logger);
   const features = createFeatures(config, core, logger);
   const { store, live, refresher, replicas, peers, counter, kept } = core;
-  const { kills, driver } = features;
+  const { kills, driver, rules } = features;
   const archive = new AuditArchive({ id: core.id, store, folder: join(config.stateDirectory, 'audit', core.id), keep: config.auditKeep, logger });
   const observability = new SharedObservability(names, replicas);
   const file = createFile(config, core, features, observability, metrics, logger);
@@ -64,7 +64,7 @@ export function createApp(config: FlagsConfig, logger: Logger): FlagsApp {
     await kills.flush();
     await file.applyPending();
   });
-  const settling = new SettleService({ store, live, refresher, kills, logger, onAccepted: () => file.applyPending(true) });
+  const settling = new SettleService({ store, live, refresher, kills, rules, logger, onAccepted: () => file.applyPending(true) });
   const onLinks = (count: number): void => {
     metrics.linkedReplicas.set(count);
     kept.save();
@@ -175,7 +175,7 @@ function createFeatures(config: FlagsConfig, core: ReturnType<typeof createCore>
   const judge = new RolloutJudge(replicas);
   const guard = createErrorRateGuard(config.qosAddress, config.rolloutMaxErrorRate);
   return {
-    ...{ service, flags: service, approvals, audit, segments, rollouts },
+    ...{ service, flags: service, approvals, audit, segments, rollouts, rules },
     kills: new KillService({ store, live, refresher, writer, journal, rules, logger }),
     history: new HistoryService(audit, service, rules),
     imports: new ImportService(live, service, segments),

@@ -1,6 +1,7 @@
 import { appendFileSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { Redis } from 'ioredis';
 import { StoreDecision } from '@mlx-serving/contracts';
 import { createRedis, silentLogger } from '@mlx-serving/service-kit';
 import { type RedisProcess, startRedis } from '@mlx-serving/testing';
@@ -64,6 +65,13 @@ describe('F14: the flag service without Redis', () => {
     expect(await flags.client.setEmergency({ killSwitch: false, ...who })).toMatchObject({ emergency: { killSwitch: false }, propagation: { durable: true } });
   });
 
+  it('turns one switch of the emergency on though the other is said to be off, as it is', async () => {
+    await flags.link('gateway-1');
+    await own.stop();
+    expect(await flags.client.setEmergency({ killSwitch: true, rollbackToBaseline: false, ...who })).toMatchObject({ emergency: { killSwitch: true }, propagation: { durable: false } });
+    await expect(flags.client.setEmergency({ killSwitch: false, rollbackToBaseline: true, ...who })).rejects.toMatchObject({ code: 14 });
+  });
+
   it('starts from the disk while Redis is away, ready and degraded, with the kill that it had journalled', async () => {
     await flags.link('gateway-1');
     await flags.client.killFlag({ name: 'beta', ...who });
@@ -107,6 +115,34 @@ describe('F14: the flag service without Redis', () => {
     await expect(flags.client.settleStore({ decision: StoreDecision.ACCEPT, ...who })).rejects.toMatchObject({ code: 9 });
   });
 
+  it('finds a Redis that was put back to an older state though somebody has written to it since, and loses no kill', async () => {
+    await flags.link('gateway-1');
+    await flags.client.setFlag({ name: 'gamma', definitionJson: '{"enabled":true}', ...who });
+    await flags.redis.connect();
+    const backup = await backupOf(flags.redis);
+    await flags.client.killFlag({ name: 'alpha', ...who });
+    // A record is written and read again, with where the trail ends.
+    await flags.client.setSegment({ name: 'staff', definitionJson: '{"includedKeys":["ada"]}', ...who });
+    const known = (await flags.client.listFlags({})).snapshot?.revision ?? 0n;
+    await flags.stop();
+    await putBack(flags.redis, backup);
+    const other = await new RunningFlags(own.url).start();
+    try {
+      await until(async () => (await other.client.getStoreState({})).problem === '');
+      for (let revision = 0n; revision <= known; ) revision = (await other.client.setFlag({ name: 'gamma', definitionJson: `{"enabled":true,"note":${revision}}`, ...who })).propagation?.revision ?? 0n;
+      expect((await other.client.getFlag({ name: 'alpha' })).flag?.kill).toBeUndefined();
+      await flags.start();
+      await until(async () => (await state()).lost);
+      expect((await state()).problem).toContain('of which its audit trail knows nothing');
+      expect((await killOf('alpha'))?.actor).toBe('alice');
+      await flags.client.settleStore({ decision: StoreDecision.ACCEPT, ...who });
+      await until(async () => (await other.client.getFlag({ name: 'alpha' })).flag?.kill !== undefined);
+      expect(await flags.client.verifyAudit({})).toMatchObject({ intact: true });
+    } finally {
+      await other.dispose();
+    }
+  });
+
   it('takes over an emptied Redis when told to, and loses no kill', async () => {
     const gateway = await flags.link('gateway-1');
     await flags.client.setFlag({ name: 'gamma', definitionJson: '{"enabled":true}', ...who });
@@ -121,6 +157,17 @@ describe('F14: the flag service without Redis', () => {
     expect(await killOf('beta')).toBeUndefined();
   });
 });
+
+/** Everything in a Redis, as its own command writes it. */
+async function backupOf(redis: Redis): Promise<ReadonlyMap<string, Buffer>> {
+  const keys = await redis.keys('*');
+  return new Map(await Promise.all(keys.map(async (key): Promise<[string, Buffer]> => [key, (await redis.dumpBuffer(key)) as Buffer])));
+}
+
+async function putBack(redis: Redis, backup: ReadonlyMap<string, Buffer>): Promise<void> {
+  await redis.flushall();
+  for (const [key, value] of backup) await redis.restore(key, 0, value);
+}
 
 describe('F19: two flag services on one Redis', () => {
   let own: RedisProcess;

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { Qos, StreamOutcome } from '@mlx-serving/contracts';
+import { Qos, RolloutAction, StreamOutcome } from '@mlx-serving/contracts';
 import { GrpcServer, silentLogger } from '@mlx-serving/service-kit';
 import { type RedisProcess, startRedis } from '@mlx-serving/testing';
 import type { FakeGateway } from './fake-gateway.ts';
@@ -89,6 +89,31 @@ describe('F24: a rollout in stages', () => {
     await flags.client.patchFlag({ name: 'beta', patchJson: '{"rolloutPercentage":33}', ...who });
     while ((await rollout())?.state !== 'stopped');
     expect(await percentage()).toBe(33);
+  });
+
+  it('raises nothing when it is aborted after somebody has lowered the percentage below where it began', async () => {
+    await flags.client.patchFlag({ name: 'beta', patchJson: '{"rolloutPercentage":5}', ...who });
+    await start([10, HOUR_MS], [20, 0n]);
+    while ((await percentage()) !== 10);
+    await flags.client.patchFlag({ name: 'beta', patchJson: '{"rolloutPercentage":1}', ...who });
+    while ((await rollout())?.state !== 'stopped');
+    await flags.client.controlRollout({ flag: 'beta', action: RolloutAction.ABORT, ...who });
+    expect([(await rollout())?.state, await percentage()]).toEqual(['aborted', 1]);
+  });
+
+  it('holds up no other rollout when some cannot go on', async () => {
+    // Redis keeps no order among them, so that one alone might come last.
+    const broken = ['one', 'two', 'three', 'four', 'five'];
+    for (const name of broken) {
+      await flags.client.setFlag({ name, definitionJson: '{"enabled":true,"rolloutPercentage":0}', ...who });
+      await flags.redis.hset('feature_flags', name, '{"enabled":true,"rolloutPercentage":0,"requires":["nobody"]}');
+      while (!(await flags.client.getFlag({ name })).flag!.definitionJson.includes('nobody'));
+      await flags.client.startRollout({ flag: name, stages: [{ percentage: 1, waitMs: HOUR_MS }], ...who });
+    }
+    await start([1, HOUR_MS]);
+    while ((await percentage()) !== 1);
+    const states = (await flags.client.listRollouts({})).rollouts.filter(({ flag }) => broken.includes(flag)).map(({ state }) => state);
+    expect(states).toEqual(broken.map(() => 'running'));
   });
 
   it('refuses a flag that is killed or not enabled, and stages that do not rise', async () => {

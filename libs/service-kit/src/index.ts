@@ -10,8 +10,9 @@ export { defineErrors, type ErrorCode, type ErrorDetails, type ErrorEntry, httpS
 export { GrpcServer } from './grpc-server.ts';
 export { closeHttpServer, listen } from './http-server.ts';
 export { portInUse, StartupError } from './lifecycle-errors.ts';
+export { AcknowledgementWait, type AwaitedRevision, type PropagationProof } from './links/acknowledgement-wait.ts';
 export { Link, type LinkOptions } from './links/link.ts';
-export { type PropagationProof, ReplicaRegistry } from './links/replica-registry.ts';
+export { ReplicaRegistry } from './links/replica-registry.ts';
 export { type Batch, ReportBuffer, type ReportBufferOptions } from './links/report-buffer.ts';
 export { WorkerWatch, type WorkerWatchOptions } from './links/worker-watch.ts';
 export { createLogger, type Logger, type PlainLines, plainLines, silentLogger } from './logger.ts';

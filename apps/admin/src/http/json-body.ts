@@ -5,9 +5,15 @@ import { errors } from '../errors.ts';
 
 export const MAX_BODY_BYTES = 64 * 1024;
 
+const YAML_TYPE = /^(application\/yaml|application\/x-yaml|text\/yaml)\b/i;
+
 /** Reads every body as JSON, whatever its content type, but YAML where it says so; and an empty one as none. */
 export function acceptJson(server: FastifyInstance): void {
   server.removeAllContentTypeParsers();
+  // Fastify refuses a type that is none, such as `json`, before it asks for a parser.
+  server.addHook('onRequest', async ({ raw: { headers } }) => {
+    if (!YAML_TYPE.test(headers['content-type'] ?? '')) delete headers['content-type'];
+  });
   const accept = (type: string | string[], name: string, read: (text: string) => unknown): void => {
     server.addContentTypeParser(type, { parseAs: 'string' }, (_request, text, done) => {
       if (text === '') return done(null, undefined);

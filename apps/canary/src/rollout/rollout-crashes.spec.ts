@@ -2,8 +2,8 @@ import { create } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { CanaryComparisonSchema, StreamOutcome, type StreamReport, StreamReportSchema } from '@mlx-serving/contracts';
 import { canaryFile } from '@mlx-serving/policy';
-import { createRedis, silentLogger } from '@mlx-serving/service-kit';
-import { type RedisProcess, startRedis } from '@mlx-serving/testing';
+import { silentLogger } from '@mlx-serving/service-kit';
+import { SuiteRedis } from '@mlx-serving/testing';
 import { createCanaryMetrics } from '../metrics.ts';
 import { type Redis, RedisRoutingStore } from '../routing/redis-routing-store.ts';
 import { RoutingService } from '../routing/routing-service.ts';
@@ -87,20 +87,11 @@ function pointsOf(count: number): { at: number; takesEffect: boolean }[] {
 const OPERATIONS = 14;
 
 describe('a service that is killed at any point, on a real Redis', () => {
-  let server: RedisProcess;
-  let redis: Redis;
-  beforeAll(async () => {
-    server = await startRedis();
-    redis = createRedis(server.url, silentLogger, 'test');
-  });
-  afterAll(async () => {
-    redis.disconnect();
-    await server.dispose();
-  });
+  const redis = new SuiteRedis({ beforeAll, afterAll });
 
   it(`asks Redis at least ${OPERATIONS} times when nothing disturbs it`, async () => {
     const fuse = new Fuse();
-    const whole = startService(redis, 'whole:', fuse);
+    const whole = startService(redis.client, 'whole:', fuse);
     await run(whole);
     whole.service.stop();
     await whole.keeper.stop();
@@ -110,14 +101,14 @@ describe('a service that is killed at any point, on a real Redis', () => {
   it.each(pointsOf(100))('goes on where it was, and rolls back once (at operation $at, which takes effect: $takesEffect)', async ({ at, takesEffect }) => {
     const prefix = `killed-${++count}:`;
     const fuse = new Fuse(at, takesEffect);
-    const first = startService(redis, prefix, fuse);
+    const first = startService(redis.client, prefix, fuse);
     await Promise.race([run(first), fuse.died]);
     first.service.stop();
     first.routing.stop();
     void first.keeper.stop();
-    const kept = await new RedisRolloutStore(redis, prefix).load();
-    const revision = JSON.parse((await redis.get(`${prefix}canary:routing`)) ?? '{"revision":0}') as { revision: number };
-    const second = startService(redis, prefix, new Fuse());
+    const kept = await new RedisRolloutStore(redis.client, prefix).load();
+    const revision = JSON.parse((await redis.client.get(`${prefix}canary:routing`)) ?? '{"revision":0}') as { revision: number };
+    const second = startService(redis.client, prefix, new Fuse());
     await second.keeper.start();
     await second.service.configure(file);
     if (kept) {

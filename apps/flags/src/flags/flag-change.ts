@@ -39,3 +39,12 @@ export type Outcome = { readonly flag: LiveFlag | undefined; readonly proof: Pro
 
 /** A change that is in force here and on its way to the gateways, or waits. */
 export type Begun = { readonly flag: LiveFlag | undefined; readonly proof: Promise<Proof> } | { readonly pending: PendingChange };
+
+/** The same once the gateways have applied it; what waits for a second person is as it was. */
+export type Proved<T> = T extends { readonly proof: Promise<Proof> } ? Omit<T, 'proof'> & { readonly proof: Proof } : T;
+
+/** Waits for the proof of a change that was begun, if it was. */
+export async function proved<T extends { readonly proof: Promise<Proof> } | { readonly pending: PendingChange }>(begun: Promise<T>): Promise<Proved<T>> {
+  const change = await begun;
+  return ('proof' in change ? { ...change, proof: await change.proof } : change) as Proved<T>;
+}

@@ -7,7 +7,7 @@ import type { LiveFlag, LiveFlags } from '../snapshot/live-flags.ts';
 import type { DecisionTotals, FlagStore, RecordGuard } from '../store/flag-store.ts';
 import type { DecisionCounter } from '../usage/decision-counter.ts';
 import { assertNotRequired, checkAmongOthers, readDefinition } from './check-definition.ts';
-import type { Begun, Change, Outcome } from './flag-change.ts';
+import { type Begun, type Change, type Outcome, proved } from './flag-change.ts';
 import type { FlagWriter } from './flag-writer.ts';
 import { mergePatch } from './merge-patch.ts';
 
@@ -45,8 +45,8 @@ export class FlagsService {
     return flag;
   }
 
-  async set(name: string, definition: string, change: FlagWrite): Promise<Outcome> {
-    return proved(await this.begin(name, definition, change));
+  set(name: string, definition: string, change: FlagWrite): Promise<Outcome> {
+    return proved(this.begin(name, definition, change));
   }
 
   /** Sets a flag without waiting for the gateways, so that many changes wait for them together. */
@@ -72,7 +72,7 @@ export class FlagsService {
     this.get(name);
     const { config, text } = merged();
     checkAmongOthers(name, config, live);
-    return proved(await this.#write(name, { action: 'patch', ...change }, config, text, merged));
+    return proved(this.#write(name, { action: 'patch', ...change }, config, text, merged));
   }
 
   async delete(name: string, change: FlagWrite): Promise<Outcome> {
@@ -121,10 +121,6 @@ export class FlagsService {
     const proof = writer.prove('set', written.state.revision, startedAt, { name, actor, reason });
     return { flag: live.get(name), proof };
   }
-}
-
-async function proved(begun: Begun): Promise<Outcome> {
-  return 'pending' in begun ? begun : { flag: begun.flag, proof: await begun.proof };
 }
 
 /** @throws REVISION_MISMATCH when a flag is not at the revision that the change names; 0 names one that is not there */

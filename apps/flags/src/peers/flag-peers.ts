@@ -1,8 +1,9 @@
 import { z } from 'zod';
-import type { PropagationProof } from '@mlx-serving/service-kit';
+import { AcknowledgementWait, type PropagationProof } from '@mlx-serving/service-kit';
 import type { FlagReplicas } from '../link/link-handler.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
 import type { FlagStore } from '../store/flag-store.ts';
+import { readText } from '../store/read-text.ts';
 
 const PRESENCE_MS = 1_000;
 /** A flag service that was not heard of for so long is gone, in milliseconds. */
@@ -41,7 +42,7 @@ export class FlagPeers {
   readonly #options: FlagPeersOptions;
   readonly #now: () => number;
   readonly #peers = new Map<string, Peer>();
-  readonly #waiting = new Set<() => void>();
+  readonly #wait = new AcknowledgementWait();
   #toTell: Record<string, string> | undefined;
   #timer: NodeJS.Timeout | undefined;
   /** When this service last heard itself: while the store is away nobody is heard, and nobody is gone for that. */
@@ -81,9 +82,9 @@ export class FlagPeers {
   }
 
   receive(text: string): void {
-    const parsed = message.safeParse(parseJson(text));
-    if (!parsed.success) return;
-    const { from, gateways, acknowledged, stops } = parsed.data;
+    const said = readText(message, text);
+    if (!said) return;
+    const { from, gateways, acknowledged, stops } = said;
     const now = this.#now();
     if (from === this.#options.id) this.#heardSelfAtMs = now;
     else if (stops) this.#lose(from);
@@ -95,7 +96,7 @@ export class FlagPeers {
       this.#options.replicas.forget(peer.gateways);
       for (const [gateway, revision] of Object.entries(acknowledged ?? {})) peer.acknowledged.set(gateway, BigInt(revision));
     }
-    for (const check of [...this.#waiting]) check();
+    this.#wait.heard();
   }
 
   /** Gateways that are linked to another flag service and not to this one. */
@@ -106,15 +107,8 @@ export class FlagPeers {
   }
 
   /** Waits until the gateways elsewhere have acknowledged a revision of the store, or the time is over. */
-  async propagation(storeRevision: bigint, startedAt: number, timeoutMs: number): Promise<PropagationProof> {
-    const expected = this.gatewaysElsewhere();
-    const acknowledged = new Map<string, number>();
-    const collect = (): boolean => {
-      for (const id of expected) if (!acknowledged.has(id) && this.#hasAcknowledged(id, storeRevision)) acknowledged.set(id, performance.now() - startedAt);
-      return acknowledged.size === expected.length;
-    };
-    if (!collect()) await this.#until(collect, timeoutMs);
-    return { acknowledged: [...acknowledged].map(([replicaId, milliseconds]) => ({ replicaId, milliseconds })), missing: expected.filter((id) => !acknowledged.has(id)) };
+  propagation(storeRevision: bigint, startedAt: number, timeoutMs: number): Promise<PropagationProof> {
+    return this.#wait.prove({ expected: this.gatewaysElsewhere(), hasAcknowledged: (id) => this.#hasAcknowledged(id, storeRevision), startedAt, timeoutMs });
   }
 
   /** Its gateways live on, and nobody reaches them until they link again. */
@@ -139,28 +133,5 @@ export class FlagPeers {
 
   #tell(what: Omit<z.input<typeof message>, 'from'>): void {
     this.#options.store.tellPeers(JSON.stringify({ from: this.#options.id, ...what }));
-  }
-
-  #until(done: () => boolean, timeoutMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const finish = (): void => {
-        clearTimeout(timer);
-        this.#waiting.delete(check);
-        resolve();
-      };
-      const check = (): void => {
-        if (done()) finish();
-      };
-      const timer = setTimeout(finish, timeoutMs);
-      this.#waiting.add(check);
-    });
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

@@ -99,12 +99,13 @@ export class RolloutDriver {
     logger.info({ flag, stage: next, percentage: stage.percentage }, 'a rollout has reached a stage');
   }
 
-  /** To where it began, and no further without an operator. */
+  /** To where it began, unless somebody has lowered it further, and no further without an operator. */
   async #rollBack(known: KnownRollout, note: string): Promise<void> {
     const [flag, rollout, text] = known;
-    const { rollouts, logger } = this.#options;
+    const { live, rollouts, logger } = this.#options;
     logger.error({ flag, note }, 'a rollout is rolled back');
-    await this.#setPercentage(known, rollout.from);
+    const present = live.get(flag)?.config.rolloutPercentage ?? 0;
+    if (present > rollout.from) await this.#setPercentage(known, rollout.from);
     await rollouts.record(flag, { ...rollout, stage: -1, state: 'stopped', note }, text, 'rollouts.rollback');
   }
 

@@ -1,7 +1,7 @@
 import { referencesOf, segmentDefinition, segmentName } from '@mlx-serving/policy';
 import type { ProductionRules } from '../approval/production-rules.ts';
 import { errors } from '../errors.ts';
-import type { Change, Proof } from '../flags/flag-change.ts';
+import { type Change, type Proof, proved } from '../flags/flag-change.ts';
 import type { FlagWriter } from '../flags/flag-writer.ts';
 import { MAX_DEFINITION_LENGTH } from '../snapshot/decode-definition.ts';
 import type { LiveFlags } from '../snapshot/live-flags.ts';
@@ -25,9 +25,8 @@ export class SegmentsService {
    * Writes a segment.
    * @param fromFile the digest of what the configuration file says of it
    */
-  async set(name: string, definition: string, change: Change, fromFile?: string): Promise<{ segment: LiveSegment; proof: Proof }> {
-    const { segment, proof } = await this.begin(name, definition, change, fromFile);
-    return { segment, proof: await proof };
+  set(name: string, definition: string, change: Change, fromFile?: string): Promise<{ segment: LiveSegment; proof: Proof }> {
+    return proved(this.begin(name, definition, change, fromFile));
   }
 
   /** The same without waiting for the gateways, so that many changes wait for them together. */

@@ -17,7 +17,7 @@ const kept = z.object({
   epoch: z.string(),
   revision: z.string().transform(BigInt),
   takenAtMs: z.number(),
-  auditHead: z.object({ count: z.number(), hash: z.string() }),
+  auditHead: z.object({ count: z.number(), hash: z.string(), revision: z.string().default('0').transform(BigInt) }),
   flags: z.record(z.string(), z.object({ text: z.string(), revision: z.string().transform(BigInt) })),
   kills: z.record(z.string(), kill),
   emergency: kill.extend({ killSwitch: z.boolean(), rollbackToBaseline: z.boolean() }),
@@ -79,7 +79,7 @@ export class KeptState {
   async #text(): Promise<string> {
     const { epoch, storeRevision, takenAtMs, auditHead, flags, kills, emergency, records } = this.#live;
     const maps = Object.fromEntries(Object.entries<ReadonlyMap<string, string>>(records).map(([kind, map]) => [kind, Object.fromEntries<string>(map)]));
-    const rest = JSON.stringify({ epoch, revision: String(storeRevision), takenAtMs, auditHead, kills: Object.fromEntries(kills), emergency, gateways: [...this.#replicas.ids, ...this.#replicas.absent], records: maps });
+    const rest = JSON.stringify({ epoch, revision: String(storeRevision), takenAtMs, auditHead: { ...auditHead, revision: String(auditHead.revision) }, kills: Object.fromEntries(kills), emergency, gateways: [...this.#replicas.ids, ...this.#replicas.absent], records: maps });
     return `{"flags":{${(await encode(flags)).join(',')}},${rest.slice(1)}`;
   }
 }

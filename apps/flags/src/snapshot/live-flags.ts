@@ -1,5 +1,5 @@
 import type { FlagConfig } from '@mlx-serving/policy';
-import { type AuditHead, type EmergencyRecord, type KillRecord, NO_AUDIT, NO_EMERGENCY, type PartialState, type Records, type StoredFlag, type StoredState } from '../store/flag-store.ts';
+import { type AuditMark, type EmergencyRecord, type KillRecord, type KnownStore, NO_AUDIT, NO_EMERGENCY, type PartialState, type Records, type StoredFlag, type StoredState } from '../store/flag-store.ts';
 import { decodeStoredFlag, MAX_DEFINITION_BYTES, MAX_FLAGS } from './decode-definition.ts';
 import { type LiveSegment, LiveSegments } from './live-segments.ts';
 import { RevisionLog } from './revision-log.ts';
@@ -31,6 +31,7 @@ export interface LiveFlagsOptions {
   readonly now?: () => number;
 }
 
+const UNREADABLE_SEGMENT = 'It is no definition of a segment.';
 const NO_RECORDS: Records = { segments: new Map(), tokens: new Map(), pending: new Map(), rollouts: new Map(), 'api-keys': new Map() };
 
 /**
@@ -42,7 +43,7 @@ export class LiveFlags {
   readonly #options: LiveFlagsOptions;
   readonly #now: () => number;
   readonly #flags = new Map<string, LiveFlag>();
-  readonly #segments = new LiveSegments();
+  readonly #segments: LiveSegments;
   /** The text of each flag in the store, also of one that cannot be read. */
   readonly #storedTexts = new Map<string, string>();
   readonly #undecodable = new Map<string, string>();
@@ -63,6 +64,7 @@ export class LiveFlags {
   constructor(options: LiveFlagsOptions) {
     this.#options = options;
     this.#now = options.now ?? Date.now;
+    this.#segments = new LiveSegments((name) => options.onUndecodable(`segment:${name}`, UNREADABLE_SEGMENT));
   }
 
   /** The revision that is sent to gateways. */
@@ -80,8 +82,13 @@ export class LiveFlags {
     return this.#epoch;
   }
 
-  get auditHead(): AuditHead {
+  get auditHead(): AuditMark {
     return this.#auditHead;
+  }
+
+  /** What the store must still be at, or beyond. */
+  get known(): KnownStore {
+    return { revision: this.#storeRevision, epoch: this.#epoch, auditHead: this.#auditHead };
   }
 
   get records(): Records {
@@ -113,9 +120,9 @@ export class LiveFlags {
     return new Map([...this.#kills, ...this.#latched]);
   }
 
-  /** Problems of entries that cannot be read, by name. */
+  /** Problems of entries that cannot be read, by name, that of a segment behind `segment:`. */
   get undecodable(): ReadonlyMap<string, string> {
-    return this.#undecodable;
+    return new Map([...this.#undecodable, ...this.#segments.unreadable.map((name): [string, string] => [`segment:${name}`, UNREADABLE_SEGMENT])]);
   }
 
   get(name: string): LiveFlag | undefined {

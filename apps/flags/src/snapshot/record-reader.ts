@@ -1,6 +1,7 @@
 import type { Logger } from '@mlx-serving/service-kit';
 import type { z } from 'zod';
 import type { RecordKind } from '../store/flag-store.ts';
+import { readText } from '../store/read-text.ts';
 import type { LiveFlags } from './live-flags.ts';
 
 const MAX_REPORTED = 1_000;
@@ -31,10 +32,9 @@ export class RecordReader {
   one<T>(kind: RecordKind, id: string, schema: z.ZodType<T>): ReadableRecord<T> | undefined {
     const text = this.#live.records[kind].get(id);
     if (text === undefined) return undefined;
-    const parsed = schema.safeParse(parseJson(text));
-    if (parsed.success) return [id, parsed.data, text];
-    this.#report(kind, id, text);
-    return undefined;
+    const value = readText(schema, text);
+    if (value === undefined) this.#report(kind, id, text);
+    return value === undefined ? undefined : [id, value, text];
   }
 
   /** The text is not logged: it may hold the hash of a secret. */
@@ -43,13 +43,5 @@ export class RecordReader {
     if (this.#reported.size >= MAX_REPORTED) this.#reported.clear();
     this.#reported.set(`${kind}:${id}`, text);
     this.#logger.error({ kind, id, length: text.length }, 'a record in redis cannot be read, and counts as none');
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

@@ -30,7 +30,7 @@ class NumberedStore {
 
   async check(): Promise<object | undefined> {
     this.asked.push('check');
-    return this.same ? { count: 0, hash: '' } : undefined;
+    return this.same ? { count: 0, hash: '', revision: BigInt(this.present) } : undefined;
   }
 
   async revision(): Promise<bigint> {
@@ -46,7 +46,7 @@ class NumberedStore {
     const emergency = { killSwitch: false, rollbackToBaseline: false, actor: '', reason: '', atMs: 0 };
     const records = { segments: new Map(), tokens: new Map(), pending: new Map(), rollouts: new Map(), 'api-keys': new Map() };
     const flag = { text: JSON.stringify({ enabled: true, rolloutPercentage: this.present }), revision: BigInt(this.present), kill: undefined };
-    return { lost: false, epoch: 'e', revision: BigInt(this.present), flags: new Map([['a', flag]]), kills: new Map(), emergency, records, auditHead: { count: 0, hash: '' } };
+    return { lost: false, epoch: 'e', revision: BigInt(this.present), flags: new Map([['a', flag]]), kills: new Map(), emergency, records, auditHead: { count: 0, hash: '', revision: BigInt(this.present) } };
   }
 }
 

@@ -67,7 +67,7 @@ export class SnapshotRefresher {
   async #load(): Promise<void> {
     const { store, live, logger, onLoaded } = this.#options;
     try {
-      const state = await store.load({ revision: live.storeRevision, epoch: live.epoch });
+      const state = await store.load(live.known);
       if (state.lost) return this.#refuse(state);
       live.replace(state);
       if (this.#lost) logger.info({ revision: String(state.revision) }, 'it is decided what holds after the loss of the flag store');
@@ -86,7 +86,7 @@ export class SnapshotRefresher {
     const { live, logger } = this.#options;
     const isNews = this.#lost === undefined;
     this.#lost = state;
-    this.#problem = `redis has lost data: it is at revision ${state.revision} with ${state.flags.size} flags, and revision ${live.storeRevision} with ${live.flags.length} flags was known; an operator must accept or reseed it`;
+    this.#problem = `redis has lost data: it is at revision ${state.revision} with ${state.flags.size} flags, and revision ${live.storeRevision} with ${live.flags.length} flags was known${state.revision < live.storeRevision ? '' : ', of which its audit trail knows nothing'}; an operator must accept or reseed it`;
     if (isNews) logger.error({ problem: this.#problem }, 'the flags that were known stay in force');
   }
 
@@ -109,7 +109,7 @@ export class SnapshotRefresher {
     const { store, live, onLoaded } = this.#options;
     try {
       const settled = live.takenAtMs !== undefined && this.#problem === '';
-      const head = settled ? await store.check({ revision: live.storeRevision, epoch: live.epoch }) : undefined;
+      const head = settled ? await store.check(live.known) : undefined;
       if (!head) return await this.reload();
       live.touch(head);
       onLoaded();

@@ -1,4 +1,5 @@
 import type { Logger } from '@mlx-serving/service-kit';
+import type { ProductionRules } from '../approval/production-rules.ts';
 import { errors } from '../errors.ts';
 import type { Change } from '../flags/flag-change.ts';
 import { assertWritten } from '../flags/flag-writer.ts';
@@ -15,6 +16,7 @@ export interface SettleServiceOptions {
   readonly live: LiveFlags;
   readonly refresher: SnapshotRefresher;
   readonly kills: KillService;
+  readonly rules: Pick<ProductionRules, 'assertReason'>;
   readonly logger: Logger;
   /** Called when the store's own state was accepted, so that the file declares its flags again. */
   readonly onAccepted: () => Promise<void>;
@@ -30,7 +32,7 @@ export class SettleService {
 
   /** What the store holds is right. Kills that are known here are written to it again. */
   async accept(change: Change): Promise<bigint> {
-    await this.#lost();
+    await this.#lost(change);
     await this.#writeKills(change);
     const revision = await this.#settle(change, 'store.accept', 'What the store held was accepted.');
     await this.#options.onAccepted();
@@ -40,7 +42,7 @@ export class SettleService {
   /** What is in force here is written to the store. Flags that are only there stay. Can be repeated when it was cut off. */
   async reseed(change: Change): Promise<bigint> {
     const { store, live } = this.#options;
-    const lost = await this.#lost();
+    const lost = await this.#lost(change);
     const author = { ...change, action: 'reseed', atMs: Date.now() };
     await this.#writeKills(change);
     for (const [kind, map] of Object.entries(live.records) as [RecordKind, ReadonlyMap<string, string>][]) {
@@ -52,9 +54,10 @@ export class SettleService {
     return this.#settle(change, 'store.reseed', 'What the flag service held was written to the store.');
   }
 
-  /** @throws STORE_NOT_LOST */
-  async #lost(): Promise<StoredState> {
-    const { store, refresher, live } = this.#options;
+  /** @throws REASON_MISSING or STORE_NOT_LOST */
+  async #lost(change: Change): Promise<StoredState> {
+    const { store, refresher, live, rules } = this.#options;
+    rules.assertReason(change);
     await refresher.reload();
     const lost = refresher.lost;
     if (!lost) throw errors.STORE_NOT_LOST();

@@ -221,6 +221,17 @@ export function flagStoreContract(name: string, create: () => Promise<StoreUnder
       expect(await store.load({ revision: 41n, epoch })).toMatchObject({ lost: true, revision: 0n });
     });
 
+    it('says that it has lost data when the trail at the revision that is known is another one, and not because the trail is shorter', async () => {
+      await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined });
+      const known = await store.load({ revision: 0n, epoch: '' });
+      await store.setFlag({ ...kill, name: 'a', text: '2', base: '1' });
+      expect(await store.load(known)).toMatchObject({ lost: false, revision: 2n, auditHead: { count: 2, revision: 2n } });
+      const other = { ...known, revision: 2n, auditHead: { ...known.auditHead, hash: 'of another history' } };
+      expect(await store.load(other)).toMatchObject({ lost: true, revision: 2n });
+      expect(await store.check(other)).toBeUndefined();
+      expect(await store.load({ ...other, auditHead: { ...other.auditHead, revision: 7n } })).toMatchObject({ lost: false });
+    });
+
     it('appends every change to a chain of hashes, with the text before and after it (F22)', async () => {
       await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined });
       await under.hset('a', 'é2');

@@ -34,11 +34,18 @@ export interface AuditHead {
   readonly hash: string;
 }
 
+/** The same at a revision of the store. */
+export interface AuditMark extends AuditHead {
+  readonly revision: bigint;
+}
+
 /** What a caller knows of the store. */
 export interface KnownStore {
   readonly revision: bigint;
   /** Names the life of a store; empty when none is known. */
   readonly epoch: string;
+  /** Where the audit trail ended when it was read last, which may be a while ago. */
+  readonly auditHead?: AuditMark;
 }
 
 /** Some flags, and the revision at which they were read. A name without a flag is not in the map. */
@@ -55,8 +62,8 @@ export interface StoredState extends PartialState {
   readonly kills: ReadonlyMap<string, KillRecord>;
   readonly records: Records;
   readonly epoch: string;
-  readonly auditHead: AuditHead;
-  /** True when the store has lost what is known here: it was emptied, or put back to an old state. Nothing was changed in it then. */
+  readonly auditHead: AuditMark;
+  /** True when the store has lost what is known here: it was emptied, or put back to an old state, be it written to since. Nothing was changed in it then. */
   readonly lost: boolean;
 }
 
@@ -140,7 +147,7 @@ export interface StoredAuditEntry {
 }
 
 /** Where the audit trail begins: what went before is in an archive. */
-export interface AuditBase extends AuditHead {
+export interface AuditBase extends AuditMark {
   /** Of the last entry before it. */
   readonly revision: bigint;
   readonly atMs: number;
@@ -196,7 +203,7 @@ export interface FlagStore {
   /** Reads everything, and first gives a revision and an audit entry to what other tools wrote, changed or deleted. */
   load(known: KnownStore): Promise<StoredState>;
   /** Whether the store is as it is known, and no other tool has written to it since. @returns where the audit trail ends then */
-  check(known: KnownStore): Promise<AuditHead | undefined>;
+  check(known: KnownStore): Promise<AuditMark | undefined>;
   read(names: readonly string[]): Promise<PartialState>;
   revision(): Promise<bigint>;
   setFlag(write: SetFlagWrite): Promise<WriteResult>;
@@ -239,4 +246,4 @@ export interface FlagStore {
 export const EMERGENCY_NAME = 'emergency';
 
 export const NO_EMERGENCY: EmergencyRecord = Object.freeze({ killSwitch: false, rollbackToBaseline: false, actor: '', reason: '', atMs: 0 });
-export const NO_AUDIT: AuditHead = Object.freeze({ count: 0, hash: '' });
+export const NO_AUDIT: AuditMark = Object.freeze({ count: 0, hash: '', revision: 0n });

@@ -4,24 +4,41 @@ import { common, RECORD_KINDS } from './script-common.ts';
 const kinds = `{${RECORD_KINDS.map((kind) => `'${kind}'`).join(',')}}`;
 
 /**
+ * Whether the trail holds another last entry of a revision than is known: the store was put back to an older state, and
+ * written to since. Where that revision has no entry, nothing is said: who edits a trail is found by its chain.
+ */
+const otherTrailLua = `
+local function isOtherTrail(revision, hash)
+  local last = hash ~= '' and redis.call('XREVRANGE', AUDIT, revision, revision, 'COUNT', 1)[1]
+  if not last then return false end
+  for i = 1, #last[2], 2 do
+    if last[2][i] == 'hash' then return last[2][i + 1] ~= hash end
+  end
+  return false
+end
+`;
+
+/**
  * Goes before a read of everything, in one transaction with it. The texts of the flags never come into Lua: it hashes only
  * every few characters of a long text, so that thousands of similar ones would hold Redis up for seconds.
- * ARGV, after the six: revision known to the caller, epoch known to the caller or '', an epoch for a new store.
+ * ARGV, after the six: revision known to the caller, epoch known to the caller or '', revision and hash at which the trail is
+ * known to have ended, an epoch for a new store.
  * Answers lost, revision, epoch, emergency, audit head, the time by Redis's clock in milliseconds, one list for each kind of record.
  */
 export const load = `${common}
 ${externalRecordsLua}
-local known, epoch = ARGV[7], ARGV[8]
+${otherTrailLua}
+local known, epoch, trailRevision, trailHash, newEpoch = unpack(ARGV, 7)
 local present = redis.call('GET', EPOCH)
 local lost = '0'
 if epoch ~= '' and present ~= epoch then
   if present and redis.call('SISMEMBER', FORMER, epoch) == 1 then
     if tonumber(known) > tonumber(current()) then redis.call('SET', REVISION, known) end
   else lost = '1' end
-elseif epoch ~= '' and tonumber(known) > tonumber(current()) then lost = '1' end
+elseif epoch ~= '' and (tonumber(known) > tonumber(current()) or isOtherTrail(trailRevision, trailHash)) then lost = '1' end
 if lost == '0' then
   if not present then
-    present = ARGV[9]
+    present = newEpoch
     redis.call('SET', EPOCH, present)
     if tonumber(known) > tonumber(current()) then redis.call('SET', REVISION, known) end
   end
@@ -33,13 +50,16 @@ return answer
 `;
 
 /**
- * ARGV, after the six: revision known to the caller, epoch known to the caller.
+ * ARGV, after the six: revision known to the caller, epoch known to the caller, revision and hash at which the trail is known to
+ * have ended.
  * Answers '1' with the audit head when the store is as it is known and no other tool has changed a record since, else '0';
  * and the time by Redis's clock.
  */
 export const check = `${common}
 ${externalRecordsLua}
-if redis.call('GET', EPOCH) ~= ARGV[8] or current() ~= ARGV[7] or #changedRecords(${kinds}) > 0 then return {'0', {}, string.format('%.0f', NOW)} end
+${otherTrailLua}
+local known, epoch, trailRevision, trailHash = unpack(ARGV, 7)
+if redis.call('GET', EPOCH) ~= epoch or current() ~= known or isOtherTrail(trailRevision, trailHash) or #changedRecords(${kinds}) > 0 then return {'0', {}, string.format('%.0f', NOW)} end
 return {'1', redis.call('HMGET', HEAD, 'count', 'hash'), string.format('%.0f', NOW)}
 `;
 

@@ -18,7 +18,7 @@ export function readLoadAnswer(answer: LoadAnswer): { state: StoredState; change
   const state: StoredState = {
     ...{ lost: lost === '1', revision: BigInt(revision), epoch, flags, kills },
     emergency: readEmergency(toFields(emergency)),
-    auditHead: readAuditHead(head),
+    auditHead: { ...readAuditHead(head), revision: BigInt(revision) },
     records: { segments: recordsOf('segments'), tokens: recordsOf('tokens'), pending: recordsOf('pending'), rollouts: recordsOf('rollouts'), 'api-keys': recordsOf('api-keys') },
   };
   return { state, changes: changesBetween(texts, digests, current), nowMs: Number(now) };

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { COMMAND_TIMEOUT_MS, type Logger, ServiceError } from '@mlx-serving/service-kit';
 import { errors } from '../errors.ts';
-import type { AuditBase, AuditHead, AuditTrim, Authorship, CountBatch, DecisionTotals, DeleteFlagWrite, EmergencyWrite, FlagStore, KillRecord, KnownStore, PartialState, RecordGuard, RecordResult, RecordWrite, SetFlagWrite, SettleWrite, StoredAuditEntry, StoredFlag, StoredState, StoreListeners, WriteResult } from './flag-store.ts';
+import { type AuditBase, type AuditHead, type AuditMark, type AuditTrim, type Authorship, type CountBatch, type DecisionTotals, type DeleteFlagWrite, type EmergencyWrite, type FlagStore, type KillRecord, type KnownStore, NO_AUDIT, type PartialState, type RecordGuard, type RecordResult, type RecordWrite, type SetFlagWrite, type SettleWrite, type StoredAuditEntry, type StoredFlag, type StoredState, type StoreListeners, type WriteResult } from './flag-store.ts';
 import { adoption, type Base, type ExternalChange, inSteps, sha256 } from './external-changes.ts';
 import { RedisAuditTrail } from './redis-audit-trail.ts';
 import { readAuditHead, readChange, readEmergency, readKill, toFields } from './redis-records.ts';
@@ -91,7 +91,7 @@ export class RedisFlagStore implements FlagStore {
 
   async load(known: KnownStore): Promise<StoredState> {
     for (let attempt = 1; ; attempt++) {
-      const argv = [String(Date.now()), 'external', '', '', String(known.revision), known.epoch, randomBytes(8).toString('hex')];
+      const argv = [String(Date.now()), 'external', '', '', ...asArguments(known), randomBytes(8).toString('hex')];
       const answer = await this.#readAll(load, argv, ['', ':texts', ':revisions', ':kills', ':digests']);
       const { state, changes, nowMs } = readLoadAnswer(answer as LoadAnswer);
       this.#clock.note(nowMs);
@@ -103,10 +103,10 @@ export class RedisFlagStore implements FlagStore {
     }
   }
 
-  async check({ revision, epoch }: KnownStore): Promise<AuditHead | undefined> {
-    const [[same, head, now], flags, texts] = (await this.#readAll(check, ['', '', '', '', String(revision), epoch], ['', ':texts'])) as [[string, string[], string], string[], string[]];
+  async check(known: KnownStore): Promise<AuditMark | undefined> {
+    const [[same, head, now], flags, texts] = (await this.#readAll(check, ['', '', '', '', ...asArguments(known)], ['', ':texts'])) as [[string, string[], string], string[], string[]];
     this.#clock.note(Number(now));
-    return same === '1' && isSame(flags, texts) ? readAuditHead(head) : undefined;
+    return same === '1' && isSame(flags, texts) ? { ...readAuditHead(head), revision: known.revision } : undefined;
   }
 
   async read(names: readonly string[]): Promise<PartialState> {
@@ -311,4 +311,9 @@ export class RedisFlagStore implements FlagStore {
 /** The record on which a write depends, as the scripts take it. */
 function guarded({ dependsOn }: { readonly dependsOn?: RecordGuard | undefined }): string[] {
   return dependsOn ? [dependsOn.kind, dependsOn.id, dependsOn.text, dependsOn.settles ? '1' : '0'] : ['', '', '', '0'];
+}
+
+/** What is known of the store, as the scripts that read it all take it. */
+function asArguments({ revision, epoch, auditHead = NO_AUDIT }: KnownStore): string[] {
+  return [String(revision), epoch, String(auditHead.revision), auditHead.hash];
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type AuditHead, type EmergencyRecord, type FlagChange, type KillRecord, NO_EMERGENCY, type StoredAuditEntry } from './flag-store.ts';
+import { readText } from './read-text.ts';
 
 const killRecord = z.object({ actor: z.string().catch(''), reason: z.string().catch(''), atMs: z.int().catch(0) });
 const flagChange = z.object({
@@ -12,8 +13,7 @@ const flagChange = z.object({
 /** A kill's record; one that cannot be read is still a kill. */
 export function readKill(text: string | null | undefined): KillRecord | undefined {
   if (text === null || text === undefined) return undefined;
-  const parsed = killRecord.safeParse(parseJson(text));
-  return parsed.success ? parsed.data : { actor: '', reason: 'The record of this kill cannot be read.', atMs: 0 };
+  return readText(killRecord, text) ?? { actor: '', reason: 'The record of this kill cannot be read.', atMs: 0 };
 }
 
 export function readEmergency(fields: ReadonlyMap<string, string>): EmergencyRecord {
@@ -29,8 +29,7 @@ export function readEmergency(fields: ReadonlyMap<string, string>): EmergencyRec
 
 /** @returns undefined for a message that no flag service wrote */
 export function readChange(text: string): FlagChange | undefined {
-  const parsed = flagChange.safeParse(parseJson(text));
-  return parsed.success ? parsed.data : undefined;
+  return readText(flagChange, text);
 }
 
 /** One entry of the stream as Redis answers it. */
@@ -48,12 +47,4 @@ export function toFields(list: readonly string[] | undefined): Map<string, strin
   const fields = new Map<string, string>();
   for (let i = 0; list && i + 1 < list.length; i += 2) fields.set(list[i]!, list[i + 1]!);
   return fields;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

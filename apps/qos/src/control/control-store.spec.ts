@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { EMPTY_STATE } from '@mlx-serving/policy';
-import { createRedis, silentLogger } from '@mlx-serving/service-kit';
-import { type RedisProcess, startRedis } from '@mlx-serving/testing';
+import { SuiteRedis } from '@mlx-serving/testing';
 import type { ControlStore, KeptControl } from './control-store.ts';
 import { FakeControlStore } from './fake-control-store.ts';
 import { RedisControlStore } from './redis-control-store.ts';
@@ -54,33 +53,23 @@ function contract(name: string, create: () => ControlStore): void {
 contract('FakeControlStore', () => new FakeControlStore());
 
 describe('on a real Redis', () => {
-  let server: RedisProcess;
-  let redis: ReturnType<typeof createRedis>;
-  let stores = 0;
-  beforeAll(async () => {
-    server = await startRedis();
-    redis = createRedis(server.url, silentLogger, 'test');
-  });
-  afterAll(async () => {
-    redis.disconnect();
-    await server.dispose();
-  });
+  const redis = new SuiteRedis({ beforeAll, afterAll });
 
-  contract('RedisControlStore', () => new RedisControlStore(redis, `test-${stores++}:`));
+  contract('RedisControlStore', () => new RedisControlStore(redis.client, redis.prefix()));
 
   it('loses the lease when its time is over', async () => {
-    const store = new RedisControlStore(redis, 'lease:');
+    const store = new RedisControlStore(redis.client, 'lease:');
     const term = (await store.acquire('a', 60_000, true)) ?? 0;
-    expect(await redis.pttl('lease:qos:acting')).toBeGreaterThan(50_000);
-    await redis.pexpire('lease:qos:acting', 0);
+    expect(await redis.client.pttl('lease:qos:acting')).toBeGreaterThan(50_000);
+    await redis.client.pexpire('lease:qos:acting', 0);
     expect(await store.commit('a', term, kept(1))).toBe(false);
     expect(await store.acquire('b', 60_000, true)).toBe(term + 1);
   });
 
   it('takes an entry that cannot be read for none', async () => {
-    const store = new RedisControlStore(redis, 'bad:');
+    const store = new RedisControlStore(redis.client, 'bad:');
     for (const text of ['not json', '{"executor":1}', 'null']) {
-      await redis.set('bad:qos:control', text);
+      await redis.client.set('bad:qos:control', text);
       expect(await store.load()).toBeUndefined();
     }
   });

@@ -1,11 +1,6 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { ServiceError, toGrpcError } from '../errors.ts';
-
-/** What became of one revision: who applied it, in how many milliseconds, and who has not answered. */
-export interface PropagationProof {
-  readonly acknowledged: { replicaId: string; milliseconds: number }[];
-  readonly missing: string[];
-}
+import { AcknowledgementWait, type PropagationProof } from './acknowledgement-wait.ts';
 
 /** Most messages that wait for one slow replica; beyond it the link ends, and the replica links again and gets the whole. */
 const MAX_UNSENT = 1_000;
@@ -25,7 +20,7 @@ interface Replica<Up, Down> {
  */
 export class ReplicaRegistry<Up, Down> {
   readonly #replicas = new Map<string, Replica<Up, Down>>();
-  readonly #waiting = new Set<() => void>();
+  readonly #wait = new AcknowledgementWait();
   /** When each link broke. */
   readonly #absent = new Map<string, number>();
   readonly #now: () => number;
@@ -54,7 +49,7 @@ export class ReplicaRegistry<Up, Down> {
       if (this.#replicas.get(id)?.call !== call) return;
       this.#replicas.delete(id);
       if (broken) this.remember([id]);
-      this.#notify();
+      this.#wait.heard();
     };
     call.once('cancelled', () => remove(true));
     call.once('end', () => remove(false));
@@ -82,27 +77,21 @@ export class ReplicaRegistry<Up, Down> {
     const replica = this.#replicas.get(id);
     if (!replica || revision < replica.acknowledged) return;
     replica.acknowledged = revision;
-    this.#notify();
+    this.#wait.heard();
   }
 
   /**
    * Waits until every replica that is linked now has acknowledged the revision, or the time is over.
    * A replica that is absent, or unlinks meanwhile, counts as missing.
    */
-  async propagation(revision: bigint, startedAt: number, timeoutMs: number): Promise<PropagationProof> {
-    const expected = [...new Set([...this.ids, ...this.absent])].sort();
-    const acknowledged = new Map<string, number>();
-    const collect = (): boolean => {
-      for (const id of expected) {
-        if (!acknowledged.has(id) && (this.#replicas.get(id)?.acknowledged ?? -1n) >= revision) acknowledged.set(id, performance.now() - startedAt);
-      }
-      return expected.every((id) => acknowledged.has(id) || !this.#replicas.has(id));
-    };
-    if (!collect()) await this.#until(collect, timeoutMs);
-    return {
-      acknowledged: [...acknowledged].map(([replicaId, milliseconds]) => ({ replicaId, milliseconds })),
-      missing: expected.filter((id) => !acknowledged.has(id)),
-    };
+  propagation(revision: bigint, startedAt: number, timeoutMs: number): Promise<PropagationProof> {
+    return this.#wait.prove({
+      expected: [...new Set([...this.ids, ...this.absent])].sort(),
+      hasAcknowledged: (id) => (this.#replicas.get(id)?.acknowledged ?? -1n) >= revision,
+      isGone: (id) => !this.#replicas.has(id),
+      startedAt,
+      timeoutMs,
+    });
   }
 
   /** Ends every link, so that the server can stop. The replicas live on. */
@@ -111,25 +100,6 @@ export class ReplicaRegistry<Up, Down> {
     for (const replica of this.#replicas.values()) replica.call.end();
     this.#replicas.clear();
     this.remember(ids);
-    this.#notify();
-  }
-
-  #until(done: () => boolean, timeoutMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const finish = (): void => {
-        clearTimeout(timer);
-        this.#waiting.delete(check);
-        resolve();
-      };
-      const check = (): void => {
-        if (done()) finish();
-      };
-      const timer = setTimeout(finish, timeoutMs);
-      this.#waiting.add(check);
-    });
-  }
-
-  #notify(): void {
-    for (const check of [...this.#waiting]) check();
+    this.#wait.heard();
   }
 }
