@@ -32,11 +32,6 @@ export class ProductionRules {
     return `It raises the share from ${from} % to ${to} %, by more than ${this.#step} points.`;
   }
 
-  /** The environment, when a flag has a percentage of its own in it. */
-  ownShareIn({ environments }: FlagConfig): string | undefined {
-    return environments[this.#environment]?.rolloutPercentage === undefined ? undefined : this.#environment;
-  }
-
   /** The share of keys that a flag is rolled out to here: 0 while it is not enabled. */
   shareOf(config: FlagConfig | undefined): number {
     if (!config) return 0;

@@ -52,8 +52,6 @@ export class RolloutService {
     assertAt(flag, present, change);
     if (kill) throw errors.ROLLOUT_INVALID({ problem: `The flag ${flag} is killed: revive it first.` });
     if (!config.enabled) throw errors.ROLLOUT_INVALID({ problem: `The flag ${flag} is not enabled: a rollout changes the percentage alone.` });
-    const own = rules.ownShareIn(config);
-    if (own !== undefined) throw errors.ROLLOUT_INVALID({ problem: `The flag ${flag} has a percentage of its own in ${own}, which a rollout does not change.` });
     const [, former] = records.one('rollouts', flag, rolloutRecord) ?? [];
     if (former && (former.state === 'running' || former.state === 'paused')) throw errors.ROLLOUT_STATE({ name: flag, state: former.state });
     const why = change.approved ? undefined : rules.whyApproval(config, { ...config, rolloutPercentage: Math.max(...stages.map(({ percentage }) => percentage)) });
