@@ -10,7 +10,7 @@ export const errors = defineErrors({
   ROUTE_NOT_FOUND: { code: 'NOT_FOUND', message: 'There is no {method} {path}.' },
   BODY_INVALID: { code: 'INVALID_ARGUMENT', message: '{problem}' },
   BODY_TOO_LARGE: { code: 'INVALID_ARGUMENT', message: 'The body is too large: 64 KiB, for an import 3 MiB, is the most.' },
-  IF_MATCH_INVALID: { code: 'INVALID_ARGUMENT', message: 'If-Match must be the ETag of a flag, such as "17".' },
+  IF_MATCH_INVALID: { code: 'INVALID_ARGUMENT', message: 'If-Match must be the ETag of a flag or a segment, such as "17".' },
   ENGINE_REFUSED: { code: 'FAILED_PRECONDITION', message: 'The canary is {status}.' },
   SERVICE_UNREACHABLE: { code: 'UNAVAILABLE', message: 'The {service} service cannot be reached. Nothing is known to have changed.' },
 });

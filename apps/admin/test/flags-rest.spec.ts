@@ -127,6 +127,17 @@ describe('flags over REST', () => {
     expect((await door.call('POST', '/admin/segments/bad', { includedKeys: 'user_1' })).status).toBe(400);
   });
 
+  it('F18: loses no update of a segment: a write names the revision that it was built on', async () => {
+    const first = await door.call('POST', '/admin/segments/staff', { includedKeys: ['ada'] }, { 'if-match': '"0"' });
+    expect([first.status, first.headers.get('etag')]).toEqual([200, `"${first.body.segment.revision}"`]);
+    const read = (await door.call('GET', '/admin/segments/staff')).headers.get('etag')!;
+    expect(read).toBe(first.headers.get('etag'));
+    expect((await door.call('POST', '/admin/segments/staff', { includedKeys: ['ada', 'bob'] }, { 'if-match': read })).status).toBe(200);
+    expect((await door.call('POST', '/admin/segments/staff', { includedKeys: ['ada', 'eve'] }, { 'if-match': read })).body.error.reason).toBe('SEGMENT_REVISION');
+    expect((await door.call('DELETE', '/admin/segments/staff', undefined, { 'if-match': read })).status).toBe(412);
+    expect((await door.call('GET', '/admin/segments/staff')).body.includedKeys).toEqual(['ada', 'bob']);
+  });
+
   it('F18: exports flags and segments as JSON and YAML, and imports them without clearing a kill', async () => {
     await door.call('POST', '/admin/segments/staff', { includedKeys: ['user_1'] });
     await door.call('POST', '/admin/flags/gamma', { enabled: true, segments: ['staff'], environments: { production: { rolloutPercentage: 1 } } });

@@ -18,6 +18,7 @@ export const errors = defineErrors({
   DOCUMENT_INVALID: { code: 'INVALID_ARGUMENT', message: '{problem}' },
   SEGMENT_NOT_FOUND: { code: 'NOT_FOUND', message: 'There is no segment {name}.' },
   SEGMENT_INVALID: { code: 'INVALID_ARGUMENT', message: '{problem}' },
+  SEGMENT_REVISION: { code: 'ABORTED', message: 'The segment {name} is at revision {actual}, not the one you named: somebody else changed it. Read it again and repeat the change.' },
   SEGMENT_IN_USE: { code: 'FAILED_PRECONDITION', message: 'The segment {name} is used by {flags}.' },
   FLAG_IN_USE: { code: 'FAILED_PRECONDITION', message: 'The flag {name} is required by {flags}.' },
   API_KEY_INVALID: { code: 'INVALID_ARGUMENT', message: 'The API key cannot be made: {problem}' },

@@ -78,8 +78,8 @@ export function addFlagRoutes(server: FastifyInstance, flags: ServiceClient<type
   });
 }
 
-export function etag(flag: Flag | undefined): string {
-  return `"${flag?.revision ?? 0n}"`;
+export function etag(held: { readonly revision: bigint } | undefined): string {
+  return `"${held?.revision ?? 0n}"`;
 }
 
 function sendWritten(reply: FastifyReply, name: string, { flag, propagation, pending }: WriteAnswer, preview: () => ReturnType<ServiceClient<typeof Flags>['previewFlag']>) {
@@ -99,8 +99,8 @@ function definitionOf(given: unknown): string {
   return JSON.stringify(Object.fromEntries(Object.entries(body).filter(([field]) => !(ADDED_FIELDS as readonly string[]).includes(field))));
 }
 
-/** The revision that the flag must still have, from If-Match; nothing when the caller does not care. */
-function ifRevision(request: FastifyRequest): { ifRevision?: bigint } {
+/** The revision that the flag or segment must still have, from If-Match; nothing when the caller does not care. */
+export function ifRevision(request: FastifyRequest): { ifRevision?: bigint } {
   const header = request.headers['if-match'];
   if (header === undefined || header === '*') return {};
   const revision = /^(?:W\/)?"?(\d{1,18})"?$/.exec(header)?.[1];

@@ -8,10 +8,10 @@ import type { SegmentsService } from './segments-service.ts';
 export function createSegmentsHandlers(segments: SegmentsService, imports: ImportService): Pick<Handlers<typeof Flags>, 'setSegment' | 'deleteSegment' | 'importFlags'> {
   return {
     setSegment: async (request) => {
-      const { segment, proof } = await segments.set(request.name, request.definitionJson, readChange(request));
+      const { segment, proof } = await segments.set(request.name, request.definitionJson, { ...readChange(request), ifRevision: request.ifRevision });
       return { segment: toSegmentMessage(segment), propagation: toPropagation(proof) };
     },
-    deleteSegment: async (request) => ({ propagation: toPropagation(await segments.delete(request.name, readChange(request))) }),
+    deleteSegment: async (request) => ({ propagation: toPropagation(await segments.delete(request.name, { ...readChange(request), ifRevision: request.ifRevision })) }),
     importFlags: async (request) => ({ results: await imports.run(request.documentJson, readChange(request), request.dryRun) }),
   };
 }

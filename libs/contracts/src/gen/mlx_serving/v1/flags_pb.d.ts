@@ -1601,6 +1601,13 @@ export declare type SetSegmentRequest = Message<"mlx_serving.v1.SetSegmentReques
    * @generated from field: string reason = 4;
    */
   reason: string;
+
+  /**
+   * When present, the write is done only if the segment is still at this revision; 0 for one that is not there.
+   *
+   * @generated from field: optional uint64 if_revision = 5;
+   */
+  ifRevision?: bigint | undefined;
 };
 
 /**
@@ -1648,6 +1655,13 @@ export declare type DeleteSegmentRequest = Message<"mlx_serving.v1.DeleteSegment
    * @generated from field: string reason = 3;
    */
   reason: string;
+
+  /**
+   * As in SetSegmentRequest.
+   *
+   * @generated from field: optional uint64 if_revision = 4;
+   */
+  ifRevision?: bigint | undefined;
 };
 
 /**
