@@ -143,6 +143,34 @@ describe('F14: the flag service without Redis', () => {
     }
   });
 
+  it('does not let the file undo what operators did before the loss, once the store was reseeded (F13)', async () => {
+    await flags.link('gateway-1');
+    const share = async () => JSON.parse((await flags.client.getFlag({ name: 'beta' })).flag!.definitionJson).rolloutPercentage as number;
+    await flags.client.setSegment({ name: 'staff', definitionJson: '{}', ...who });
+    await flags.client.patchFlag({ name: 'beta', patchJson: '{"rolloutPercentage":7}', ...who });
+    await flags.client.setEmergency({ killSwitch: true, ...who });
+    await flags.client.setEmergency({ killSwitch: false, ...who });
+    await flags.redis.connect();
+    const applied = await flags.redis.hgetall('feature_flags:file');
+    await flags.redis.flushall();
+    await until(async () => (await state()).lost);
+    // The service that knew what it had applied is gone; what it knew is on the disk.
+    await flags.stop();
+    await flags.start();
+    await until(async () => (await state()).lost);
+    await flags.client.settleStore({ decision: StoreDecision.RESEED, ...who });
+    expect(await share()).toBe(7);
+    await flags.app.reload();
+    await flags.stop();
+    await flags.start();
+    await flags.link('gateway-2');
+    await flags.app.reload();
+    expect([await share(), await flags.redis.hgetall('feature_flags:file')]).toEqual([7, applied]);
+    flags.writeFile('alpha: { enabled: true, rollout_percentage: 100, hash_seed: a }\nbeta: { enabled: true, rollout_percentage: 60, hash_seed: b, requires: [alpha] }\n');
+    await flags.app.reload();
+    expect(await share()).toBe(60);
+  });
+
   it('takes over an emptied Redis when told to, and loses no kill', async () => {
     const gateway = await flags.link('gateway-1');
     await flags.client.setFlag({ name: 'gamma', definitionJson: '{"enabled":true}', ...who });

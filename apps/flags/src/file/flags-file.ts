@@ -93,6 +93,7 @@ export class FlagsFile {
   /** @returns the names of the flags that were written */
   async #write(file: FeatureFlagsFile): Promise<string[]> {
     const { store, writer, live, onWrite } = this.#options;
+    writer.assertWritable();
     const applied = await store.fileDigests();
     const names = await this.#writeSegments(file, applied);
     const flags = flagsOfFile(file);
@@ -109,6 +110,7 @@ export class FlagsFile {
     }
     const fileDigest = digestOf(file.emergency);
     if (applied.get(EMERGENCY_NAME) !== fileDigest) await this.#latchEmergency(file.emergency, fileDigest);
+    live.noteFileDigests(names.length > 0 || applied.get(EMERGENCY_NAME) !== fileDigest ? await store.fileDigests() : applied);
     return names;
   }
 

@@ -21,6 +21,8 @@ const kept = z.object({
   flags: z.record(z.string(), z.object({ text: z.string(), revision: z.string().transform(BigInt) })),
   kills: z.record(z.string(), kill),
   emergency: kill.extend({ killSwitch: z.boolean(), rollbackToBaseline: z.boolean() }),
+  /** Of what was last applied from the configuration file. */
+  fileDigests: texts.default({}),
   /** Gateways that were linked, and are still at work. */
   gateways: z.array(z.string()).default([]),
   records: z.object({ segments: texts, tokens: texts, pending: texts, rollouts: texts, 'api-keys': texts.default({}) }),
@@ -47,9 +49,10 @@ export class KeptState {
     try {
       const bytes = await readFileIfPresent(this.#path);
       if (!bytes) return false;
-      const { takenAtMs, gateways, ...state } = toState(kept.parse(JSON.parse(Buffer.from(bytes).toString('utf8'))));
+      const { takenAtMs, gateways, fileDigests, ...state } = toState(kept.parse(JSON.parse(Buffer.from(bytes).toString('utf8'))));
       this.#replicas.remember(gateways);
       this.#live.replace(state, takenAtMs);
+      this.#live.noteFileDigests(new Map(Object.entries(fileDigests)));
       this.#logger.info({ revision: String(state.revision), flags: state.flags.size, ageMs: Date.now() - takenAtMs }, 'flags taken from the disk until the store answers');
       return true;
     } catch (error) {
@@ -77,9 +80,9 @@ export class KeptState {
   }
 
   async #text(): Promise<string> {
-    const { epoch, storeRevision, takenAtMs, auditHead, flags, kills, emergency, records } = this.#live;
+    const { epoch, storeRevision, takenAtMs, auditHead, flags, kills, emergency, records, fileDigests } = this.#live;
     const maps = Object.fromEntries(Object.entries<ReadonlyMap<string, string>>(records).map(([kind, map]) => [kind, Object.fromEntries<string>(map)]));
-    const rest = JSON.stringify({ epoch, revision: String(storeRevision), takenAtMs, auditHead: { ...auditHead, revision: String(auditHead.revision) }, kills: Object.fromEntries(kills), emergency, gateways: [...this.#replicas.ids, ...this.#replicas.absent], records: maps });
+    const rest = JSON.stringify({ epoch, revision: String(storeRevision), takenAtMs, auditHead: { ...auditHead, revision: String(auditHead.revision) }, kills: Object.fromEntries(kills), emergency, fileDigests: Object.fromEntries(fileDigests), gateways: [...this.#replicas.ids, ...this.#replicas.absent], records: maps });
     return `{"flags":{${(await encode(flags)).join(',')}},${rest.slice(1)}`;
   }
 }
@@ -99,7 +102,7 @@ async function encode(flags: readonly LiveFlag[]): Promise<string[]> {
   return texts;
 }
 
-function toState(file: z.output<typeof kept>): StoredState & { takenAtMs: number; gateways: string[] } {
+function toState(file: z.output<typeof kept>): StoredState & { takenAtMs: number; gateways: string[]; fileDigests: Record<string, string> } {
   const kills = new Map(Object.entries(file.kills));
   const recordsOf = (kind: RecordKind): Map<string, string> => new Map(Object.entries(file.records[kind]));
   return {

@@ -58,6 +58,7 @@ export class LiveFlags {
   #auditHead = NO_AUDIT;
   #records = NO_RECORDS;
   #takenAtMs: number | undefined;
+  #fileDigests: ReadonlyMap<string, string> = new Map();
   /** Of the definitions in force. */
   #bytes = 0;
 
@@ -93,6 +94,15 @@ export class LiveFlags {
 
   get records(): Records {
     return this.#records;
+  }
+
+  /** Digests of what was last applied from the configuration file, by name: after a loss of the store they are known here alone. */
+  get fileDigests(): ReadonlyMap<string, string> {
+    return this.#fileDigests;
+  }
+
+  noteFileDigests(digests: ReadonlyMap<string, string>): void {
+    this.#fileDigests = digests;
   }
 
   get segments(): readonly LiveSegment[] {

@@ -51,7 +51,8 @@ export class SettleService {
     }
     for (const { name, text } of live.segments) await store.putRecord({ kind: 'segments', id: name, text, ...author, action: 'segments.reseed' });
     for (const { name, text } of live.flags) await this.#writeFlag({ name, text, base: lost.flags.get(name)?.text, ...author });
-    return this.#settle(change, 'store.reseed', 'What the flag service held was written to the store.');
+    // Else the file would declare its flags again, over what operators did to them since.
+    return this.#settle(change, 'store.reseed', 'What the flag service held was written to the store.', live.fileDigests);
   }
 
   /** @throws REASON_MISSING or STORE_NOT_LOST */
@@ -84,10 +85,10 @@ export class SettleService {
     assertWritten(write.name, outcome);
   }
 
-  async #settle(change: Change, action: string, summary: string): Promise<bigint> {
+  async #settle(change: Change, action: string, summary: string, fileDigests: ReadonlyMap<string, string> = new Map()): Promise<bigint> {
     const { store, live, refresher, logger } = this.#options;
     const known = { revision: live.revision, epoch: live.epoch };
-    const revision = await store.settle({ ...change, atMs: Date.now(), action, known, summary });
+    const revision = await store.settle({ ...change, atMs: Date.now(), action, known, summary, fileDigests });
     await refresher.reload();
     logger.warn({ actor: change.actor, reason: change.reason, action, revision: String(revision) }, 'an operator has decided what holds after the loss of the flag store');
     return revision;

@@ -216,6 +216,15 @@ export function flagStoreContract(name: string, create: () => Promise<StoreUnder
       expect(settled.epoch).not.toBe(known.epoch);
     });
 
+    it('takes over what was applied from the file when it is settled, where that is known', async () => {
+      await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined, fileDigest: 'x' });
+      const known = await store.load({ revision: 1n, epoch: '' });
+      await store.settle({ ...kill, known, summary: 'settled' });
+      expect(Object.fromEntries(await store.fileDigests())).toEqual({ a: 'x' });
+      await store.settle({ ...kill, known, summary: 'settled', fileDigests: new Map([['b', 'y'], ['c', 'z']]) });
+      expect(Object.fromEntries(await store.fileDigests())).toEqual({ b: 'y', c: 'z' });
+    });
+
     it('says that it has lost data when its revision falls below the one that is known', async () => {
       const { epoch } = await store.load({ revision: 0n, epoch: '' });
       expect(await store.load({ revision: 41n, epoch })).toMatchObject({ lost: true, revision: 0n });

@@ -134,6 +134,8 @@ export interface RecordResult {
 export interface SettleWrite extends Authorship {
   readonly known: KnownStore;
   readonly summary: string;
+  /** What was last applied from the configuration file, in place of what the store knows of that. Empty: what the store knows holds. */
+  readonly fileDigests?: ReadonlyMap<string, string>;
 }
 
 /** One entry of the audit trail as it is stored. `entry` is the text that is hashed together with nothing else. */

@@ -169,9 +169,9 @@ export class RedisFlagStore implements FlagStore {
   }
 
   async settle(write: SettleWrite): Promise<bigint> {
-    const { known, summary } = write;
+    const { known, summary, fileDigests = new Map<string, string>() } = write;
     this.#epoch = '';
-    const [revision] = await this.#run('settle', [...this.#author(write, 'store.accept'), known.epoch, randomBytes(8).toString('hex'), String(known.revision), summary]);
+    const [revision] = await this.#run('settle', [...this.#author(write, 'store.accept'), known.epoch, randomBytes(8).toString('hex'), String(known.revision), summary, ...[...fileDigests].flat()]);
     return BigInt(revision as string);
   }
 

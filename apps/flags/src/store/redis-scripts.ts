@@ -144,13 +144,18 @@ publish(now, {}, false, true)
 return {'written', now}
 `;
 
-/** ARGV, after the six: epoch known to the caller, the new epoch, revision known to the caller, text for the trail. */
+/**
+ * ARGV, after the six: epoch known to the caller, the new epoch, revision known to the caller, text for the trail; then names and
+ * digests of what was applied from the file, if that is known.
+ */
 const settle = `${common}
 local former, epoch, known, summary = unpack(ARGV, 7)
 local present = redis.call('GET', EPOCH)
 if present then redis.call('SADD', FORMER, present) end
 redis.call('SADD', FORMER, former)
 redis.call('SET', EPOCH, epoch)
+if #ARGV > 10 then redis.call('DEL', FILE) end
+for i = 11, #ARGV, 2 do redis.call('HSET', FILE, ARGV[i], ARGV[i + 1]) end
 if tonumber(known) > tonumber(current()) then redis.call('SET', REVISION, known) end
 local now = nextRevision()
 audit(now, ACTOR, REASON, ACTION, '', nil, summary)
