@@ -189,7 +189,7 @@ describe('F14: the flag service without Redis', () => {
 /** Everything in a Redis, as its own command writes it. */
 async function backupOf(redis: Redis): Promise<ReadonlyMap<string, Buffer>> {
   const keys = await redis.keys('*');
-  return new Map(await Promise.all(keys.map(async (key): Promise<[string, Buffer]> => [key, (await redis.dumpBuffer(key)) as Buffer])));
+  return new Map(await Promise.all(keys.map(async (key): Promise<[string, Buffer]> => [key, await redis.dumpBuffer(key)])));
 }
 
 async function putBack(redis: Redis, backup: ReadonlyMap<string, Buffer>): Promise<void> {
