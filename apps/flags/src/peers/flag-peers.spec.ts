@@ -1,12 +1,13 @@
 import { EventEmitter } from 'node:events';
 import { describe, expect, it } from '@jest/globals';
+import type { FlagsLinkRequest, FlagsLinkResponse } from '@mlx-serving/contracts';
 import { ReplicaRegistry } from '@mlx-serving/service-kit';
 import type { FlagReplicas } from '../link/link-handler.ts';
 import { FlagPeers } from './flag-peers.ts';
 
 /** Two flag services that hear each other as long as the test lets them. */
 function service(id: string, heard: () => readonly FlagPeers[]): { peers: FlagPeers; replicas: FlagReplicas } {
-  const replicas = new ReplicaRegistry() as FlagReplicas;
+  const replicas: FlagReplicas = new ReplicaRegistry<FlagsLinkRequest, FlagsLinkResponse>();
   const peers = new FlagPeers({ id, replicas, live: { storeRevisionOf: (revision: bigint) => revision }, store: { tellPeers: (text: string) => heard().forEach((peer) => peer.receive(text)) } } as never);
   return { peers, replicas };
 }
