@@ -8,7 +8,7 @@ import { FlagPeers } from './flag-peers.ts';
 /** Two flag services that hear each other as long as the test lets them. */
 function service(id: string, heard: () => readonly FlagPeers[]): { peers: FlagPeers; replicas: FlagReplicas } {
   const replicas: FlagReplicas = new ReplicaRegistry<FlagsLinkRequest, FlagsLinkResponse>();
-  const peers = new FlagPeers({ id, replicas, live: { storeRevisionOf: (revision: bigint) => revision }, store: { tellPeers: (text: string) => heard().forEach((peer) => peer.receive(text)) } } as never);
+  const peers = new FlagPeers({ id, replicas, live: { storeRevisionOf: (revision: bigint) => revision }, store: { tellPeers: (text: string) => heard().forEach((peer) => peer.receive(text)) } });
   return { peers, replicas };
 }
 

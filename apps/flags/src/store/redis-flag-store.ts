@@ -38,7 +38,6 @@ export class RedisFlagStore implements FlagStore {
   readonly #bulk: Redis;
   readonly #subscriber: Redis;
   readonly #logger: Logger;
-  readonly #prefix: string;
   readonly #flags: string;
   readonly #peers: string;
   /** The life of the store that writes are meant for. */
@@ -55,7 +54,6 @@ export class RedisFlagStore implements FlagStore {
     this.#subscriber = subscriber;
     this.#logger = logger;
     this.#clock = new StoreClock(now);
-    this.#prefix = prefix;
     this.#flags = `${prefix}feature_flags`;
     this.#peers = `${this.#flags}:peers`;
     this.#keys = [this.#flags, ...KEY_PARTS.map((part) => `${this.#flags}:${part}`)];
