@@ -128,6 +128,8 @@ describe('an API key', () => {
     await eventually(async () => {
       await expect(client.models.list()).rejects.toBeInstanceOf(OpenAI.AuthenticationError);
     });
+    const asked = await fetch(`${stack.urls.gateway}/api/flags/ttft_pipeline`, { headers: { authorization: `Bearer ${secret}` } });
+    expect([asked.status, await asked.text()]).toEqual([401, expect.not.stringContaining('enabled')]);
   });
 });
 

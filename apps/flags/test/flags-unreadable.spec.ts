@@ -38,4 +38,16 @@ describe('records that another tool has spoilt', () => {
     expect((await flags.client.listRollouts({})).rollouts.map(({ flag }) => flag)).toEqual(['beta']);
     await expect(flags.client.decidePendingChange({ id: asked.pending!.id, approve: true, actor: otto!.token!.name, reason: '' })).rejects.toMatchObject({ details: expect.stringContaining('has changed since') });
   });
+
+  it('are mended by writing again what still holds', async () => {
+    const write = () => flags.client.setSegment({ name: 'staff', definitionJson: '{"includedKeys":["ada"]}', ...who });
+    const stored = () => flags.redis.hget('feature_flags:segments', 'staff');
+    await write();
+    const sound = await stored();
+    await flags.redis.hset('feature_flags:segments', 'staff', '{"includedKeys":7}');
+    while ((await flags.client.listAudit({ action: 'segments.external' })).entries.length === 0);
+    await write();
+    expect(JSON.parse((await stored())!).definition).toBe(JSON.parse(sound!).definition);
+    expect((await flags.operations('/health/ready')).text).not.toContain('segment:staff');
+  });
 });

@@ -110,7 +110,7 @@ export class FlagsFile {
     }
     const fileDigest = digestOf(file.emergency);
     if (applied.get(EMERGENCY_NAME) !== fileDigest) await this.#latchEmergency(file.emergency, fileDigest);
-    live.noteFileDigests(names.length > 0 || applied.get(EMERGENCY_NAME) !== fileDigest ? await store.fileDigests() : applied);
+    live.fileDigests = names.length > 0 || applied.get(EMERGENCY_NAME) !== fileDigest ? await store.fileDigests() : applied;
     return names;
   }
 

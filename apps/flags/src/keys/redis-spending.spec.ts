@@ -47,7 +47,7 @@ describe('what keys spend', () => {
     const service = new SpendingService({
       store: { charge: (charged, spent, id) => (charged.id === failing ? Promise.reject(new Error('redis is not there')) : spending.charge(charged, spent, id, NOW)) },
       keys: { get: (id) => ({ ...key, id }) as ApiKey },
-      replicas: { broadcast: (message: FlagsLinkResponse) => void answered.push(message), ids: ['one'] } as never,
+      replicas: { broadcast: (message: FlagsLinkResponse) => void answered.push(message), ids: ['one'] },
       peers: { gatewaysElsewhere: () => [] },
       logger: silentLogger,
     });

@@ -30,7 +30,7 @@ export interface FlagPeersOptions {
   readonly id: string;
   readonly store: Pick<FlagStore, 'tellPeers'>;
   readonly live: Pick<LiveFlags, 'storeRevisionOf'>;
-  readonly replicas: Pick<FlagReplicas, 'ids' | 'remember' | 'forget'>;
+  readonly replicas: Pick<FlagReplicas, 'ids' | 'acknowledgements' | 'remember' | 'forget'>;
   readonly now?: () => number;
 }
 
@@ -62,9 +62,11 @@ export class FlagPeers {
     this.#tell({ stops: true });
   }
 
-  /** Tells the others which gateways are linked here. */
+  /** Tells the others which gateways are linked here and what each has acknowledged: who was not heard then, or did not hear, knows it now. */
   announce(): void {
-    this.#tell({ gateways: this.#options.replicas.ids });
+    const { replicas, live } = this.#options;
+    const acknowledged = Object.fromEntries([...replicas.acknowledgements].map(([gateway, revision]) => [gateway, String(live.storeRevisionOf(revision))]));
+    this.#tell({ gateways: replicas.ids, acknowledged });
   }
 
   /** A gateway that is linked here has acknowledged a revision. What comes at once is told at once. */
@@ -93,6 +95,8 @@ export class FlagPeers {
       if (!peer) return;
       peer.heardAtMs = now;
       if (gateways) peer.gateways = gateways;
+      // Everything that it knows: one that has linked anew has acknowledged nothing yet.
+      if (gateways && acknowledged) peer.acknowledged.clear();
       this.#options.replicas.forget(peer.gateways);
       for (const [gateway, revision] of Object.entries(acknowledged ?? {})) peer.acknowledged.set(gateway, BigInt(revision));
     }

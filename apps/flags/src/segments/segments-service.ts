@@ -43,7 +43,9 @@ export class SegmentsService {
     const startedAt = performance.now();
     const { actor, reason } = change;
     const file = fromFile === undefined ? {} : { fileDigest: fromFile };
-    const same = this.#find(name)?.text === text && fromFile === undefined;
+    // One that another tool has broken holds as it was, but the store has it no more.
+    const isBroken = this.#live.undecodable.has(`segment:${name}`);
+    const same = this.#find(name)?.text === text && fromFile === undefined && !isBroken;
     const revision = same ? this.#live.storeRevision : await this.#writer.putRecord({ kind: 'segments', id: name, text, actor, reason, ...base, ...file, atMs: Date.now() });
     const proof = this.#writer.prove('segment', revision, startedAt, { name, ...change });
     return { segment: this.#find(name) ?? { name, text, revision }, proof };

@@ -52,7 +52,7 @@ export class KeptState {
       const { takenAtMs, gateways, fileDigests, ...state } = toState(kept.parse(JSON.parse(Buffer.from(bytes).toString('utf8'))));
       this.#replicas.remember(gateways);
       this.#live.replace(state, takenAtMs);
-      this.#live.noteFileDigests(new Map(Object.entries(fileDigests)));
+      this.#live.fileDigests = new Map(Object.entries(fileDigests));
       this.#logger.info({ revision: String(state.revision), flags: state.flags.size, ageMs: Date.now() - takenAtMs }, 'flags taken from the disk until the store answers');
       return true;
     } catch (error) {

@@ -8,7 +8,7 @@ const text = '{"enabled":true}';
 function state(revision: bigint, killed: readonly string[] = [], emergency: EmergencyRecord = NO_EMERGENCY): StoredState {
   const kills = new Map<string, KillRecord>(killed.map((name) => [name, kill]));
   const records = { segments: new Map(), tokens: new Map(), pending: new Map(), rollouts: new Map(), 'api-keys': new Map() };
-  return { revision, epoch: 'e', lost: false, kills, emergency, auditHead: NO_AUDIT, records, flags: new Map([['a', { text, revision, kill: kills.get('a') }]]) } as StoredState;
+  return { revision, epoch: 'e', lost: false, kills, emergency, auditHead: NO_AUDIT, records, flags: new Map([['a', { text, revision, kill: kills.get('a') }]]) };
 }
 
 describe('the flags in force', () => {

@@ -40,6 +40,8 @@ const NO_RECORDS: Records = { segments: new Map(), tokens: new Map(), pending: n
  * ahead of the store's until the kill is written.
  */
 export class LiveFlags {
+  /** Digests of what was last applied from the configuration file, by name: after a loss of the store they are known here alone. */
+  fileDigests: ReadonlyMap<string, string> = new Map();
   readonly #options: LiveFlagsOptions;
   readonly #now: () => number;
   readonly #flags = new Map<string, LiveFlag>();
@@ -58,7 +60,6 @@ export class LiveFlags {
   #auditHead = NO_AUDIT;
   #records = NO_RECORDS;
   #takenAtMs: number | undefined;
-  #fileDigests: ReadonlyMap<string, string> = new Map();
   /** Of the definitions in force. */
   #bytes = 0;
 
@@ -94,15 +95,6 @@ export class LiveFlags {
 
   get records(): Records {
     return this.#records;
-  }
-
-  /** Digests of what was last applied from the configuration file, by name: after a loss of the store they are known here alone. */
-  get fileDigests(): ReadonlyMap<string, string> {
-    return this.#fileDigests;
-  }
-
-  noteFileDigests(digests: ReadonlyMap<string, string>): void {
-    this.#fileDigests = digests;
   }
 
   get segments(): readonly LiveSegment[] {

@@ -33,9 +33,8 @@ export class RecordReader {
     const text = this.#live.records[kind].get(id);
     if (text === undefined) return undefined;
     const value = readText(schema, text);
-    if (value !== undefined) return [id, value, text];
-    this.#report(kind, id, text);
-    return undefined;
+    if (value === undefined) this.#report(kind, id, text);
+    return value === undefined ? undefined : [id, value, text];
   }
 
   /** The text is not logged: it may hold the hash of a secret. */

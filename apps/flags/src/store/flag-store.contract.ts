@@ -13,11 +13,45 @@ export interface StoreUnderTest {
   dispose(): Promise<void>;
 }
 
-const kill = { actor: 'alice', reason: 'it burns', atMs: 1_700_000_000_000 };
+export const kill = { actor: 'alice', reason: 'it burns', atMs: 1_700_000_000_000 };
 
-function revisionOf(result: WriteResult): bigint {
+export function revisionOf(result: WriteResult): bigint {
   if (result.outcome !== 'written') throw new Error(`the write was ${result.outcome}`);
   return result.state.revision;
+}
+
+/** Starts a store before each test and disposes of it afterwards. */
+export function startedStore(create: () => Promise<StoreUnderTest>) {
+  let under: StoreUnderTest;
+  let changes: FlagChange[];
+  let wake: () => void;
+
+  beforeEach(async () => {
+    under = await create();
+    changes = [];
+    wake = () => undefined;
+    let connections = 0;
+    await new Promise<void>((resolve) => {
+      under.store.start({
+        onChange: (change) => {
+          changes.push(change);
+          wake();
+        },
+        onConnected: () => void (++connections === 2 && resolve()),
+        onPeerMessage: () => undefined,
+      });
+    });
+  });
+  afterEach(() => under.dispose());
+
+  return {
+    current: () => ({ under, store: under.store }),
+    /** What was announced of a revision, once it or a later one was. */
+    changeAt: async (revision: bigint): Promise<FlagChange | undefined> => {
+      while (!changes.some((change) => change.revision >= revision)) await new Promise<void>((resolve) => (wake = resolve));
+      return changes.find((change) => change.revision === revision);
+    },
+  };
 }
 
 /** What every flag store does. */
@@ -25,33 +59,11 @@ export function flagStoreContract(name: string, create: () => Promise<StoreUnder
   describe(`the ${name} flag store`, () => {
     let under: StoreUnderTest;
     let store: FlagStore;
-    let changes: FlagChange[];
-    let wake: () => void;
-
-    beforeEach(async () => {
-      under = await create();
-      ({ store } = under);
-      changes = [];
-      wake = () => undefined;
-      let connections = 0;
-      await new Promise<void>((resolve) => {
-        store.start({
-          onChange: (change) => {
-            changes.push(change);
-            wake();
-          },
-          onConnected: () => void (++connections === 2 && resolve()),
-          onPeerMessage: () => undefined,
-        });
-      });
+    const started = startedStore(create);
+    const { changeAt } = started;
+    beforeEach(() => {
+      ({ under, store } = started.current());
     });
-
-    afterEach(() => under.dispose());
-
-    const changeAt = async (revision: bigint): Promise<FlagChange | undefined> => {
-      while (!changes.some((change) => change.revision >= revision)) await new Promise<void>((resolve) => (wake = resolve));
-      return changes.find((change) => change.revision === revision);
-    };
 
     it('starts empty, without emergency, at revision 0', async () => {
       expect(await store.load({ revision: 0n, epoch: '' })).toMatchObject({ revision: 0n, lost: false, flags: new Map(), emergency: { killSwitch: false, rollbackToBaseline: false } });
@@ -81,25 +93,6 @@ export function flagStoreContract(name: string, create: () => Promise<StoreUnder
       expect((await store.setFlag({ ...kill, name: 'a', text: '2', base: '1', ifRevision: 1n })).outcome).toBe('written');
     });
 
-    it('refuses a write whose record has changed, and removes a record that the write settles in the same step', async () => {
-      await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined });
-      for (const id of ['one', 'two', 'three']) await store.putRecord({ ...kill, kind: 'pending', id, text: '{}' });
-      const on = (id: string, text = '{}', settles = true) => ({ dependsOn: { kind: 'pending', id, text, settles } as const });
-      for (const other of [on('one', '{"of":"before"}'), on('nobody')]) {
-        expect(await store.setFlag({ ...kill, name: 'a', text: '2', base: '1', ...other })).toEqual({ outcome: 'superseded' });
-        expect(await store.deleteFlag({ ...kill, name: 'a', base: '1', ...other })).toEqual({ outcome: 'superseded' });
-        expect((await store.putRecord({ ...kill, kind: 'rollouts', id: 'a', text: '{}', ...other })).outcome).toBe('stale');
-      }
-      expect((await store.setFlag({ ...kill, name: 'a', text: '2', base: '1', ...on('one', '{}', false) })).outcome).toBe('written');
-      // Also one that changes nothing of the flag has a revision then, so that everybody hears of the record.
-      expect((await store.setFlag({ ...kill, name: 'a', text: '2', base: '2', ...on('one') })).outcome).toBe('written');
-      expect((await store.putRecord({ ...kill, kind: 'rollouts', id: 'a', text: '{}', ...on('two') })).outcome).toBe('written');
-      const last = await store.deleteFlag({ ...kill, name: 'a', base: '2', ...on('three') });
-      expect((await changeAt(revisionOf(last)))?.records).toBe(true);
-      const state = await store.load({ revision: 0n, epoch: '' });
-      expect([[...state.records.pending], [...state.records.rollouts.keys()], state.revision]).toEqual([[], ['a'], revisionOf(last)]);
-    });
-
     it('does not raise the revision for the same text', async () => {
       await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined });
       expect((await store.setFlag({ ...kill, name: 'a', text: '1', base: '1' })).outcome).toBe('unchanged');
@@ -127,14 +120,6 @@ export function flagStoreContract(name: string, create: () => Promise<StoreUnder
       expect((await store.read(['a'])).flags.get('a')?.kill?.actor).toBe('alice');
       await store.reviveFlag('a', kill);
       expect((await store.reviveFlag('a', kill)).outcome).toBe('unchanged');
-    });
-
-    it('says of a flag that is not there whether it is killed', async () => {
-      const killed = await store.killFlag('gone', kill, true);
-      expect(killed).toMatchObject({ outcome: 'written', state: { kills: new Map([['gone', kill]]), flags: new Map() } });
-      expect((await store.read(['gone', 'other'])).kills).toEqual(new Map([['gone', kill]]));
-      expect(await store.reviveFlag('gone', kill)).toMatchObject({ outcome: 'written', state: { kills: new Map() } });
-      expect((await store.read(['gone'])).kills).toEqual(new Map());
     });
 
     it('does not know what to kill or revive when there is no such flag', async () => {
@@ -216,15 +201,6 @@ export function flagStoreContract(name: string, create: () => Promise<StoreUnder
       expect(settled.epoch).not.toBe(known.epoch);
     });
 
-    it('takes over what was applied from the file when it is settled, where that is known', async () => {
-      await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined, fileDigest: 'x' });
-      const known = await store.load({ revision: 1n, epoch: '' });
-      await store.settle({ ...kill, known, summary: 'settled' });
-      expect(Object.fromEntries(await store.fileDigests())).toEqual({ a: 'x' });
-      await store.settle({ ...kill, known, summary: 'settled', fileDigests: new Map([['b', 'y'], ['c', 'z']]) });
-      expect(Object.fromEntries(await store.fileDigests())).toEqual({ b: 'y', c: 'z' });
-    });
-
     it('says that it has lost data when its revision falls below the one that is known', async () => {
       const { epoch } = await store.load({ revision: 0n, epoch: '' });
       expect(await store.load({ revision: 41n, epoch })).toMatchObject({ lost: true, revision: 0n });
@@ -289,43 +265,6 @@ export function flagStoreContract(name: string, create: () => Promise<StoreUnder
         ['segments.set', 'staff', undefined],
       ]);
       expect(JSON.stringify(entries.map((entry) => [entry?.before, entry?.after]))).not.toContain('0123');
-    });
-
-    it('gives a lease to one owner at a time', async () => {
-      expect(await store.takeLease('one', 60_000)).toBe(true);
-      expect(await store.takeLease('two', 60_000)).toBe(false);
-      expect(await store.takeLease('one', 60_000)).toBe(true);
-    });
-
-    it('remembers what was applied from the file, and does nothing the second time', async () => {
-      await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined, fileDigest: 'x' });
-      await store.setFlag({ ...kill, name: 'a', text: '2', base: '1' });
-      expect(await store.setFlag({ ...kill, name: 'a', text: '1', base: '2', fileDigest: 'x' })).toMatchObject({ outcome: 'unchanged' });
-      await store.setEmergency({ ...kill, killSwitch: true, fileDigest: 'e' });
-      await store.setEmergency({ ...kill, killSwitch: false });
-      expect(await store.setEmergency({ ...kill, killSwitch: true, fileDigest: 'e' })).toMatchObject({ outcome: 'unchanged', state: { emergency: { killSwitch: false } } });
-      expect(Object.fromEntries(await store.fileDigests())).toEqual({ a: 'x', emergency: 'e' });
-      expect((await store.read(['a'])).flags.get('a')?.text).toBe('2');
-    });
-
-    it('reads some flags, and leaves out those that are not there', async () => {
-      await store.setFlag({ ...kill, name: 'a', text: '1', base: undefined });
-      const state = await store.read(['a', 'b']);
-      expect([state.revision, [...state.flags.keys()]]).toEqual([1n, ['a']]);
-      expect((await store.read([])).flags.size).toBe(0);
-    });
-
-    it('adds up decisions', async () => {
-      await store.addDecisions(new Map([['a', { enabled: 2n, disabled: 0n }]]), { source: 'one', number: 1 });
-      await store.addDecisions(new Map([['a', { enabled: 1n, disabled: 4n }]]), { source: 'two', number: 1 });
-      expect(await store.decisions('a')).toEqual({ enabled: 3n, disabled: 4n });
-      expect(await store.decisions('b')).toEqual({ enabled: 0n, disabled: 0n });
-    });
-
-    it('adds decisions that are sent again once', async () => {
-      const one = new Map([['a', { enabled: 2n, disabled: 1n }]]);
-      for (const number of [1, 1, 2, 1]) await store.addDecisions(one, { source: 'one', number });
-      expect(await store.decisions('a')).toEqual({ enabled: 4n, disabled: 2n });
     });
   });
 }

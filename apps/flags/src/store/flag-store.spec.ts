@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createRedis, silentLogger } from '@mlx-serving/service-kit';
 import { type RedisProcess, startRedis } from '@mlx-serving/testing';
 import { sha256 } from './external-changes.ts';
-import { flagStoreContract } from './flag-store.contract.ts';
+import { flagStoreContract, type StoreUnderTest } from './flag-store.contract.ts';
+import { flagStoreRecordsContract } from './flag-store-records.contract.ts';
 import { ForeseenEntry } from './foreseen-entry.ts';
 import { RedisFlagStore } from './redis-flag-store.ts';
 
@@ -17,7 +18,7 @@ function redisStore(prefix: string, now?: () => number): RedisFlagStore {
   return new RedisFlagStore({ redis: connect(), bulk: connect(), subscriber: connect(), prefix, logger: silentLogger, now });
 }
 
-flagStoreContract('Redis', async () => {
+async function create(): Promise<StoreUnderTest> {
   const other = createRedis(server.url, silentLogger, 'other-tool');
   await other.connect();
   const store = redisStore('test:');
@@ -33,7 +34,10 @@ flagStoreContract('Redis', async () => {
       other.disconnect();
     },
   };
-});
+}
+
+flagStoreContract('Redis', create);
+flagStoreRecordsContract('Redis', create);
 
 describe('the Redis flag store', () => {
   it('says that the store is unreachable, at once and for good, while there is no connection', async () => {

@@ -59,9 +59,8 @@ export const check = `${common}
 ${externalRecordsLua}
 ${otherTrailLua}
 local known, epoch, trailRevision, trailHash = unpack(ARGV, 7)
-local now = string.format('%.0f', NOW)
-if redis.call('GET', EPOCH) ~= epoch or current() ~= known or isOtherTrail(trailRevision, trailHash) or #changedRecords(${kinds}) > 0 then return {'0', {}, now} end
-return {'1', redis.call('HMGET', HEAD, 'count', 'hash'), now}
+if redis.call('GET', EPOCH) ~= epoch or current() ~= known or isOtherTrail(trailRevision, trailHash) or #changedRecords(${kinds}) > 0 then return {'0', {}, string.format('%.0f', NOW)} end
+return {'1', redis.call('HMGET', HEAD, 'count', 'hash'), string.format('%.0f', NOW)}
 `;
 
 /**

@@ -7,7 +7,7 @@ import { readAuditEntry, readAuditHead } from './redis-records.ts';
 const BATCH = 500;
 
 /** Runs a command. @throws STORE_UNREACHABLE when the store does not answer */
-type Attempt = <T>(command: (redis: Redis) => Promise<T>) => Promise<T>;
+export type Attempt = <T>(command: (redis: Redis) => Promise<T>) => Promise<T>;
 
 /** The audit trail in Redis: a stream whose ids are `<revision>-<place within the revision>`. */
 export class RedisAuditTrail {

@@ -2,15 +2,16 @@ import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { COMMAND_TIMEOUT_MS, type Logger, ServiceError } from '@mlx-serving/service-kit';
 import { errors } from '../errors.ts';
-import { type AuditBase, type AuditHead, type AuditMark, type AuditTrim, type Authorship, type CountBatch, type DecisionTotals, type DeleteFlagWrite, type EmergencyWrite, type FlagStore, type KillRecord, type KnownStore, NO_AUDIT, type PartialState, type RecordGuard, type RecordResult, type RecordWrite, type SetFlagWrite, type SettleWrite, type StoredAuditEntry, type StoredFlag, type StoredState, type StoreListeners, type WriteResult } from './flag-store.ts';
+import type { AuditBase, AuditHead, AuditMark, AuditTrim, Authorship, CountBatch, DecisionTotals, DeleteFlagWrite, EmergencyWrite, FlagStore, KillRecord, KnownStore, PartialState, RecordResult, RecordWrite, SetFlagWrite, SettleWrite, StoredAuditEntry, StoredFlag, StoredState, StoreListeners, WriteResult } from './flag-store.ts';
 import { adoption, type Base, type ExternalChange, inSteps, sha256 } from './external-changes.ts';
 import { RedisAuditTrail } from './redis-audit-trail.ts';
+import { RedisDecisions } from './redis-decisions.ts';
 import { readAuditHead, readChange, readEmergency, readKill, toFields } from './redis-records.ts';
-import { addDecisions } from './decisions-lua.ts';
 import { ForeseenEntry } from './foreseen-entry.ts';
 import { check, load } from './load-scripts.ts';
 import { isSame, type LoadAnswer, readLoadAnswer } from './read-load-answer.ts';
 import { type ScriptName, scripts } from './redis-scripts.ts';
+import { asArguments, DEADLINE_AT, guarded } from './script-arguments.ts';
 import { KEY_PARTS } from './script-common.ts';
 import { StoreClock } from './store-clock.ts';
 
@@ -28,9 +29,6 @@ export interface RedisFlagStoreOptions {
 
 type Answer = (string | null)[];
 
-/** Where a script's arguments have its deadline. */
-const DEADLINE_AT = 5;
-
 /** How often a read begins anew because other tools write meanwhile; what is left is for the next read. */
 const LOAD_ATTEMPTS = 3;
 
@@ -40,7 +38,6 @@ export class RedisFlagStore implements FlagStore {
   readonly #bulk: Redis;
   readonly #subscriber: Redis;
   readonly #logger: Logger;
-  readonly #prefix: string;
   readonly #flags: string;
   readonly #peers: string;
   /** The life of the store that writes are meant for. */
@@ -49,6 +46,7 @@ export class RedisFlagStore implements FlagStore {
   readonly #foreseen = new ForeseenEntry();
   readonly #keys: readonly string[];
   readonly #trail: RedisAuditTrail;
+  readonly #decisions: RedisDecisions;
 
   constructor({ redis, bulk, subscriber, prefix, logger, now }: RedisFlagStoreOptions) {
     this.#redis = redis;
@@ -56,11 +54,11 @@ export class RedisFlagStore implements FlagStore {
     this.#subscriber = subscriber;
     this.#logger = logger;
     this.#clock = new StoreClock(now);
-    this.#prefix = prefix;
     this.#flags = `${prefix}feature_flags`;
     this.#peers = `${this.#flags}:peers`;
     this.#keys = [this.#flags, ...KEY_PARTS.map((part) => `${this.#flags}:${part}`)];
     this.#trail = new RedisAuditTrail(this.#flags, (command) => this.#attempt(() => command(bulk), bulk));
+    this.#decisions = new RedisDecisions(prefix, (command) => this.#attempt(() => command(redis)));
     for (const [name, lua] of Object.entries(scripts)) for (const connection of [redis, bulk]) connection.defineCommand(name, { numberOfKeys: this.#keys.length, lua });
   }
 
@@ -84,9 +82,7 @@ export class RedisFlagStore implements FlagStore {
   }
 
   async stop(): Promise<void> {
-    this.#redis.disconnect();
-    this.#bulk.disconnect();
-    this.#subscriber.disconnect();
+    for (const connection of [this.#redis, this.#bulk, this.#subscriber]) connection.disconnect();
   }
 
   async load(known: KnownStore): Promise<StoredState> {
@@ -223,19 +219,12 @@ export class RedisFlagStore implements FlagStore {
     return new Map(Object.entries(await this.#attempt(() => this.#redis.hgetall(`${this.#flags}:file`))));
   }
 
-  async addDecisions(counts: ReadonlyMap<string, DecisionTotals>, { source, number }: CountBatch): Promise<void> {
-    const argv: string[] = [];
-    for (const [name, { enabled, disabled }] of counts) {
-      if (enabled > 0n) argv.push(`${this.#prefix}flag:${name}:enabled`, String(enabled));
-      if (disabled > 0n) argv.push(`${this.#prefix}flag:${name}:disabled`, String(disabled));
-    }
-    await this.#attempt(() => this.#redis.eval(addDecisions, 1, `${this.#flags}:decisions-of:${source}`, String(number), ...argv));
+  addDecisions(counts: ReadonlyMap<string, DecisionTotals>, batch: CountBatch): Promise<void> {
+    return this.#decisions.add(counts, batch);
   }
 
-  async decisions(name: string): Promise<DecisionTotals> {
-    const keys = ['enabled', 'disabled'].map((kind) => `${this.#prefix}flag:${name}:${kind}`);
-    const [enabled, disabled] = await this.#attempt(() => this.#redis.mget(...keys));
-    return { enabled: BigInt(enabled ?? 0), disabled: BigInt(disabled ?? 0) };
+  decisions(name: string): Promise<DecisionTotals> {
+    return this.#decisions.of(name);
   }
 
   /**
@@ -306,14 +295,4 @@ export class RedisFlagStore implements FlagStore {
     if (error instanceof Error && error.name === 'ReplyError' && !cannotServe.test(error.message)) return ServiceError.from(error);
     return errors.STORE_UNREACHABLE({}, { cause: error });
   }
-}
-
-/** What is known of the store, as the scripts that read it all take it. */
-function asArguments({ revision, epoch, auditHead = NO_AUDIT }: KnownStore): string[] {
-  return [String(revision), epoch, String(auditHead.revision), auditHead.hash];
-}
-
-/** The record on which a write depends, as the scripts take it. */
-function guarded({ dependsOn }: { readonly dependsOn?: RecordGuard | undefined }): string[] {
-  return dependsOn ? [dependsOn.kind, dependsOn.id, dependsOn.text, dependsOn.settles ? '1' : '0'] : ['', '', '', '0'];
 }

@@ -33,6 +33,11 @@ export class ReplicaRegistry<Up, Down> {
     return [...this.#replicas.keys()].sort();
   }
 
+  /** The revision that each has acknowledged since it linked; who has acknowledged none is not in it. */
+  get acknowledgements(): ReadonlyMap<string, bigint> {
+    return new Map([...this.#replicas.values()].filter(({ acknowledged }) => acknowledged > 0n).map(({ id, acknowledged }) => [id, acknowledged]));
+  }
+
   /** Replicas whose links broke within the last five minutes. */
   get absent(): string[] {
     for (const [id, sinceMs] of this.#absent) if (this.#now() - sinceMs > ABSENT_MS) this.#absent.delete(id);
