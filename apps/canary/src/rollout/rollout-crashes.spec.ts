@@ -4,6 +4,7 @@ import { CanaryComparisonSchema, CanaryControlRequestSchema, StreamOutcome, type
 import { canaryFile } from '@mlx-serving/policy';
 import { silentLogger } from '@mlx-serving/service-kit';
 import { SuiteRedis } from '@mlx-serving/testing';
+import { ControlService } from '../control/control-service.ts';
 import { createCanaryMetrics } from '../metrics.ts';
 import { type Redis, RedisRoutingStore } from '../routing/redis-routing-store.ts';
 import { RoutingService } from '../routing/routing-service.ts';

@@ -9,7 +9,7 @@ import { countsUsers, evidenceOptions } from './evidence-options.ts';
 import { FileFollower } from './file-follower.ts';
 import { inForce } from './follow-file.ts';
 import { Observer } from './observation-of.ts';
-import { advanced, type Cause, isOver, rolledBack, type RolloutState, warned } from './rollout-state.ts';
+import { advanced, type Cause, isOfStage, isOver, rolledBack, type RolloutState, warned } from './rollout-state.ts';
 import { SampleRatioAlarm } from './sample-ratio-alarm.ts';
 import type { StateKeeper } from './state-keeper.ts';
 import { type Verdict, verdictOf, type WorkerFacts } from './verdict.ts';
@@ -295,9 +295,4 @@ export class RolloutService {
 function stageOf(state: RolloutState): string {
   const step = state.phase === 'rolling_back' ? `back at ${state.percentage}` : state.stageSinceMs;
   return `${state.id} ${state.stage} ${isOver(state) ? 'over' : step}`;
-}
-
-/** Whether a request was split by the stage that runs now. */
-function isOfStage(state: RolloutState, { decision }: StreamReport): boolean {
-  return !isOver(state) && state.percentage > 0 && state.stageRevision !== '' && (decision?.routingRevision ?? 0n) >= BigInt(state.stageRevision);
 }

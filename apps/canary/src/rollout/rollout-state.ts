@@ -1,3 +1,4 @@
+import type { StreamReport } from '@mlx-serving/contracts';
 import type { KeptEvidence } from '@mlx-serving/policy';
 
 export type RolloutPhase = 'running' | 'paused' | 'rolling_back' | 'rolled_back' | 'aborted' | 'promoted';
@@ -186,4 +187,9 @@ function atStage(state: RolloutState, stage: number, { nowMs }: Cause): RolloutS
 
 function recorded(state: RolloutState, event: HistoryEntry['event'], { nowMs, actor, reason }: Cause): RolloutState {
   return { ...state, history: [...state.history, { atMs: nowMs, event, reason, percentage: state.percentage, actor }].slice(-MOST_HISTORY) };
+}
+
+/** Whether a request was split by the stage that runs now. */
+export function isOfStage(state: RolloutState, { decision }: Pick<StreamReport, 'decision'>): boolean {
+  return !isOver(state) && state.percentage > 0 && state.stageRevision !== '' && (decision?.routingRevision ?? 0n) >= BigInt(state.stageRevision);
 }

@@ -1,6 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
 import { silentLogger } from '@mlx-serving/service-kit';
-import { ProductionRules } from '../approval/production-rules.ts';
 import { NO_EMERGENCY, type SetFlagWrite, type WriteResult } from '../store/flag-store.ts';
 import { SettleService } from './settle-service.ts';
 

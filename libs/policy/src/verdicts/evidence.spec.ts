@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { BaselineSample } from './baseline-sample.ts';
-import { Evidence, type KeptEvidence } from './evidence.ts';
+import { Evidence } from './evidence.ts';
+import type { KeptEvidence } from './kept-evidence.ts';
 
 const unit = (index: number): string => index.toString(16).padStart(8, '0').repeat(2);
 
