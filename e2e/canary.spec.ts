@@ -216,13 +216,13 @@ describe('a rollout in stages', () => {
 describe('a canary service that hears nothing', () => {
   it('C7: is frozen, and says so', async () => {
     await toolOf(stack, 'mlx-serving.sh', 'canary', 'deploy', '--percentage', '50', '--force');
-    for (const user of ['somebody', 'another']) await chat(stack, { user, maxTokens: 2 });
-    // The commands above have asked for nothing to be generated, and neither does anything here.
+    // The commands before have asked for nothing to be generated, and neither does anything here.
     const found = await eventually(async () => {
-      const now = await admin<{ status: string; reason: string; judgement: { safe: boolean }; percentage: number }>(stack, 'GET', '/admin/canary/rollout');
-      return now.status === 'frozen' && now;
+      const now = await admin<{ status: string; reason: string; judgement?: { safe?: boolean }; percentage: number }>(stack, 'GET', '/admin/canary/rollout');
+      return now.status === 'frozen' && now.judgement !== undefined && now;
     }, 60_000);
-    expect(found).toMatchObject({ reason: expect.stringMatching(/^no report for \d+ s$/), judgement: { safe: false }, percentage: 50 });
+    expect(found).toMatchObject({ reason: expect.stringMatching(/^no report for \d+ s$/), percentage: 50 });
+    expect(found.judgement?.safe).not.toBe(true);
     await eventually(async () => (await health()).status === 'frozen');
     await chat(stack, { user: 'somebody', maxTokens: 2 });
     await eventually(async () => (await health()).status !== 'frozen');

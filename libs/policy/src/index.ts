@@ -67,8 +67,8 @@ export { BaselineSample, LEAST_BASELINE_VALUES } from './verdicts/baseline-sampl
 export { type Excess, exceedsBlastRadius, excessOf } from './verdicts/blast-radius.ts';
 export { estimatedRatio, type EventCounts, logEValue, logEValues, logMean, logNotWorse, RATIOS } from './verdicts/e-process.ts';
 export { DEFAULT_BLOCK_MS } from './verdicts/steadiness.ts';
-export { DEFAULT_FLOOR, Evidence, FIRST_REQUESTS } from './verdicts/evidence.ts';
-export { DEFAULT_MARGIN, type EvidenceOptions, type KeptEvidence } from './verdicts/kept-evidence.ts';
+export { DEFAULT_FLOOR, DEFAULT_MARGIN, Evidence, FIRST_REQUESTS } from './verdicts/evidence.ts';
+export { type EvidenceOptions, type KeptEvidence } from './verdicts/kept-evidence.ts';
 export { DEFAULT_ALPHA, DEFAULT_BLAST_RADIUS, DEFAULT_ERROR_FLOOR, type Finding, judge, type Judgement, type JudgedTrigger, type JudgeSettings } from './verdicts/judge.ts';
 export { LEAST_MEMORY_SAMPLES, type MemorySample, type MemorySlope, memorySlope } from './verdicts/memory-slope.ts';
 export { type Observation, PLAIN_EVENTS, STATISTICAL_TRIGGERS, type StatisticalTrigger, TAIL_METRICS, TAIL_QUANTILES, type TailMetric } from './verdicts/metrics-judged.ts';

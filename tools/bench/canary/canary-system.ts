@@ -75,8 +75,9 @@ export class CanarySystem {
     this.#service.signal(name);
   }
 
-  /** Milliseconds from an act until no gateway sends anybody to the canary. */
+  /** Milliseconds from an act until no gateway sends anybody to the canary. @throws Error when that was so before */
   async untilNothing(act: () => void): Promise<number> {
+    if (this.#gateways.some(({ store }) => store.percentage === 0)) throw new Error('A gateway has nothing to take back.');
     const began = performance.now();
     act();
     while (this.#gateways.some(({ store }) => store.percentage > 0)) await new Promise((resolve) => setImmediate(resolve));

@@ -45,12 +45,13 @@ export class ControlService {
   /** @returns whether anything changed, and what a person should know @throws ServiceError when it cannot be done */
   async control(request: CanaryControlRequest): Promise<{ changed: boolean; notes: string[] }> {
     const { keeper, rollout, gate, metrics, wallClock } = this.#options;
-    const { case: action } = request.action;
-    if (!action) throw errors.ACTION_MISSING();
-    if (!keeper.acting) throw errors.NOT_ACTING();
-    if (!keeper.known && !ENDING.has(action)) throw errors.ROLLOUT_UNKNOWN();
+    const action = this.#actionOf(request);
     const cause: Cause = { nowMs: wallClock(), actor: request.actor || 'admin', reason: request.reason || action };
-    const next = (state: RolloutState): RolloutState => once(state, request.idempotencyKey, () => this.#changes[action](state, cause, request));
+    const next = (state: RolloutState): RolloutState => {
+      if (request.idempotencyKey !== '' && state.keys.includes(request.idempotencyKey)) return state;
+      const changed = this.#changes[action](state, cause, request);
+      return changed === state ? state : withKey(changed, request.idempotencyKey);
+    };
     if (request.dryRun) return this.#describe(next(keeper.state));
     if (!request.force) await this.#askBefore(next(keeper.state));
     const changed = await rollout.change(next);
@@ -59,6 +60,14 @@ export class ControlService {
     if (action === 'rollback' || action === 'abort') metrics.rollbacks.inc({ reason: action === 'abort' ? 'aborted' : 'manual' });
     gate.tell(action, keeper.state);
     return { changed, notes: [] };
+  }
+
+  #actionOf({ action: { case: action } }: CanaryControlRequest): Action {
+    const { keeper } = this.#options;
+    if (!action) throw errors.ACTION_MISSING();
+    if (!keeper.acting) throw errors.NOT_ACTING();
+    if (!keeper.known && !ENDING.has(action)) throw errors.ROLLOUT_UNKNOWN();
+    return action;
   }
 
   /** Whoever is asked before a stage is asked also when a person wants it. @throws WEBHOOK_REFUSED */
@@ -125,11 +134,4 @@ export function checkStages(stages: readonly Stage[]): void {
   const grows = stages.every(({ percentage }, index) => percentage > (stages[index - 1]?.percentage ?? -1));
   const valid = stages.every(({ percentage }) => percentageSchema.safeParse(percentage).success);
   if (!grows || !valid || stages.length > MOST_STAGES) throw errors.STAGES_INVALID();
-}
-
-/** Changes the state unless a request with the same key did before. */
-function once(state: RolloutState, key: string, change: () => RolloutState): RolloutState {
-  if (key !== '' && state.keys.includes(key)) return state;
-  const changed = change();
-  return changed === state ? state : withKey(changed, key);
 }

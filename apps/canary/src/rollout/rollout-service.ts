@@ -9,7 +9,7 @@ import { countsUsers, evidenceOptions } from './evidence-options.ts';
 import { FileFollower } from './file-follower.ts';
 import { inForce } from './follow-file.ts';
 import { Observer } from './observation-of.ts';
-import { advanced, type Cause, isOfStage, isOver, rolledBack, type RolloutState, warned } from './rollout-state.ts';
+import { advanced, type Cause, isOver, rolledBack, type RolloutState, stageOf, warned } from './rollout-state.ts';
 import { SampleRatioAlarm } from './sample-ratio-alarm.ts';
 import type { StateKeeper } from './state-keeper.ts';
 import { type Verdict, verdictOf, type WorkerFacts } from './verdict.ts';
@@ -145,7 +145,7 @@ export class RolloutService {
     const observation = this.#observer.observationOf(report, this.#lastReportMs);
     if (!observation) return;
     const { state } = this.#options.keeper;
-    const counts = isOfStage(state, report);
+    const counts = isOfStage(report, state);
     if (counts && state.phase === 'rolling_back') this.#stepEvidence?.observe(observation);
     else if (counts && this.#evidence) {
       this.#evidence.observe(observation);
@@ -292,7 +292,7 @@ export class RolloutService {
   }
 }
 
-function stageOf(state: RolloutState): string {
-  const step = state.phase === 'rolling_back' ? `back at ${state.percentage}` : state.stageSinceMs;
-  return `${state.id} ${state.stage} ${isOver(state) ? 'over' : step}`;
+/** Whether a request was decided by the present stage. */
+function isOfStage({ decision }: StreamReport, state: RolloutState): boolean {
+  return !isOver(state) && state.percentage > 0 && state.stageRevision !== '' && (decision?.routingRevision ?? 0n) >= BigInt(state.stageRevision);
 }

@@ -1,4 +1,3 @@
-import type { StreamReport } from '@mlx-serving/contracts';
 import type { KeptEvidence } from '@mlx-serving/policy';
 
 export type RolloutPhase = 'running' | 'paused' | 'rolling_back' | 'rolled_back' | 'aborted' | 'promoted';
@@ -151,6 +150,12 @@ export function isOver({ phase }: RolloutState): boolean {
   return phase === 'rolled_back' || phase === 'aborted' || phase === 'promoted';
 }
 
+/** Names the stage or the step that a state is in. */
+export function stageOf(state: RolloutState): string {
+  const step = state.phase === 'rolling_back' ? `back at ${state.percentage}` : state.stageSinceMs;
+  return `${state.id} ${state.stage} ${isOver(state) ? 'over' : step}`;
+}
+
 /** Whether it was ended before its last stage, at once or by steps. */
 export function hasEnded({ phase }: RolloutState): boolean {
   return phase === 'rolling_back' || phase === 'rolled_back' || phase === 'aborted';
@@ -187,9 +192,4 @@ function atStage(state: RolloutState, stage: number, { nowMs }: Cause): RolloutS
 
 function recorded(state: RolloutState, event: HistoryEntry['event'], { nowMs, actor, reason }: Cause): RolloutState {
   return { ...state, history: [...state.history, { atMs: nowMs, event, reason, percentage: state.percentage, actor }].slice(-MOST_HISTORY) };
-}
-
-/** Whether a request was split by the stage that runs now. */
-export function isOfStage(state: RolloutState, { decision }: Pick<StreamReport, 'decision'>): boolean {
-  return !isOver(state) && state.percentage > 0 && state.stageRevision !== '' && (decision?.routingRevision ?? 0n) >= BigInt(state.stageRevision);
 }

@@ -1,8 +1,8 @@
 import type { BaselineSample } from './baseline-sample.ts';
 import { addExcess, type Excess, excessOf, NO_EXCESS } from './blast-radius.ts';
 import { type EventCounts, logEValues } from './e-process.ts';
-import { type EvidenceOptions, isPresent, type KeptEvidence, KINDS, none, nothingSeen } from './kept-evidence.ts';
 import { type Observation, PLAIN_EVENTS, TAIL_METRICS, TAIL_QUANTILES } from './metrics-judged.ts';
+import { type EvidenceOptions, isPresent, type KeptEvidence, none, nothingSeen } from './kept-evidence.ts';
 import { Steadiness } from './steadiness.ts';
 import { UnitFilter } from './unit-filter.ts';
 
@@ -10,6 +10,8 @@ import { UnitFilter } from './unit-filter.ts';
 const AT_MARGIN = TAIL_METRICS.length;
 /** Every tail once more, the canary's divided by its floor: whether the effect is large enough to act on. */
 const AT_FLOOR = AT_MARGIN + 1;
+/** Kinds of events: first PLAIN_EVENTS, then each quantile of each of TAIL_METRICS, of the latency at the margin, and of the tails at their floors. */
+const KINDS = PLAIN_EVENTS.length + (TAIL_METRICS.length + 1 + TAIL_METRICS.length) * TAIL_QUANTILES.length;
 /** For units that were seen at all: the sample ratio. */
 const SEEN = KINDS;
 /** For units that had a bad request: the blast radius. */
@@ -17,6 +19,8 @@ const BAD = KINDS + 1;
 const FAILED = KINDS + 2;
 /** For units of which one request at least came to an end. */
 const FINISHED = KINDS + 3;
+/** "Not worse" means: less than so many times slower, and fewer than so many times the baseline's errors. */
+export const DEFAULT_MARGIN = 1.5;
 /** A tail that is worse by less than this is no reason to roll back. P's threshold of 1.5 is beyond it as 1 is below, by their ratios. */
 export const DEFAULT_FLOOR = Math.sqrt(1.5);
 /** A canary's first requests that decide by themselves when all of them failed (SPEC C2). */
@@ -58,7 +62,7 @@ export class Evidence {
    * @param kept what `keep` gave, to go on from there; one that an older version kept is left out
    */
   constructor(share: number, baseline: BaselineSample, kept?: KeptEvidence, options: EvidenceOptions = {}) {
-    const from = isPresent(kept) ? kept : nothingSeen(share, options);
+    const from = isPresent(kept, KINDS) ? kept : nothingSeen(share, KINDS, { margin: DEFAULT_MARGIN, ...options });
     this.share = from.share;
     this.#margin = from.margin;
     this.#floors = from.floors;
@@ -146,7 +150,7 @@ export class Evidence {
 
   /** Starts the next stage: what was found is carried on by multiplying and the excess by adding, counts and quantiles begin anew. */
   next(share: number): Evidence {
-    const empty = nothingSeen(share, { margin: this.#margin, floors: this.#floors });
+    const empty = nothingSeen(share, KINDS, { margin: this.#margin, floors: this.#floors });
     const next = new Evidence(share, this.#baseline, { ...empty, before: { failed: this.excessFailed, bad: this.excessBad } }, { blockMs: this.#blockMs });
     next.#carried = Array.from({ length: KINDS }, (_, kind) => {
       const before = this.#carried[kind] ?? [];

@@ -1,7 +1,6 @@
 import { exceedsBlastRadius } from './blast-radius.ts';
 import { estimatedRatio, type EventCounts, logEValue, logMean, logNotWorse, RATIOS } from './e-process.ts';
-import { type Evidence, FIRST_REQUESTS } from './evidence.ts';
-import { DEFAULT_MARGIN } from './kept-evidence.ts';
+import { DEFAULT_MARGIN, type Evidence, FIRST_REQUESTS } from './evidence.ts';
 import { PLAIN_EVENTS, STATISTICAL_TRIGGERS, type StatisticalTrigger, TAIL_METRICS, TAIL_QUANTILES } from './metrics-judged.ts';
 import { logRateBelow } from './rate-test.ts';
 import { logSampleRatioMismatch } from './sample-ratio.ts';

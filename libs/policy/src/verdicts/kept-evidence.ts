@@ -1,12 +1,6 @@
 import type { Excess } from './blast-radius.ts';
 import { type EventCounts, RATIOS } from './e-process.ts';
-import { PLAIN_EVENTS, TAIL_METRICS, TAIL_QUANTILES } from './metrics-judged.ts';
 import type { KeptScales } from './steadiness.ts';
-
-/** Kinds of events: first PLAIN_EVENTS, then each quantile of each of TAIL_METRICS, of the latency at the margin, and of the tails at their floors. */
-export const KINDS = PLAIN_EVENTS.length + (TAIL_METRICS.length + 1 + TAIL_METRICS.length) * TAIL_QUANTILES.length;
-/** "Not worse" means: less than so many times slower, and fewer than so many times the baseline's errors. */
-export const DEFAULT_MARGIN = 1.5;
 
 export interface EvidenceOptions {
   /** How many times slower a canary must not be to be promoted. Default: 1.5. */
@@ -38,19 +32,22 @@ export interface KeptEvidence {
   readonly filter: string;
 }
 
+/** No event yet. */
 export const none = (): EventCounts => ({ canary: 0, baseline: 0 });
 
-export function isPresent(kept: KeptEvidence | undefined): kept is KeptEvidence {
-  return kept?.events.length === KINDS && 'finished' in kept;
+/** Whether it is as this version keeps it, with so many kinds of events. */
+export function isPresent(kept: KeptEvidence | undefined, kinds: number): kept is KeptEvidence {
+  return kept?.events.length === kinds && 'finished' in kept;
 }
 
-export function nothingSeen(share: number, { margin = DEFAULT_MARGIN, floors = [] }: EvidenceOptions): KeptEvidence {
+/** The evidence of a stage that begins. */
+export function nothingSeen(share: number, kinds: number, { margin, floors = [] }: EvidenceOptions & { readonly margin: number }): KeptEvidence {
   return {
     share,
     margin,
     floors,
-    events: Array.from({ length: KINDS }, () => [0, 0] as const),
-    carried: Array.from({ length: KINDS }, () => RATIOS.map(() => 0)),
+    events: Array.from({ length: kinds }, () => [0, 0] as const),
+    carried: Array.from({ length: kinds }, () => RATIOS.map(() => 0)),
     steadiness: undefined,
     thresholds: [],
     requests: none(),
