@@ -219,7 +219,8 @@ describe('a canary service that hears nothing', () => {
     // The commands before have asked for nothing to be generated, and neither does anything here.
     const found = await eventually(async () => {
       const now = await admin<{ status: string; reason: string; judgement?: { safe?: boolean }; percentage: number }>(stack, 'GET', '/admin/canary/rollout');
-      return now.status === 'frozen' && now.judgement !== undefined && now;
+      if (now.status !== 'frozen' || !now.judgement) throw new Error(`The rollout is ${now.status}.`);
+      return now;
     }, 60_000);
     expect(found).toMatchObject({ reason: expect.stringMatching(/^no report for \d+ s$/), percentage: 50 });
     expect(found.judgement?.safe).not.toBe(true);

@@ -68,7 +68,7 @@ async def test_a_worker_whose_engine_hangs_in_a_command_is_not_live_and_is_given
 async def test_an_engine_that_is_told_to_stop_while_it_loads_stops_at_the_next_slice(monkeypatch):
     begun, errors = threading.Event(), []
 
-    def endless(files):
+    def endless(*arguments):
         while True:
             begun.set()
             yield

@@ -126,6 +126,7 @@ describe('F24: a rollout in stages', () => {
 describe('F26: observability of the file', () => {
   it('names the metrics of flags by metric_prefix, and shows none when export_metrics is false', async () => {
     const flags = await new RunningFlags(server.url).start();
+    await flags.link('gateway-1');
     flags.writeFile('alpha: { enabled: true, hash_seed: a }\nbeta: { enabled: true, hash_seed: b }\nobservability: { metric_prefix: my_flags }\n');
     await flags.app.reload();
     const { text } = await flags.operations('/metrics');
