@@ -25,9 +25,8 @@ interface QosState {
 }
 
 const THRESHOLD_MS = 400;
-/** Of a worker that is stopped for so much of the time that its first tokens are late. */
-const STOPPED_MS = 600;
-const RUNNING_MS = 60;
+/** How late the first tokens of a slow worker are, however fast the machine is. */
+const LATE_MS = 700;
 
 let stack: Stack;
 let hooks: AlertStandIn;
@@ -83,24 +82,9 @@ const askOnce = (priority: string): Promise<Response> =>
     body: JSON.stringify({ model: 'tiny', max_tokens: 1, messages: [{ role: 'user', content: 'Hello.' }] }),
   });
 
-let slowing: NodeJS.Timeout | undefined;
-let slowed = 0;
-
-/** Stops and continues the worker in turn, which makes it slow and keeps it alive. */
-function slowDown(): void {
-  slowed = stack.child('worker').pid;
-  const step = (stop: boolean): void => {
-    process.kill(slowed, stop ? 'SIGSTOP' : 'SIGCONT');
-    slowing = setTimeout(() => step(!stop), stop ? STOPPED_MS : RUNNING_MS);
-  };
-  step(true);
-}
-
-function speedUp(): void {
-  clearTimeout(slowing);
-  if (slowed !== 0) process.kill(slowed, 'SIGCONT');
-  slowed = 0;
-}
+const faults = join(temporaryFolder(), 'faults.json');
+const slowDown = (): void => writeFileSync(faults, JSON.stringify({ worker: { slow_ms: LATE_MS } }));
+const speedUp = (): void => writeFileSync(faults, '{}');
 
 beforeAll(async () => {
   hooks = new AlertStandIn();
@@ -113,14 +97,14 @@ beforeAll(async () => {
   });
   const config = copyOfConfig();
   writeConfig(config);
-  stack = await Stack.start({ config });
+  speedUp();
+  stack = await Stack.start({ config, env: { MLX_WORKER_FAULT: faults } });
   await chat(stack);
   ask();
 });
 
 afterAll(async () => {
   asking = false;
-  if (slowed !== 0) speedUp();
   await Promise.allSettled(asked);
   await stopAll();
   await hooks.stop();
