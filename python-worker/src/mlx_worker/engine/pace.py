@@ -92,10 +92,6 @@ class Pace:
     def _learn(self, token_seconds: float) -> None:
         self._token_seconds += WEIGHT_OF_LAST * (max(token_seconds, 1e-7) - self._token_seconds)
 
-    def seconds_for(self, prompt_tokens: int) -> float:
-        """What a prompt of this length is expected to take."""
-        return prompt_tokens * self._token_seconds
-
     def tokens_in(self, seconds: float) -> int:
         """How many prompt tokens are expected to fit into this time; at least one chunk's least."""
         return max(LEAST_CHUNK, min(int(seconds / self._token_seconds), self.most_chunk))
