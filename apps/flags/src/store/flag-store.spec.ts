@@ -106,6 +106,7 @@ describe('the Redis flag store', () => {
 
 /** Connected, and read once. */
 async function started(store: RedisFlagStore): Promise<void> {
-  await new Promise<void>((resolve) => store.start({ onChange: () => undefined, onConnected: resolve, onPeerMessage: () => undefined }));
+  let connections = 0;
+  await new Promise<void>((resolve) => store.start({ onChange: () => undefined, onConnected: () => void (++connections === 2 && resolve()), onPeerMessage: () => undefined }));
   await store.load({ revision: 0n, epoch: '' });
 }
