@@ -71,8 +71,8 @@ describe('a first canary, as docs/canary.md shows it', () => {
     expect(await sh(deploy)).toContain('verified: the gateway sends 50 % to the canary');
     await sh(fault);
     await status('rolled_back');
-    expect(await sh(`${monitor} || true`)).toContain('ROLLED BACK');
-    expect(await sh(why)).toMatch(/^rolled_back \(high_latency\): rolled_back, canary at 0 %/);
+    await says(`${monitor} || true`, /ROLLED BACK/);
+    await says(why, /^rolled_back \(high_latency\): rolled_back, canary at 0 %/);
     expect(readFileSync(join(stack.config, 'canary.yaml'), 'utf8')).toContain('rolloutPercentage: 50');
   }, 240_000);
 });

@@ -68,6 +68,8 @@ export async function output(command: readonly string[], input = '', env: NodeJS
   let stderr = '';
   child.stdout.on('data', (text: Buffer) => (stdout += text.toString()));
   child.stderr.on('data', (text: Buffer) => (stderr += text.toString()));
+  // One that has ended before it read its input says why by its exit code.
+  child.stdin.on('error', () => undefined);
   child.stdin.end(input);
   const [code] = (await once(child, 'close')) as [number | null];
   if (code !== 0) throw new Error(`${command.join(' ')} ended with ${code}:\n${stderr}`);
