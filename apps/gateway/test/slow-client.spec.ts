@@ -11,18 +11,22 @@ afterEach(() => gateway.stop());
 const PART = 'x'.repeat(60_000);
 const body = { model: 'fake', stream: true, messages: [{ role: 'user', content: 'Hello' }] };
 
+/** The worker sends far more than all buffers between hold, and is cancelled before its end. */
+async function isLeft(): Promise<void> {
+  const generation = (await gateway.worker.generation(0)).accept();
+  for (let part = 0; part < 1_000; part++) generation.tokens(PART);
+  await until(() => generation.cancelled);
+  const [report] = await gateway.reports(1);
+  expect(report).toMatchObject({ outcome: StreamOutcome.CANCELLED, errorReason: 'CLIENT_STALLED' });
+  expect(report?.usage?.completionTokens).toBeLessThan(900);
+}
+
 describe('a client that stops reading', () => {
   it('holds its worker back, and is left when it reads nothing for too long', async () => {
     gateway = await new Harness({ runtime: { write_stall_timeout_ms: 300 } }).start();
     const client = await openRaw(gateway.app.ports.http, body);
     client.pause();
-    const generation = (await gateway.worker.generation(0)).accept();
-    // Far more than all buffers between hold.
-    for (let part = 0; part < 1_000; part++) generation.tokens(PART);
-    await until(() => generation.cancelled);
-    const [report] = await gateway.reports(1);
-    expect(report).toMatchObject({ outcome: StreamOutcome.CANCELLED, errorReason: 'CLIENT_STALLED' });
-    expect(report?.usage?.completionTokens).toBeLessThan(900);
+    await isLeft();
     expect(await gateway.metric('mlx_serving_gateway_stalled_clients_total')).toBe('1');
     expect(await gateway.metric('mlx_serving_gateway_active_streams')).toBe('0');
     client.destroy();
@@ -35,12 +39,7 @@ describe('a client that stops reading', () => {
     call.on('error', () => undefined);
     // Before the first read a client of grpc-js takes all that comes.
     call.once('data', () => call.pause());
-    const generation = (await gateway.worker.generation(0)).accept();
-    for (let part = 0; part < 1_000; part++) generation.tokens(PART);
-    await until(() => generation.cancelled);
-    const [report] = await gateway.reports(1);
-    expect(report).toMatchObject({ outcome: StreamOutcome.CANCELLED, errorReason: 'CLIENT_STALLED' });
-    expect(report?.usage?.completionTokens).toBeLessThan(900);
+    await isLeft();
     call.cancel();
     client.close();
   });

@@ -1,3 +1,4 @@
+import { LONGEST_MODEL, LONGEST_USER, MOST_MAX_TOKENS } from '../openai/request-bounds.ts';
 import type { ChatParameters } from './chat-parameters.ts';
 
 const between = (least: number, most: number) => (value: unknown): boolean => typeof value === 'number' && value >= least && value <= most;
@@ -7,14 +8,14 @@ const ROLES: ReadonlySet<unknown> = new Set(['system', 'developer', 'user', 'ass
 
 /** What most requests have, within the bounds of the table, by name. It has no prototype: any name may be looked up. */
 const PLAIN: Readonly<Record<string, ((value: unknown) => boolean) | undefined>> = Object.assign(Object.create(null) as object, {
-  model: text(1, 256),
+  model: text(1, LONGEST_MODEL),
   messages: (value: unknown) => Array.isArray(value) && value.length > 0 && value.every(isPlainMessage),
   stream: (value: unknown) => typeof value === 'boolean',
-  user: text(0, 512),
+  user: text(0, LONGEST_USER),
   temperature: between(0, 2),
   top_p: between(0, 1),
-  max_tokens: integer(1, 1_000_000),
-  max_completion_tokens: integer(1, 1_000_000),
+  max_tokens: integer(1, MOST_MAX_TOKENS),
+  max_completion_tokens: integer(1, MOST_MAX_TOKENS),
   seed: integer(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
 });
 

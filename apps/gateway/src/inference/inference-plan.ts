@@ -7,10 +7,7 @@ import { isDeeper } from '../http/read-json-body.ts';
 import type { GenerationRequest } from '../generation/generation-types.ts';
 import { assertChoices } from '../openai/answer-request.ts';
 import type { ForcedCall, ToolDefinition } from '../openai/forced-call.ts';
-
-/** As at the HTTP door: both are kept in memory for a while. */
-const LONGEST_MODEL = 256;
-const LONGEST_USER = 512;
+import { LONGEST_MODEL, LONGEST_USER } from '../openai/request-bounds.ts';
 
 /** What the call says of one generation. */
 export type InferenceRequest = Pick<GenerationRequest, 'model' | 'input' | 'sampling'>;

@@ -1,10 +1,10 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { type Decision, FinishReason, type GenerateRequest, type GenerateResponse, GenerateResponseSchema, type Token, type ToolCallSchema } from '@mlx-serving/contracts';
 import { Metadata, type ServerWritableStream } from '@grpc/grpc-js';
+import { BackPressure, type WriteStall } from '../generation/back-pressure.ts';
 import type { Flow, GenerationResult, GenerationSink } from '../generation/generation-types.ts';
 import { decisionHeaders } from '../openai/decision-headers.ts';
 import { type ForcedCall, ForcedCallReader } from '../openai/forced-call.ts';
-import type { WriteStall } from '../openai/stream-answer.ts';
 
 export type GenerateCall = ServerWritableStream<GenerateRequest, GenerateResponse>;
 
@@ -12,16 +12,13 @@ export type GenerateCall = ServerWritableStream<GenerateRequest, GenerateRespons
 export class InferenceSink {
   readonly #call: GenerateCall;
   readonly #forced: ForcedCall | undefined;
-  readonly #flows = new Map<number, Flow>();
-  readonly #stall: WriteStall | undefined;
-  #stallTimer: NodeJS.Timeout | undefined;
+  readonly #pressure: BackPressure;
   #left: number;
-  #paused = false;
   #stamped = false;
 
   constructor(call: GenerateCall, choices: number, forced: ForcedCall | undefined, stall?: WriteStall) {
     this.#call = call;
-    this.#stall = stall;
+    this.#pressure = new BackPressure(stall);
     this.#left = choices;
     this.#forced = forced;
   }
@@ -44,7 +41,7 @@ export class InferenceSink {
   }
 
   release(): void {
-    clearTimeout(this.#stallTimer);
+    this.#pressure.release();
   }
 
   #decided(index: number, decision: Decision): void {
@@ -58,22 +55,14 @@ export class InferenceSink {
   }
 
   #tokens(index: number, text: string, tokens: readonly Token[], flow: Flow): void {
-    this.#flows.set(index, flow);
-    if (this.#paused) flow.pause();
+    this.#pressure.follow(index, flow);
     const likely = tokens.some(({ logprob }) => logprob !== undefined) ? [...tokens] : [];
-    if (this.#write({ case: 'generated', value: { text, tokenIds: tokens.map(({ id }) => id), index, tokens: likely } }) || this.#paused) return;
-    this.#paused = true;
-    for (const one of this.#flows.values()) one.pause();
-    if (this.#stall) this.#stallTimer = setTimeout(this.#stall.onStall, this.#stall.afterMs);
-    this.#call.once('drain', () => {
-      clearTimeout(this.#stallTimer);
-      this.#paused = false;
-      for (const one of this.#flows.values()) one.resume();
-    });
+    const keepsUp = this.#write({ case: 'generated', value: { text, tokenIds: tokens.map(({ id }) => id), index, tokens: likely } });
+    if (!keepsUp) this.#pressure.hold(this.#call);
   }
 
   #finished(index: number, { finishReason, promptTokens, completionTokens, cachedPromptTokens, ttftMs, stages }: GenerationResult, toolCalls: ToolCallInit[]): void {
-    this.#flows.delete(index);
+    this.#pressure.ended(index);
     const usage = { promptTokens, completionTokens, cachedPromptTokens };
     this.#write({ case: 'finished', value: { finishReason, usage, ttftMs: ttftMs ?? 0, stages: [...stages], index, toolCalls } });
     if (--this.#left === 0) this.#call.end();

@@ -2,12 +2,13 @@ import type { Decision } from '@mlx-serving/contracts';
 import { ServiceError } from '@mlx-serving/service-kit';
 import { errors } from '../errors.ts';
 import type { ExplainService } from '../explain/explain-service.ts';
+import type { WriteStall } from '../generation/back-pressure.ts';
 import type { GenerateService } from '../generation/generate-service.ts';
 import type { GenerationRequest, GenerationSink } from '../generation/generation-types.ts';
 import type { HttpContext } from '../http/http-context.ts';
 import type { Caller } from '../tenants/caller.ts';
 import { type AnswerPlan, toRequests } from './answer-plan.ts';
-import { StreamAnswer, type WriteStall } from './stream-answer.ts';
+import { StreamAnswer } from './stream-answer.ts';
 import { WholeAnswer } from './whole-answer.ts';
 
 export interface StreamParameters {

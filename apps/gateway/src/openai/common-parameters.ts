@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ignored, refused, supported } from './parameter.ts';
+import { LONGEST_MODEL, LONGEST_USER, MOST_MAX_TOKENS } from './request-bounds.ts';
 
 const stop = z.string().min(1, 'must not be empty').max(256, 'must have at most 256 characters');
 const penalty = z.number().min(-2).max(2).nullish();
@@ -7,14 +8,14 @@ const MAX_BIASES = 1024;
 const logitBias = z
   .record(z.string().regex(/^\d{1,9}$/, 'must be the id of a token'), z.number().min(-100).max(100))
   .refine((biases) => Object.keys(biases).length <= MAX_BIASES, `must have at most ${MAX_BIASES} tokens`);
-const tokens = z.number().int().min(1).max(1_000_000).nullish();
+const tokens = z.number().int().min(1).max(MOST_MAX_TOKENS).nullish();
 
-export const model = supported(z.string('you must provide a model parameter').min(1, 'you must provide a model parameter').max(256), 'fake', 'A served model, as `GET /v1/models` lists them.');
+export const model = supported(z.string('you must provide a model parameter').min(1, 'you must provide a model parameter').max(LONGEST_MODEL), 'fake', 'A served model, as `GET /v1/models` lists them.');
 export const maxTokens = tokens;
 export const temperature = supported(z.number().min(0).max(2).nullish(), 0.5, '0 to 2; 0 is greedy. Default: 1.');
 export const topP = supported(z.number().min(0).max(1).nullish(), 0.9, '0 to 1; 0 is greedy. Default: 1.');
 export const stream = supported(z.boolean().nullish(), true, 'Server-sent events. A comment comes every 15 s until the first token, so that no proxy gives up.');
-export const user = supported(z.string().max(512).nullish(), 'ada', 'The same user gets the same variant and the same flags.');
+export const user = supported(z.string().max(LONGEST_USER).nullish(), 'ada', 'The same user gets the same variant and the same flags.');
 export const metadata = ignored(z.record(z.string(), z.unknown()), { team: 'search' }, 'Nothing is stored.');
 export const safetyIdentifier = ignored(z.string(), 'u-1', 'No safety service looks at requests.');
 export const promptCacheKey = ignored(z.string(), 'k', 'Prompts with a shared beginning are found by their text.');

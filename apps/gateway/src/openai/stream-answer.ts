@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { Decision, Token } from '@mlx-serving/contracts';
 import type { ServiceError } from '@mlx-serving/service-kit';
 import { ChunkedBody } from '../http/chunked-body.ts';
+import { BackPressure, type WriteStall } from '../generation/back-pressure.ts';
 import type { Flow, GenerationResult, GenerationSink } from '../generation/generation-types.ts';
 import type { StreamFormat } from './answer-format.ts';
 import type { AnswerPlan } from './answer-plan.ts';
@@ -10,12 +11,6 @@ import { decisionHeaders, QUEUE_POSITION_HEADER } from './decision-headers.ts';
 
 /** A comment says that the answer is still to come, until its first token. */
 const HEARTBEAT_MS = 15_000;
-
-/** What happens when the client reads nothing for a time. */
-export interface WriteStall {
-  readonly afterMs: number;
-  readonly onStall: () => void;
-}
 
 /**
  * Writes the answers to one request as server-sent events. The head waits for the first token or the first heartbeat, so
@@ -26,20 +21,17 @@ export class StreamAnswer {
   readonly #response: ServerResponse;
   readonly #plan: AnswerPlan;
   readonly #results: (GenerationResult | undefined)[] = [];
-  readonly #flows = new Map<number, Flow>();
+  readonly #pressure: BackPressure;
   #format: StreamFormat | undefined;
   #body: ChunkedBody | undefined;
   #pending = '';
   #scheduled = false;
-  readonly #stall: WriteStall | undefined;
-  #stallTimer: NodeJS.Timeout | undefined;
-  #paused = false;
   #heartbeat: NodeJS.Timeout | undefined;
   #position: (() => number) | undefined;
 
   constructor(response: ServerResponse, plan: AnswerPlan, stall?: WriteStall) {
     this.#response = response;
-    this.#stall = stall;
+    this.#pressure = new BackPressure(stall);
     this.#plan = plan;
   }
 
@@ -64,7 +56,7 @@ export class StreamAnswer {
   }
 
   release(): void {
-    clearTimeout(this.#stallTimer);
+    this.#pressure.release();
     clearInterval(this.#heartbeat);
   }
 
@@ -82,7 +74,7 @@ export class StreamAnswer {
   }
 
   #tokens(choice: number, tokens: readonly Token[], model: string, flow: Flow): void {
-    if (this.#flows.get(choice) !== flow) this.#takeFlow(choice, flow);
+    this.#pressure.follow(choice, flow);
     const isFirst = this.#format === undefined;
     this.#pending += this.#open(model).tokens(choice, tokens);
     if (isFirst) this.#flushSoon();
@@ -91,14 +83,9 @@ export class StreamAnswer {
 
   #finished(choice: number, result: GenerationResult, model: string): void {
     this.#results[choice] = result;
-    this.#flows.delete(choice);
+    this.#pressure.ended(choice);
     this.#pending += this.#open(model).ended(choice, result);
     if (this.#plan.choices.length > 1) this.#schedule();
-  }
-
-  #takeFlow(choice: number, flow: Flow): void {
-    this.#flows.set(choice, flow);
-    if (this.#paused) flow.pause();
   }
 
   #beat(): void {
@@ -142,15 +129,7 @@ export class StreamAnswer {
     if (this.#pending === '' || this.#response.writableEnded || this.#response.destroyed) return;
     const text = this.#pending;
     this.#pending = '';
-    if (this.#body?.write(text) || this.#paused) return;
-    this.#paused = true;
-    for (const flow of this.#flows.values()) flow.pause();
-    if (this.#stall) this.#stallTimer = setTimeout(this.#stall.onStall, this.#stall.afterMs);
-    this.#response.once('drain', () => {
-      clearTimeout(this.#stallTimer);
-      this.#paused = false;
-      for (const flow of this.#flows.values()) flow.resume();
-    });
+    if (!this.#body?.write(text)) this.#pressure.hold(this.#response);
   }
 
   #end(): void {

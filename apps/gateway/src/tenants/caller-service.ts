@@ -1,11 +1,10 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { type ApiKey, Priority } from '@mlx-serving/contracts';
 import type { RuntimeFile } from '@mlx-serving/policy';
+import { LONGEST_USER } from '../openai/request-bounds.ts';
 import type { ApiKeys } from './api-keys.ts';
 import { type Caller, deadlineOf, priorityOf, text } from './caller.ts';
 import type { KeyLedger } from './key-ledger.ts';
-
-const MAX_USER_LENGTH = 512;
 
 /** What a request says of its caller: the headers of HTTP, the metadata of gRPC. */
 export interface CallerHeaders {
@@ -62,5 +61,5 @@ function routingKey({ key: sources, header }: RuntimeFile['routing'], user: stri
 
 function userIn(headers: IncomingHttpHeaders, name: string): string | undefined {
   const user = text(headers[name]);
-  return user !== undefined && user.length <= MAX_USER_LENGTH ? user : undefined;
+  return user !== undefined && user.length <= LONGEST_USER ? user : undefined;
 }
