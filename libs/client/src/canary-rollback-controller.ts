@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { hash32 } from '@mlx-serving/hashing';
-import { BaselineSample, type CanaryFile, Evidence, judge, logRateAbove, type MemorySample, memorySlope, STATISTICAL_TRIGGERS, type StatisticalTrigger, type Variant } from '@mlx-serving/policy';
+import { BaselineSample, type CanaryFile, Evidence, exitsTooOften, judge, LEAST_LEAK_SAMPLES, type MemorySample, memorySlope, MOST_LEAK_SAMPLES, STATISTICAL_TRIGGERS, type StatisticalTrigger, type Variant } from '@mlx-serving/policy';
 
 type Trigger = CanaryFile['rollback']['triggers'][number];
 
@@ -55,11 +55,6 @@ export interface RollbackRecord extends RollbackReason {
 
 const STEPS = [10, 5, 0];
 const MOST_HISTORY = 100;
-/** Of the 1 % that all triggers together may be wrong, what `crash_rate` has for itself. */
-const CRASH_ALPHA = 0.001;
-/** Fewest samples of the memory from which a leak is read, and most that are kept. */
-const LEAST_SAMPLES = 30;
-const MOST_SAMPLES = 120;
 
 /**
  * Decides when to take a canary back, and does it. Feed it with `observe` and ask without rates: then the verdict is the
@@ -93,7 +88,7 @@ export class RollbackController {
 
   /** Takes in how much memory the canary's process has, some seconds apart. */
   observeMemory(megabytes: number, atMs = this.#now()): void {
-    this.#memory = [...this.#memory, { megabytes, atMs }].slice(-MOST_SAMPLES);
+    this.#memory = [...this.#memory, { megabytes, atMs }].slice(-MOST_LEAK_SAMPLES);
   }
 
   /** Takes in that the canary's process has exited. */
@@ -157,9 +152,8 @@ export class RollbackController {
   }
 
   #isWatchedAndBad({ name, threshold }: Trigger): boolean {
-    if (name === 'memory_leak') return this.#memory.length >= LEAST_SAMPLES && (memorySlope(this.#memory)?.low ?? 0) > threshold;
-    const trials = Math.max(this.#exits, this.#requestsBefore + this.#evidence.requests.canary);
-    return name === 'crash_rate' && this.#exits > 0 && threshold > 0 && logRateAbove({ events: this.#exits, trials }, threshold) >= Math.log(1 / CRASH_ALPHA);
+    if (name === 'memory_leak') return this.#memory.length >= LEAST_LEAK_SAMPLES && (memorySlope(this.#memory)?.low ?? 0) > threshold;
+    return name === 'crash_rate' && exitsTooOften({ exits: this.#exits, requests: this.#requestsBefore + this.#evidence.requests.canary }, threshold);
   }
 
   #byRates({ canaryErrorRate, baselineErrorRate, canaryLatency, baselineLatency }: CanaryRates): RollbackReason | undefined {

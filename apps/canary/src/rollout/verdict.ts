@@ -1,4 +1,4 @@
-import { type CanaryFile, DEFAULT_ALPHA, type Evidence, type Finding, judge, type Judgement, logRateAbove, type MemorySlope, STATISTICAL_TRIGGERS, type StatisticalTrigger } from '@mlx-serving/policy';
+import { type CanaryFile, CRASH_ALPHA, DEFAULT_ALPHA, type Evidence, exitsTooOften, type Finding, judge, type Judgement, type MemorySlope, STATISTICAL_TRIGGERS, type StatisticalTrigger } from '@mlx-serving/policy';
 import type { RolloutState } from './rollout-state.ts';
 
 export type Severity = CanaryFile['rollback']['triggers'][number]['severity'];
@@ -30,8 +30,6 @@ export interface Verdict {
 
 type Triggers = CanaryFile['rollback']['triggers'];
 
-/** The part of alpha that `crash_rate` has for itself. */
-const CRASH_ALPHA = 0.001;
 /** Exits within EXIT_WINDOW_MS that need no test. */
 const HARD_EXITS = 3;
 const EXIT_WINDOW_MS = 600_000;
@@ -64,7 +62,7 @@ function watched(triggers: Triggers, exits: number, requests: number, { slopes }
   return triggers.flatMap(({ name, threshold, severity }) => {
     const holds =
       (name === 'memory_leak' && slopes.some(({ low }) => low > threshold)) ||
-      (name === 'crash_rate' && exits > 0 && threshold > 0 && logRateAbove({ events: exits, trials: Math.max(exits, requests) }, threshold) >= Math.log(1 / CRASH_ALPHA));
+      (name === 'crash_rate' && exitsTooOften({ exits, requests }, threshold));
     return holds ? [{ name, severity }] : [];
   });
 }

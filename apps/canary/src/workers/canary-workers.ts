@@ -1,5 +1,5 @@
 import type { StatsResponse } from '@mlx-serving/contracts';
-import { type MemorySample, memorySlope } from '@mlx-serving/policy';
+import { LEAST_LEAK_SAMPLES, type MemorySample, memorySlope, MOST_LEAK_SAMPLES } from '@mlx-serving/policy';
 import { type Logger, WorkerWatch } from '@mlx-serving/service-kit';
 import type { WorkerFacts, WorkerSlope } from '../rollout/verdict.ts';
 
@@ -19,9 +19,6 @@ export interface CanaryWorkersOptions {
 
 const MEGABYTE = 2 ** 20;
 const SAMPLE_EVERY_MS = 10_000;
-/** Fewest samples of which a leak is read: five minutes, when a look is 5 s apart. */
-const LEAST_SAMPLES = 30;
-const MOST_SAMPLES = 120;
 /** Of those that joined a gateway. */
 const MOST_HEARD = 200;
 /** One that joined, is lost, and that no gateway has any more is forgotten after so long. */
@@ -140,13 +137,13 @@ export class CanaryWorkers {
     const everyMs = (this.#options.sampleEveryMs?.() ?? SAMPLE_EVERY_MS) * watched.thinning;
     if (atMs - (watched.samples.at(-1)?.atMs ?? Number.NEGATIVE_INFINITY) < everyMs) return;
     watched.samples.push({ atMs, megabytes });
-    if (watched.samples.length < MOST_SAMPLES) return;
+    if (watched.samples.length < MOST_LEAK_SAMPLES) return;
     watched.samples = watched.samples.filter((_, index) => index % 2 === 0);
     watched.thinning *= 2;
   }
 }
 
 function slopeOf(worker: string, samples: readonly MemorySample[]): WorkerSlope[] {
-  const slope = samples.length < LEAST_SAMPLES ? undefined : memorySlope(samples);
+  const slope = samples.length < LEAST_LEAK_SAMPLES ? undefined : memorySlope(samples);
   return slope ? [{ worker, ...slope }] : [];
 }

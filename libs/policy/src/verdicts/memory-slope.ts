@@ -13,6 +13,9 @@ export interface MemorySlope {
 
 /** Fewest samples from which a slope is read. */
 export const LEAST_MEMORY_SAMPLES = 10;
+/** Fewest samples from which a leak is read, five minutes of them when they are 10 s apart, and most that are kept for it. */
+export const LEAST_LEAK_SAMPLES = 30;
+export const MOST_LEAK_SAMPLES = 120;
 const NORMAL_99 = 2.576;
 const HOUR_MS = 3_600_000;
 
