@@ -4,15 +4,13 @@ import type { Flags, ServiceClient } from '@mlx-serving/contracts';
 import { emergencyJson, propagationJson } from '../flags/flag-json.ts';
 import { changeOf } from '../http/actor.ts';
 import { callService } from '../http/error-answer.ts';
-import { readBody } from '../http/json-body.ts';
-
-const MAX_REASON_LENGTH = 500;
+import { readBody, shortReason } from '../http/json-body.ts';
 
 /** A reason that is too long is cut: it is no ground for refusing an emergency. */
 const emergencyBody = z.strictObject({
   kill_switch: z.boolean().optional(),
   rollback_to_baseline: z.boolean().optional(),
-  reason: z.string().transform((text) => text.slice(0, MAX_REASON_LENGTH)).optional(),
+  reason: z.string().transform(shortReason).optional(),
 });
 
 /** Routes of the global emergency: read it, and set either switch. An absent switch keeps its value. */

@@ -3,10 +3,8 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Flags, ServiceClient } from '@mlx-serving/contracts';
 import { changeOf } from '../http/actor.ts';
 import { callService } from '../http/error-answer.ts';
-import { MAX_BODY_BYTES } from '../http/json-body.ts';
+import { MAX_BODY_BYTES, shortReason } from '../http/json-body.ts';
 import { propagationJson } from './flag-json.ts';
-
-const MAX_REASON_LENGTH = 500;
 
 /** The route of a kill. It needs neither a reason nor a body, so nothing that a body says or does not say refuses it (SPEC F23). */
 export function addKillRoute(server: FastifyInstance, flags: ServiceClient<typeof Flags>): void {
@@ -38,7 +36,7 @@ async function beginningOf(body: IncomingMessage): Promise<string> {
 function reasonIn(text: string): string {
   try {
     const body = JSON.parse(text) as { reason?: unknown } | null;
-    return typeof body?.reason === 'string' ? body.reason.slice(0, MAX_REASON_LENGTH) : '';
+    return typeof body?.reason === 'string' ? shortReason(body.reason) : '';
   } catch {
     return '';
   }

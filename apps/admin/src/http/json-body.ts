@@ -5,7 +5,8 @@ import { errors } from '../errors.ts';
 
 export const MAX_BODY_BYTES = 64 * 1024;
 
-const YAML_TYPE = /^(application\/yaml|application\/x-yaml|text\/yaml)\b/i;
+const YAML_TYPES = ['application/yaml', 'application/x-yaml', 'text/yaml'];
+const YAML_TYPE = new RegExp(`^(${YAML_TYPES.join('|')})\\b`, 'i');
 
 /** Reads every body as JSON, whatever its content type, but YAML where it says so; and an empty one as none. */
 export function acceptJson(server: FastifyInstance): void {
@@ -24,7 +25,7 @@ export function acceptJson(server: FastifyInstance): void {
       }
     });
   };
-  accept(['application/yaml', 'application/x-yaml', 'text/yaml'], 'YAML', (text) => parseYaml(text, { maxAliasCount: 0 }) as unknown);
+  accept(YAML_TYPES, 'YAML', (text) => parseYaml(text, { maxAliasCount: 0 }) as unknown);
   accept('*', 'JSON', (text) => JSON.parse(text) as unknown);
 }
 
@@ -36,4 +37,9 @@ export function readBody<S extends z.ZodType>(schema: S, body: unknown): z.outpu
   throw errors.BODY_INVALID({ problem });
 }
 
-export const reasonText = z.string().max(500);
+const MAX_REASON_LENGTH = 500;
+
+export const reasonText = z.string().max(MAX_REASON_LENGTH);
+
+/** A reason cut to its longest, where one that is too long is no ground for refusing. */
+export const shortReason = (reason: string): string => reason.slice(0, MAX_REASON_LENGTH);
