@@ -222,12 +222,17 @@ def pins_after_a_restart(folder: Path) -> int:
     return tree.pinned
 
 
-def test_what_was_read_from_disk_is_not_written_again(tmp_path):
+def write_kept(tmp_path, *prompts: list[int]) -> None:
+    """Leaves prompts on disk, as an earlier process does."""
     tree, files = kept_files(tmp_path)
     at_once(files.restore("m", "f"))
-    for prompt in ([1, 2, 3], [1, 2, 4], [1, 2, 3, 5]):
+    for prompt in prompts:
         tree.insert(("m", "t"), prompt, layers_of(prompt))
     files.save_all()
+
+
+def test_what_was_read_from_disk_is_not_written_again(tmp_path):
+    write_kept(tmp_path, [1, 2, 3], [1, 2, 4], [1, 2, 3, 5])
     before = {path: path.stat().st_mtime_ns for path in files_in(tmp_path)}
     again, files = kept_files(tmp_path)
     assert at_once(files.restore("m", "f")) == len(again) == len(before) == 4
@@ -253,11 +258,7 @@ def test_a_pin_that_was_taken_away_does_not_come_back(tmp_path, evicted):
 
 
 def test_other_work_comes_between_any_two_files_that_are_read(tmp_path):
-    tree, files = kept_files(tmp_path)
-    at_once(files.restore("m", "f"))
-    for first in range(5):
-        tree.insert(("m", "t"), [first], layers_of([first]))
-    files.save_all()
+    write_kept(tmp_path, *([first] for first in range(5)))
     again, files = kept_files(tmp_path)
     known = [len(again) for _ in files.restore("m", "f")]
     # Five files are read, then their edges come into the tree, one in each slice.
@@ -265,11 +266,7 @@ def test_other_work_comes_between_any_two_files_that_are_read(tmp_path):
 
 
 def test_a_model_that_goes_while_its_files_are_read_leaves_nothing(tmp_path):
-    tree, files = kept_files(tmp_path)
-    at_once(files.restore("m", "f"))
-    for first in range(3):
-        tree.insert(("m", "t"), [first], layers_of([first]))
-    files.save_all()
+    write_kept(tmp_path, *([first] for first in range(3)))
     again, files = kept_files(tmp_path)
     reading = files.restore("m", "f")
     for _ in range(3):

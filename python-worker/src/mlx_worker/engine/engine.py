@@ -43,8 +43,7 @@ class Engine(EngineThread):
         files = await self._read(source, adapter or "")
 
         def load() -> Slices[tuple[LoadedModel, list[str]]]:
-            served, gone = yield from self._models.load(files, pin, lambda: self.work.busy_models)
-            yield from self._restore(served.model)
+            served, gone = yield from self._load(files, pin)
             # It may have been unloaded between two slices.
             return self._models.named(served.id).model, gone
 

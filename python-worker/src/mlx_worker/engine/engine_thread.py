@@ -16,12 +16,12 @@ from mlx_worker.engine.kv_files import KvFiles
 from mlx_worker.engine.limits import Limits
 from mlx_worker.engine.request import GenerationRequest
 from mlx_worker.engine.row import StepResult
-from mlx_worker.engine.served_model import ModelStore
+from mlx_worker.engine.served_model import ModelStore, ServedModel
 from mlx_worker.engine.step_loop import StepLoop
 from mlx_worker.errors import ServiceError
 from mlx_worker.fingerprint import fingerprint_of
 from mlx_worker.logs import Logger
-from mlx_worker.model import LoadedModel, read_files
+from mlx_worker.model import LoadedModel, ModelFiles, read_files
 from mlx_worker.sampling import Sampler, SamplingOptions, sampler_for
 from mlx_worker.slices import SlicedWork, Slices
 
@@ -195,14 +195,18 @@ class EngineThread:
         """Loads the default model, as far as it comes before a stop. Raises what kept it from loading."""
         files = read_files(self._model_name, self._adapter)
 
-        def load() -> Slices[LoadedModel]:
-            served, _ = yield from self._models.load(files, True, lambda: frozenset())
-            yield from self._restore(served.model)
-            return served.model
+        def serve(loaded: tuple[ServedModel, list[str]]) -> None:
+            self._call(resolve, self.loaded, loaded[0].model)
 
-        self._sliced.add(load(), lambda model: self._call(resolve, self.loaded, model), throw)
+        self._sliced.add(self._load(files, True), serve, throw)
         while len(self._sliced) and not self._inbox.closed:
             self._watched(self._sliced.advance)
+
+    def _load(self, files: ModelFiles, pin: bool) -> Slices[tuple[ServedModel, list[str]]]:
+        """Loads a model and what was kept of it on disk. Returns it, and who went for it."""
+        served, gone = yield from self._models.load(files, pin, lambda: self.work.busy_models)
+        yield from self._restore(served.model)
+        return served, gone
 
     def _restore(self, model: LoadedModel) -> Slices[None]:
         """Reads what an earlier process kept on disk for this model."""
